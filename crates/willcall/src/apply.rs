@@ -1,7 +1,7 @@
-//! `willcall apply FILE`: brings tenants to the declared state, all or nothing.
+//! `willcall apply FILE`: creates and updates tenants as a file declares, all or nothing.
 //!
-//! The file is the dialects' business: each reads the sections it knows. Tokens that were made
-//! here are printed once, on standard output; nothing else is.
+//! The dialects read the file: each reads the sections it knows. A new token is printed once, on
+//! standard output, and stored only as a hash.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use web::dialects::{DeclarationFile, GeneratedToken, KnownEvents};
 use crate::assemble;
 use crate::config::Config;
 
-/// More than any file a person writes; a mistaken path to something huge is refused early.
+/// More than any file a person writes. A path to something huge by mistake is refused early.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 pub(crate) async fn run(config: &Config, file: &str) -> Result<()> {
@@ -25,7 +25,7 @@ pub(crate) async fn run(config: &Config, file: &str) -> Result<()> {
         std::fs::metadata(file).with_context(|| format!("the file {file} cannot be read"))?;
     if size.len() > FILE_BYTES_MAX {
         bail!(
-            "the file {file} has {} bytes; at most {FILE_BYTES_MAX} are read",
+            "the file {file} is too large: {} bytes, at most {FILE_BYTES_MAX} are allowed",
             size.len()
         );
     }
@@ -33,7 +33,7 @@ pub(crate) async fn run(config: &Config, file: &str) -> Result<()> {
     let text =
         as_text(&bytes).with_context(|| format!("nothing was changed, because of {file}"))?;
     if !assemble::store_file(&config.data_dir).exists() {
-        // A file that is wrong, or meant for another folder, must not leave a store behind.
+        // A file with a mistake, or meant for another folder, must not create a store.
         declare(config, &KnownEvents::default(), &assemble::rng()?, text)
             .with_context(|| format!("nothing was changed, because of {file}"))?;
     }
@@ -67,11 +67,11 @@ fn as_text(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        anyhow!("line {line}: this is not UTF-8, in which the file has to be")
+        anyhow!("line {line}: the file has to be UTF-8, and this line is not")
     })
 }
 
-/// What was applied, and the tokens that were made for it.
+/// What was applied, and the tokens that were created for it.
 pub(crate) struct ApplyReport {
     applied: Vec<AppliedChange>,
     fresh: Vec<GeneratedToken>,
@@ -99,7 +99,7 @@ pub(crate) async fn apply_text(
     let applied = match result {
         Ok(applied) => applied,
         Err(StoreError::Conflict(conflict)) => bail!(
-            "{conflict} is already used by another entry of the same tenant; give each its own"
+            "{conflict} is already used by another entry of the same tenant; give each a different one"
         ),
         Err(error) => return Err(error.into()),
     };

@@ -1,8 +1,8 @@
-//! Reads what the command line says, where an argument may be missing.
+//! Reads arguments that a command may or may not have.
 
 use clap::ArgMatches;
 
-/// An argument's text; empty if it was not given.
+/// The value of the argument `name`; empty if it was not given or the command has none such.
 pub(crate) fn text(matches: &ArgMatches, name: &str) -> String {
     matches
         .try_get_one::<String>(name)

@@ -1,4 +1,4 @@
-//! Puts the floors together: store, engine and web, as `serve` and `demo` both need them.
+//! Assembles store, engine and web, for `serve` and `demo`. Makes the clock and the random source.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -19,16 +19,16 @@ use crate::config::Config;
 use crate::signals::Signals;
 use crate::telemetry;
 
-/// A Willcall that runs, but does not listen yet.
+/// A server that runs but does not listen yet.
 pub(crate) struct App {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) engine: engine::Engine,
     pub(crate) site: web::Site,
     pub(crate) clock: Clock,
     pub(crate) rng: SeededRng,
-    /// Told when it is to stop.
+    /// Set to true when the server is to stop.
     pub(crate) stopping: watch::Sender<bool>,
-    /// Held as long as the house stands: a second one on the same folder would send twice.
+    /// Held as long as the server runs: a second one on the same folder would send twice.
     _lock: File,
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn rng() -> Result<SeededRng> {
     Ok(SeededRng::from_seed(seed))
 }
 
-/// All dialects, with what the settings say about them.
+/// All dialects, with the settings applied.
 pub(crate) fn dialects(config: &Config) -> Dialects {
     let options = web::dialects::DialectOptions {
         user_agent: config.user_agent.clone(),
@@ -80,13 +80,13 @@ fn action_type((code, label): &(String, String)) -> ActionType {
     }
 }
 
-/// Opens the store in the data folder, which is made if it does not exist.
+/// Opens the store in the data folder; creates both if they do not exist.
 pub(crate) fn open_store(data_dir: &Path, meters: &mut Registry) -> Result<Arc<dyn Store>> {
     make_folder(data_dir)?;
     Ok(store::open(&store_file(data_dir), meters)?)
 }
 
-/// The file in the data folder that holds everything.
+/// The store's file in the data folder.
 pub(crate) fn store_file(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join("willcall.db")
 }
@@ -100,7 +100,8 @@ fn rendered_text(registry: Option<&Registry>) -> String {
     text
 }
 
-/// Builds the house. `policies` may change how the dialects deliver; `serve` changes nothing.
+/// Builds the server. `policies` may change how the dialects deliver: `demo` shortens the waits,
+/// `serve` changes nothing.
 pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Policies) -> Result<App> {
     make_folder(&config.data_dir)?;
     let lock = lock(&config.data_dir)?;
@@ -132,7 +133,7 @@ pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Polici
                 max_in_flight: config.max_in_flight,
                 max_concurrency_per_webhook: config.max_concurrency_per_webhook,
                 max_idle_connections: config.max_in_flight,
-                // Common servers close idle connections after 5 s; a call should not meet that.
+                // Common servers close idle connections after 5 s. No call should run into that.
                 idle_connection_ms: 4_000,
             },
         },
@@ -185,20 +186,21 @@ fn render(text: &mut String, registry: &Registry) {
     }
 }
 
-/// The extra certificate authorities, read.
+/// The files of the setting `ca_files`: name and content.
 pub(crate) fn ca_files(config: &Config) -> Result<Vec<(String, Vec<u8>)>> {
     let read = |path: &std::path::PathBuf| {
         let shown = path.display().to_string();
-        let pem = std::fs::read(path)
-            .with_context(|| format!("the setting ca_files names {shown}, which cannot be read"))?;
+        let pem = std::fs::read(path).with_context(|| {
+            format!("the setting ca_files names {shown}, and that file cannot be read")
+        })?;
         Ok((shown, pem))
     };
     config.ca_files.iter().map(read).collect()
 }
 
-/// What the benchmark needs of this binary. To be called where tasks can run.
+/// What the benchmark needs of this binary. Has to be called inside the runtime.
 pub(crate) fn surroundings() -> Result<bench::Surroundings> {
-    let load = web::dialects::all(&web::dialects::Options::default()).load();
+    let load = web::dialects::all(&web::dialects::DialectOptions::default()).load();
     let mut signals = Signals::listen()?;
     Ok(bench::Surroundings {
         clock: clock(),
@@ -210,17 +212,17 @@ pub(crate) fn surroundings() -> Result<bench::Surroundings> {
     })
 }
 
-/// Makes the folder and the store's file, for this user only: target URLs hold passwords.
-/// What exists keeps the rights it has.
+/// Creates the data folder and the store's file, with rights for this user only: target URLs may
+/// hold passwords. Existing ones keep their rights.
 pub(crate) fn make_folder(data_dir: &Path) -> Result<()> {
     let shown = data_dir.display();
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(data_dir)
-        .with_context(|| format!("the data folder {shown} (setting data_dir) cannot be made"))?;
+        .with_context(|| format!("the data folder {shown} (setting data_dir) cannot be created"))?;
     let file = store_file(data_dir);
-    // SQLite gives its other files the rights of this one.
+    // SQLite gives its other files the same rights.
     let made = std::fs::OpenOptions::new()
         .append(true)
         .create_new(true)
@@ -230,7 +232,7 @@ pub(crate) fn make_folder(data_dir: &Path) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => {
-            Err(error).with_context(|| format!("the file {} cannot be made", file.display()))
+            Err(error).with_context(|| format!("the file {} cannot be created", file.display()))
         }
     }
 }
@@ -241,7 +243,7 @@ pub(crate) fn is_running(data_dir: &Path) -> bool {
     file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
-/// The lock of the one who may change the folder's store as a whole.
+/// Takes the lock of the data folder. Only its holder may run a server on it or replace the store.
 pub(crate) fn lock(data_dir: &Path) -> Result<File> {
     let path = data_dir.join("serve.lock");
     let shown = path.display();
@@ -249,7 +251,8 @@ pub(crate) fn lock(data_dir: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => bail!(
-            "another willcall runs on the data folder {}; stop it, or choose another folder with --data-dir",
+            "another willcall runs on the data folder {}; stop it, or choose another folder with \
+             --data-dir",
             data_dir.display()
         ),
         Err(TryLockError::Error(error)) => {

@@ -1,8 +1,8 @@
-//! Lines that leave this process by a thread of their own: whoever has something to say never
-//! waits for whoever reads it, be it a full pipe, a terminal that was stopped, a full disk.
+//! Writes lines on a thread of its own, so that nobody who logs waits for the reader, be it a full
+//! pipe, a stopped terminal or a full disk.
 //!
-//! What waits is bounded. A line that finds no room is dropped and counted, and that is said as
-//! soon as lines flow again.
+//! The buffer is bounded. A line that does not fit is dropped and counted, and a notice says so as
+//! soon as lines are written again.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -17,20 +17,20 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::sync;
 
-/// What may wait to be written: some thousand lines, which is what a reader that is restarted
-/// misses at a busy time. As much again is being written.
+/// Size of the buffer: some thousand lines, enough to restart a reader at a busy time. As much
+/// again may be in the write that runs.
 const BYTES_MAX: usize = 1024 * 1024;
 
-/// Beyond it there is room for this much of what is urgent: a fault, and why the process ends.
+/// Extra space for urgent lines: a fault, and why the process ends.
 const URGENT_BYTES_MAX: usize = 64 * 1024;
 
-/// Memory that stays between one burst of lines and the next.
+/// Memory that is kept from one burst of lines to the next.
 const SPARE_BYTES: usize = 64 * 1024;
 
-/// Says that so many lines were dropped, once lines flow again.
+/// Called with the number of dropped lines, once lines are written again.
 pub(crate) type DropNotice = Box<dyn Fn(u64) + Send>;
 
-/// Where lines wait until they are written.
+/// A buffer of lines and the thread that writes them. Clones share one buffer.
 #[derive(Clone)]
 pub(crate) struct BackgroundWriter {
     queue: Arc<LineQueue>,
@@ -40,23 +40,26 @@ pub(crate) struct BackgroundWriter {
 #[derive(Default)]
 struct LineQueue {
     waiting: Mutex<LineBuffer>,
-    /// Something came, or all that had come was written.
+    /// Notified when a line came, and when all lines are written.
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct LineBuffer {
     bytes: Vec<u8>,
-    /// How many lines `bytes` are.
+    /// Lines in `bytes`.
     count: u64,
-    /// What came before is being written.
+    /// A write is running.
     writes: bool,
-    /// Lines dropped of which nothing was said yet.
+    /// Dropped lines that no notice has reported yet.
     unsaid: u64,
 }
 
 impl BackgroundWriter {
-    /// Lines go to `out`, which may take as long as it likes.
+    /// Starts the thread. It writes to `out`, which may block for any time.
+    ///
+    /// # Errors
+    /// If the operating system gives no thread.
     pub(crate) fn begin(out: impl Write + Send + 'static, notice: DropNotice) -> Result<Self> {
         let writer = Self {
             queue: Arc::default(),
@@ -70,7 +73,7 @@ impl BackgroundWriter {
         Ok(writer)
     }
 
-    /// Takes a line, which ends in a line break, if there is room. Never waits for the reader.
+    /// Adds a line, with its line break, if there is space. Never blocks on the reader.
     pub(crate) fn put(&self, line: &[u8], urgent: bool) {
         let reserve = if urgent { URGENT_BYTES_MAX } else { 0 };
         let mut waiting = self.queue.lock();
@@ -85,8 +88,8 @@ impl BackgroundWriter {
         self.queue.changed.notify_all();
     }
 
-    /// Waits until everything that was taken is written, or until the limit if there is one.
-    /// Answers whether it is.
+    /// Waits until every line is written, at most for `limit` if there is one. Returns whether they
+    /// are.
     pub(crate) fn flush(&self, limit: Option<Duration>) -> bool {
         let waits = |waiting: &mut LineBuffer| waiting.writes || !waiting.bytes.is_empty();
         let waiting = self.queue.lock();
@@ -103,7 +106,7 @@ impl BackgroundWriter {
         }
     }
 
-    /// How many lines were dropped.
+    /// Counts dropped lines.
     pub(crate) fn dropped(&self) -> &Counter {
         &self.dropped
     }
@@ -138,7 +141,7 @@ impl LineQueue {
         sync::lock(&self.waiting)
     }
 
-    /// Waits for lines, and takes all there are; answers how many.
+    /// Waits for lines and takes all of them; returns their number.
     fn take(&self, bytes: &mut Vec<u8>) -> u64 {
         let idle = |waiting: &mut LineBuffer| waiting.bytes.is_empty();
         let waiting = self.changed.wait_while(self.lock(), idle);
@@ -149,8 +152,8 @@ impl LineQueue {
     }
 }
 
-/// A descriptor of this process, written to without the lock that the standard library has for it:
-/// whoever holds that while nobody reads keeps everybody else who prints.
+/// A file descriptor, written to without the standard library's lock on it: a blocked writer that
+/// held that lock would block everybody else who prints.
 pub(crate) struct RawDescriptor(File);
 
 impl RawDescriptor {
@@ -164,7 +167,7 @@ impl Write for RawDescriptor {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match self.0.write(bytes) {
-                // Another program that has it too may have asked that it never blocks.
+                // Another program that shares the descriptor may have set O_NONBLOCK.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], None)?;
                 }
@@ -186,7 +189,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// A reader that takes something only when it is let.
+    /// A writer that goes on only when the test lets it.
     struct Slow {
         let_go: Receiver<()>,
         begun: Sender<()>,
@@ -245,7 +248,7 @@ mod tests {
         let given = given();
         given.writer.put(b"first\n", false);
         given.begun.recv_timeout(LONG).unwrap();
-        // The reader has begun and takes nothing.
+        // The write has begun and blocks.
         let line = [b'x'; 1_024];
         for _ in 0..BYTES_MAX / line.len() + 10 {
             given.writer.put(&line, false);
@@ -255,7 +258,7 @@ mod tests {
         assert_eq!(
             given.writer.dropped().get(),
             10,
-            "there is room for what is urgent"
+            "there is space for urgent lines"
         );
         assert!(!given.writer.flush(Some(Duration::ZERO)));
 

@@ -1,5 +1,5 @@
-//! `willcall backup`, `restore` and `recover`: a store as one file, put back, or saved from a lost
-//! log. What each does to files is the store's; here is what a person asks for and is told.
+//! `willcall backup`, `restore` and `recover`. The crate `store` does the work on files; this file
+//! has the arguments and what is printed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::assemble;
 use crate::config::{self, Config};
 use crate::disk::{self, mib};
 
-/// A line about how far it is, at most so often.
+/// Least time between two lines of progress.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) fn commands(store: &[&str]) -> [Command; 3] {
@@ -26,34 +26,34 @@ pub(crate) fn commands(store: &[&str]) -> [Command; 3] {
     };
     [
         Command::new("backup")
-            .about("Copy the store into one file at one moment, also while the server runs")
+            .about("Copy the store into one file, also while the server runs")
             .long_about(
-                "Copy the store into one file at one moment, also while the server runs.\n\n\
-                 The file must not exist. It gets its name once every page of it was read again \
-                 and is on the disk. Only its owner may read it: it holds what the store holds. \
-                 `willcall restore FILE` puts it back.",
+                "Copy the store into one file, also while the server runs.\n\n\
+                 The copy is a snapshot of one moment. FILE must not exist yet; it appears under \
+                 its name only when every page has been verified and is on the disk. Only its \
+                 owner may read it, because it holds secrets. `willcall restore FILE` puts it back.",
             )
-            .arg(file("A file that does not exist yet"))
+            .arg(file("The backup; a file that does not exist yet"))
             .args(config::arguments(store)),
         Command::new("restore")
-            .about("Put a backup in the place of the store, while the server is stopped")
+            .about("Replace the store with a backup, while the server is stopped")
             .long_about(
-                "Put a backup in the place of the store, while the server is stopped.\n\n\
-                 Every page is read first. What was there is kept beside it, under a name with \
-                 the time. What was accepted after the backup is not in it, and what was \
-                 delivered after it is delivered again.",
+                "Replace the store with a backup, while the server is stopped.\n\n\
+                 Every page is verified first. The old store is kept beside the new one, with \
+                 the time in its name. Notifications accepted after the backup are not in it. \
+                 Deliveries made after the backup are made again.",
             )
             .arg(file(
-                "What `willcall backup` has made, or another whole copy of a store",
+                "A file made by `willcall backup`, or another complete copy of a store",
             ))
             .args(config::arguments(store)),
         Command::new("recover")
-            .about("Make a store that opens of one whose write-ahead log is lost or damaged")
+            .about("Repair a store whose write-ahead log is lost or damaged")
             .long_about(
-                "Make a store that opens of one whose write-ahead log is lost or damaged, while \
-                 the server is stopped.\n\n\
-                 Says what is lost. The old files are kept, under a name with the time. Does \
-                 nothing if nothing is wrong.",
+                "Repair a store whose write-ahead log is lost or damaged, while the server is \
+                 stopped.\n\n\
+                 Makes a store of everything that can be read and says what is lost. The old files \
+                 are kept, with the time in their names. Does nothing if nothing is wrong.",
             )
             .args(config::arguments(store)),
     ]
@@ -68,20 +68,19 @@ pub(crate) fn backup(config: &Config, to: &Path) -> Result<()> {
         check_room(&data_dir, progress)
     })?;
     say!(
-        "{} holds the store as it was when the copy began, and every page of it is whole: {}",
+        "{} holds the store as of the moment the copy began; every page of it is whole: {}",
         to.display(),
         words(&made)
     );
     Ok(())
 }
 
-/// The log grows while it is copied; that must not take from the server what it needs.
+/// Gives up when the disk gets full: the log grows during the copy, and the server needs the space.
 fn check_room(data_dir: &Path, progress: BackupProgress) -> Result<(), String> {
-    // It is given up rather than leave the server less on its disk.
     let is_short = disk::free_bytes(data_dir).is_some_and(|free| free < FREE_BYTES_MIN);
     if is_short && progress.log_bytes > FREE_BYTES_MIN {
         return Err(format!(
-            "the disk of {} is nearly full, and what is written meanwhile needs room there",
+            "the disk of {} is nearly full, and the server needs the rest; free some space",
             data_dir.display()
         ));
     }
@@ -103,13 +102,13 @@ impl ProgressPrinter {
                 pages, pages_all, ..
             } = progress;
             let percent = pages.saturating_mul(100).checked_div(pages_all);
-            say!("{} % of {pages_all} pages are copied", percent.unwrap_or(0));
+            say!("{} % of {pages_all} pages copied", percent.unwrap_or(0));
         }
     }
 }
 
 pub(crate) fn restore(config: &Config, from: &Path) -> Result<()> {
-    // Before a folder is made for it.
+    // First, so that a bad file creates no folder.
     store::inspect_copy(from)?;
     assemble::make_folder(&config.data_dir)?;
     let _lock = assemble::lock(&config.data_dir)?;
@@ -117,15 +116,15 @@ pub(crate) fn restore(config: &Config, from: &Path) -> Result<()> {
     disk::check_unused(&store)?;
     let restored = store::restore(from, &store, &aside())?;
     say!(
-        "{} is what {} holds now: {}",
+        "{} now holds the backup {}: {}",
         store.display(),
         from.display(),
         words(&restored.inspection)
     );
     if restored.is_open_copy {
         say!(
-            "It was copied while the store was open. If it was copied without its write-ahead log \
-             (-wal), what was in that is missing."
+            "The copy was made while the store was open. If it was made without the write-ahead log \
+             (-wal), what was in the log is missing."
         );
     }
     say!("{}", after(&restored.inspection));
@@ -155,14 +154,14 @@ pub(crate) fn recover(config: &Config) -> Result<()> {
     );
     let read = recovery.read;
     match recovery.lost {
-        Some(0) => say!("All of the log that counts was read ({read} pages): nothing is lost."),
+        Some(0) => say!("All of the log could be read ({read} pages): nothing is lost."),
         Some(lost) => say!(
-            "{read} pages of the log were read, {lost} are lost, with what was written last: \
-             notifications, what became of deliveries, changes of webhooks, tokens and users."
+            "{read} pages of the log could be read, {lost} are lost. They held what was written last: \
+             notifications, outcomes of deliveries, changes of webhooks, tokens and users."
         ),
         None => say!(
-            "{read} pages of the log were read. How many are lost nobody can say; what was written \
-             last may be."
+            "{read} pages of the log could be read. How many are lost is not known; what was written \
+             last may be among them."
         ),
     }
     say!(
@@ -177,15 +176,15 @@ pub(crate) fn recover(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// What is missing in an older state, and what comes again.
+/// What an older state lacks, and what is delivered again.
 fn after(found: &Inspection) -> String {
     let since = match found.latest_notification {
         Some(at) => format!("after {at}"),
-        None => "since".to_owned(),
+        None => "since then".to_owned(),
     };
     format!(
-        "What was accepted {since} is not in it: have the application hand it in again. What was \
-         delivered {since} is not known to be, and is delivered again."
+        "Notifications accepted {since} are not in it: let the application send them again. \
+         Deliveries made {since} are made again, because the store does not know of them."
     )
 }
 
@@ -206,13 +205,13 @@ fn say_kept(kept: &[PathBuf]) {
     if kept.is_empty() {
         return;
     }
-    say!("What was there is kept; remove it when it is not needed any more:");
+    say!("The old files are kept; remove them when you no longer need them:");
     for file in kept {
         say!("    {}", file.display());
     }
 }
 
-/// What is put behind the name of files that are kept.
+/// The end of the names under which old files are kept.
 fn aside() -> String {
     let now = assemble::clock().now().to_string();
     format!(".before-{}", now.replace(['-', ':'], ""))

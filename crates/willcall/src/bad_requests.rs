@@ -1,9 +1,9 @@
-//! Heads of requests that hyper refuses before anybody of ours sees them. It answers with a status
-//! and nothing else, or hangs up; here that is held back, and an answer that says what is wrong
-//! and what to do is sent instead.
+//! Requests whose head hyper refuses before our code sees them. Hyper sends a bare status or closes
+//! the connection. This stream withholds that, and a response is sent instead that says what is
+//! wrong and what to do.
 //!
-//! Held back is only what hyper writes while no answer of the site is being made or written, so
-//! an answer of ours is never touched.
+//! Only what hyper writes while no response of the site is being made or written is withheld, so
+//! our own responses are never touched.
 
 use std::io::Result;
 use std::pin::Pin;
@@ -20,54 +20,54 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use web::Body;
 
-/// A request's head has to arrive within this time, also on a kept connection that idles. What
-/// holds for plain requests is in `fast_path.rs`.
+/// A request's head has to arrive within this time, also on an idle kept connection. The fast path
+/// has a limit of its own (`fast_path.rs`).
 pub(crate) const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
-/// A request's head may be this large.
+/// Largest head of a request.
 pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// A request may have so many header lines: hyper has room for no more.
+/// Most header lines of a request; hyper's own limit.
 const LINES_MAX: usize = 100;
 
-/// Hyper's own answers to what it cannot read begin so, up to the status.
+/// How hyper's own error responses begin.
 const VERSION: &[u8] = b"HTTP/1.1 ";
 
-/// Writes what belongs to answers of the site, and holds back an answer of hyper's own.
+/// A stream that passes responses of the site on and withholds an error response of hyper's.
 pub(crate) struct ErrorRewriter<S> {
     stream: S,
     tracker: ResponseTracker,
-    /// How much of what hyper has yet to write belongs to the site's answers.
+    /// Bytes of the site's responses that hyper has yet to write.
     ours: usize,
     withheld: Vec<u8>,
 }
 
-/// Says whether hyper has an answer of the site. Its copies are one.
+/// Knows whether hyper is busy with a response of the site. Clones share one state.
 #[derive(Clone, Default)]
 pub(crate) struct ResponseTracker(Arc<TrackerFlags>);
 
 #[derive(Default)]
 struct TrackerFlags {
-    /// An answer is being made, or hyper takes its body.
+    /// A response is being made, or hyper is taking its body.
     answers: AtomicBool,
-    /// That has been so since hyper last wrote.
+    /// `answers` has been true at some time since hyper last wrote.
     answered: AtomicBool,
 }
 
-/// The body of an answer of the site. Hyper drops it once it has taken all of it.
+/// The body of a response of the site. Hyper drops it once it has taken all of it.
 pub(crate) struct TrackedBody {
     body: Body,
     tracker: ResponseTracker,
 }
 
 impl ResponseTracker {
-    /// An answer of the site is begun.
+    /// A response of the site begins.
     pub(crate) fn begin(&self) {
         self.0.answered.store(true, Ordering::Relaxed);
         self.0.answers.store(true, Ordering::Relaxed);
     }
 
-    /// The answer that was begun, from which it is known when hyper has all of it.
+    /// Wraps the response's body, so that its end is noticed.
     pub(crate) fn end(&self, answer: Response<Body>) -> Response<TrackedBody> {
         let tracker = self.clone();
         answer.map(|body| TrackedBody { body, tracker })
@@ -77,7 +77,7 @@ impl ResponseTracker {
         self.0.answers.load(Ordering::Relaxed)
     }
 
-    /// Whether what hyper writes now ends with a part of the site's answers.
+    /// Whether what hyper writes now belongs to a response of the site.
     fn is_ours(&self) -> bool {
         self.0.answered.swap(self.answers(), Ordering::Relaxed)
     }
@@ -119,14 +119,14 @@ impl<S> ErrorRewriter<S> {
         }
     }
 
-    /// The stream, and what is to be sent on it before it is closed: instead of what hyper had to
-    /// say when it ended with `error`, having read `unread` without making a request of it.
+    /// Returns the stream, and the response to send before it is closed, if any. `error` is what
+    /// hyper ended with; `unread` is what it had read and not made into a request.
     pub(crate) fn end(
         self,
         error: Option<hyper::Error>,
         unread: &[u8],
     ) -> (S, Option<Response<Bytes>>) {
-        // Of an answer that has not left, the end is missing: nothing can follow it.
+        // A response that is not all sent cannot be followed by another.
         let is_free = !self.tracker.answers() && self.ours == 0;
         let refused = error.filter(|_| is_free);
         let refused = refused.and_then(|error| refused_as(&error, &self.withheld, unread));
@@ -143,8 +143,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ErrorRewriter<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<Result<usize>> {
-        // The end of an answer is written before hyper reads on, so what is added to it without
-        // another request is hyper's own.
+        // Hyper writes the end of a response before it reads on, so whatever it adds without
+        // another request is its own.
         if self.tracker.is_ours() {
             self.ours = buf.len();
         }
@@ -163,7 +163,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ErrorRewriter<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Nothing is closed here: something may follow.
+    /// Only flushes: a response may still follow.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.poll_flush(cx)
     }
@@ -179,16 +179,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for ErrorRewriter<S> {
     }
 }
 
-/// The status of an answer that refuses a head.
+/// The status, if this is an error response of hyper's.
 fn status_of(own: &[u8]) -> Option<StatusCode> {
     let (version, rest) = own.split_at_checked(VERSION.len())?;
-    // It answers an HTTP/1.0 client in kind.
+    // Hyper answers an HTTP/1.0 client with HTTP/1.0.
     let is_status = version == VERSION || version == b"HTTP/1.0 ";
     let status = StatusCode::from_bytes(rest.get(..3)?).ok()?;
     (is_status && status.is_client_error()).then_some(status)
 }
 
-/// What a head is refused with, and why; nothing if there was none, or nobody to tell.
+/// The status and the explanation for a refused head; nothing if no head came, or nobody is there
+/// to read it.
 fn refused_as(
     error: &hyper::Error,
     withheld: &[u8],
@@ -199,17 +200,17 @@ fn refused_as(
         let limit = HEAD_LIMIT.as_secs();
         let words = format!(
             "The head of the request did not come in time. Send all of it within {limit} seconds, \
-             and an empty line behind it."
+             followed by an empty line."
         );
         return Some((StatusCode::REQUEST_TIMEOUT, words));
     }
     if error.is_incomplete_message() && has_come {
-        let words = "The request ends within its head. Send an empty line behind the last header \
+        let words = "The request ends within its head. Send an empty line after the last header \
                      line.";
         return Some((StatusCode::BAD_REQUEST, words.to_owned()));
     }
     if unread.starts_with(b"PRI * HTTP/2.0\r\n") {
-        let words = "HTTP/2 is not spoken here. Use HTTP/1.1, or a proxy that does.";
+        let words = "This server does not speak HTTP/2. Use HTTP/1.1, or a proxy that does.";
         return Some((StatusCode::BAD_REQUEST, words.to_owned()));
     }
     match status_of(withheld)? {
@@ -224,44 +225,44 @@ fn what_is_large(status: StatusCode, unread: &[u8]) -> (StatusCode, String) {
     let is_line = first.is_some_and(|line| line.len() > HEAD_BYTES_MAX / 2);
     if status == StatusCode::URI_TOO_LONG || is_line {
         let words = format!(
-            "The target of the request is too long: all of its head may have {HEAD_BYTES_MAX} \
-             bytes. Put what is long into the body."
+            "The target of the request is too long: the whole head may have {HEAD_BYTES_MAX} bytes. \
+             Put long values into the body."
         );
         return (StatusCode::URI_TOO_LONG, words);
     }
     let words = if lines > LINES_MAX {
-        format!("The request has more than {LINES_MAX} header lines. Leave out what is not needed.")
+        format!("The request has more than {LINES_MAX} header lines. Send fewer.")
     } else {
         format!(
-            "The head of the request is too large: it may have {HEAD_BYTES_MAX} bytes. Leave out \
-             header lines that are not needed."
+            "The head of the request is too large: it may have {HEAD_BYTES_MAX} bytes. Send fewer or \
+             shorter header lines."
         )
     };
     (status, words)
 }
 
-/// Says what is wrong with a head. What it says itself is not repeated: there may be secrets in it.
+/// Says what is wrong with a head, without quoting it: it may hold secrets.
 fn what_is_bad(error: &hyper::Error, unread: &[u8]) -> String {
     let mut lines = [EMPTY_HEADER; LINES_MAX];
     let mut request = Request::new(&mut lines);
     match request.parse(unread) {
         Err(httparse::Error::Version) => {
-            "The version in the request line is none that is spoken here. Use HTTP/1.1."
+            "This server does not speak the HTTP version of the request line. Use HTTP/1.1."
         }
         Err(httparse::Error::Token | httparse::Error::Status) if request.method.is_none() => {
-            "This begins with no method, so it is no HTTP request. Send a request line such as \
-             \"GET /path HTTP/1.1\", without TLS."
+            "This does not begin with a method, so it is not an HTTP request. Send a request line such \
+             as \"GET /path HTTP/1.1\", without TLS."
         }
         Err(_) if request.version.is_none() => {
-            "The request line is not valid. Send a method, a target and HTTP/1.1 with one blank \
-             between, and percent-encode blanks and special characters in the target."
+            "The request line is not valid. Send a method, a target and HTTP/1.1 with one space \
+             between, and percent-encode spaces and special characters in the target."
         }
         Err(_) => return bad_line(unread),
-        // The line was found wrong only once it was looked at more closely.
+        // The syntax is fine; hyper refused the meaning.
         Ok(_) => {
             return format!(
                 "The target, a Content-Length or a Transfer-Encoding of the request is not valid \
-                 ({error}). Send a path, and one Content-Length of digits alone or the \
+                 ({error}). Send a path, and either one Content-Length of digits only or the \
                  Transfer-Encoding \"chunked\"."
             );
         }
@@ -269,7 +270,7 @@ fn what_is_bad(error: &hyper::Error, unread: &[u8]) -> String {
     .to_owned()
 }
 
-/// Says which header line is wrong. There is at least one.
+/// Says which header line is not valid. At least one is not.
 fn bad_line(unread: &[u8]) -> String {
     let lines = unread.split(|byte| *byte == b'\n');
     let begun = lines.skip_while(|line| line.trim_ascii().is_empty());
@@ -280,8 +281,8 @@ fn bad_line(unread: &[u8]) -> String {
     });
     let number = bad.map_or(0, |(_, number)| number);
     format!(
-        "Header line {number} of the request is not valid. Send a name, a colon and a value \
-         without control characters, in one line that does not begin with a blank."
+        "Header line {number} of the request is not valid. Send a name, a colon and a value without \
+         control characters, in one line that does not begin with a space."
     )
 }
 

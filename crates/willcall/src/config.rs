@@ -1,9 +1,9 @@
-//! Every setting: its name, default, meaning and bounds; and the only reader of the environment.
+//! Every setting: name, default, meaning and bounds. This is the only reader of the environment.
 //!
-//! One table makes the command line, the `WILLCALL_…` variables and the keys of the file. A flag
-//! wins over a variable, a variable over the file, the file over the default. A wrong value stops
-//! the start with a sentence that names the setting and where its value came from. Former names are
-//! still read, each with a warning (`former.rs`).
+//! One table defines the flags, the `WILLCALL_…` variables and the keys of the file. A flag wins
+//! over a variable, a variable over the file, the file over the default. A wrong value stops the
+//! start with an error that names the setting and where its value came from. Former names are still
+//! read, each with a warning (`former.rs`).
 
 mod former;
 
@@ -22,7 +22,7 @@ use self::former::FORMER;
 /// The value of a setting that is on or off.
 const FLAG: &str = "true|false";
 
-/// One setting. Lists are written with commas between, or as arrays in the file.
+/// One setting. A list is written with commas, or in the file as an array.
 pub(crate) struct Setting {
     pub(crate) key: &'static str,
     pub(crate) default: &'static str,
@@ -35,19 +35,19 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "listen",
         default: "127.0.0.1:8080",
         value: "ADDRESS:PORT",
-        meaning: "Where Willcall answers HTTP. Put a proxy with TLS in front before opening it to others",
+        meaning: "Address and port to serve HTTP on. Put a proxy with TLS in front before you open it to others",
     },
     Setting {
         key: "data_dir",
         default: "willcall-data",
         value: "FOLDER",
-        meaning: "Where everything is kept; made if it does not exist",
+        meaning: "The folder for all data; created if it does not exist",
     },
     Setting {
         key: "allowed_hosts",
         default: "",
         value: "NAME,…",
-        meaning: "Host names this server answers to, beside addresses and names without a dot",
+        meaning: "Host names that this server answers to, besides IP addresses and names without a dot",
     },
     Setting {
         key: "allow_private_targets",
@@ -59,79 +59,79 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "ca_files",
         default: "",
         value: "FILE,…",
-        meaning: "PEM files with further certificate authorities, beside the system's own",
+        meaning: "PEM files with certificates to trust, besides the system's",
     },
     Setting {
         key: "user_agent",
         default: concat!("Willcall/", env!("CARGO_PKG_VERSION")),
         value: "TEXT",
-        meaning: "The User-Agent of webhook calls",
+        meaning: "The User-Agent header of webhook calls",
     },
     Setting {
         key: "action_types",
         default: "",
         value: "CODE[=LABEL],…",
-        meaning: "Further action types that webhooks may ask for, as plugins register them",
+        meaning: "More action types that webhooks may subscribe to, as plugins register them",
     },
     Setting {
         key: "strict_action_types",
         default: "false",
         value: FLAG,
-        meaning: "Whether notifications are refused whose action type no webhook can ask for, and triggers that are not known to fire, instead of accepted with a warning",
+        meaning: "Refuse notifications whose action type no webhook can subscribe to, and triggers that are not known to fire, instead of accepting them with a warning",
     },
     Setting {
         key: "triggers",
         default: "",
         value: "RESOURCE.TRIGGER[>RESOURCE][=NAME],…",
-        meaning: "Further triggers that webhooks may ask for; with > the related resource whose webhooks hear of it, too; with = what receivers are told has happened",
+        meaning: "More triggers that webhooks may subscribe to; after > a related resource whose webhooks are called too, after = the name that receivers are given",
     },
     Setting {
         key: "strict_triggers",
         default: "false",
         value: FLAG,
-        meaning: "Whether webhooks are refused whose trigger nothing is known to fire",
+        meaning: "Refuse webhooks whose trigger is not known to fire",
     },
     Setting {
         key: "retention_days",
         default: "",
         value: "DAYS|NAME=DAYS,…",
-        meaning: "How long ended deliveries stay in the log after they were accepted, 1 to 3650: all of them, or those of one platform by its name. Without it, as long as that platform keeps them. What is still owed is never removed",
+        meaning: "How many days ended deliveries stay in the log, counted from when they were accepted, 1 to 3650: for all platforms, or for one by its name. The default is what each platform does. A pending delivery is never removed",
     },
     Setting {
         key: "max_concurrency_per_webhook",
         default: "32",
         value: "COUNT",
-        meaning: "Attempts to one webhook that may run at the same time, 1 to 1024",
+        meaning: "Most attempts to one webhook that run at the same time, 1 to 1024",
     },
     Setting {
         key: "max_in_flight",
         default: "1024",
         value: "COUNT",
-        meaning: "Attempts to all webhooks that may run or be unwritten at the same time, 1 to 16384",
+        meaning: "Most attempts to all webhooks that run, or wait to be written down, at the same time, 1 to 16384",
     },
     Setting {
         key: "max_connections",
         default: "1024",
         value: "COUNT",
-        meaning: "Connections from applications that may be open at the same time, 1 to 65536",
+        meaning: "Most connections from applications that are open at the same time, 1 to 65536",
     },
     Setting {
         key: "trusted_proxies",
         default: "",
         value: "CIDR,…",
-        meaning: "Proxies in front of this server, such as 127.0.0.1: their X-Forwarded-For says who asks, and their connections are not counted as those of one client. Only proxies that add to this header",
+        meaning: "Proxies in front of this server, such as 127.0.0.1: their X-Forwarded-For header names the client, and their connections do not count as one client's. List only proxies that append to this header",
     },
     Setting {
         key: "log_level",
         default: "info",
         value: "error|warn|info|debug",
-        meaning: "How much is logged",
+        meaning: "Least severe level that is logged",
     },
     Setting {
         key: "log_format",
         default: "auto",
         value: "auto|text|json",
-        meaning: "How it is logged: auto is text on a terminal and JSON lines elsewhere",
+        meaning: "Format of the log; auto is text on a terminal and JSON lines elsewhere",
     },
 ];
 
@@ -156,7 +156,7 @@ pub(crate) struct Config {
     pub(crate) trusted_proxies: Networks,
     pub(crate) log_level: tracing::Level,
     pub(crate) log_format: LogFormat,
-    /// What was read under a former name, one sentence each.
+    /// One warning for each former name that was read.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -167,7 +167,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// The variable for a setting.
+/// The environment variable of a setting.
 pub(crate) fn variable(key: &str) -> String {
     format!("WILLCALL_{}", key.to_ascii_uppercase())
 }
@@ -176,7 +176,7 @@ fn dashed(name: &str) -> String {
     name.replace('_', "-")
 }
 
-/// A flag for the settings named `keys`, hidden ones for their former names, and `--config`.
+/// Flags for the settings named in `keys`, hidden ones for their former names, and `--config`.
 pub(crate) fn arguments(keys: &[&str]) -> Vec<Arg> {
     let named = SETTINGS
         .iter()
@@ -212,7 +212,7 @@ pub(crate) fn arguments(keys: &[&str]) -> Vec<Arg> {
 fn empty_flag(name: &'static str, value: &'static str) -> Arg {
     let arg = Arg::new(name).long(dashed(name)).value_name(value);
     match value {
-        // A bare flag says yes; a value comes after an equals sign.
+        // A bare flag means true; a value has to come after an equals sign.
         FLAG => arg
             .num_args(0..=1)
             .require_equals(true)
@@ -221,7 +221,7 @@ fn empty_flag(name: &'static str, value: &'static str) -> Arg {
     }
 }
 
-/// Every key there is.
+/// The keys of all settings.
 pub(crate) fn all_keys() -> Vec<&'static str> {
     SETTINGS.iter().map(|setting| setting.key).collect()
 }
@@ -233,12 +233,15 @@ fn names() -> impl Iterator<Item = &'static str> {
 }
 
 impl Config {
-    /// Reads flags, environment and file, in that order of precedence.
+    /// Reads flags, environment and file, in this order of precedence.
+    ///
+    /// # Errors
+    /// If a setting is unknown, has a wrong value, or is given under two names in one place.
     pub(crate) fn load(matches: &ArgMatches) -> Result<Self> {
         Self::gather(matches, &environment())?.check()
     }
 
-    /// The defaults, on this folder, with this machine's own receivers allowed.
+    /// The defaults, on the folder `data_dir`, with receivers on this machine allowed.
     pub(crate) fn for_demo(data_dir: PathBuf) -> Result<Self> {
         let defaults = Self::gather(
             &clap::Command::new("demo").get_matches_from(["demo"]),
@@ -264,12 +267,12 @@ impl Config {
         };
         for name in variables.keys() {
             if name != "WILLCALL_CONFIG" && !names().any(|known| variable(known) == *name) {
-                bail!("the variable {name} names no setting; `willcall serve --help` lists them");
+                bail!("the variable {name} is no setting; `willcall serve --help` lists them");
             }
         }
         let written =
             |name: &'static str, text: String, place: String| Written { name, text, place };
-        // In the order in which one wins over the next.
+        // Each wins over the next.
         let levels: [&Level<'_>; 3] = [
             &|name| {
                 Some(written(
@@ -306,17 +309,17 @@ impl Config {
     }
 }
 
-/// A text as it was written, under which name, and where.
+/// A value as it was written, under which name, and where.
 struct Written {
     name: &'static str,
     text: String,
     place: String,
 }
 
-/// What flags, variables or the file say under a name.
+/// Looks a name up among the flags, the variables or the keys of the file.
 type Level<'a> = dyn Fn(&'static str) -> Option<Written> + 'a;
 
-/// The text of every setting, and what to say about former names.
+/// Every setting as text, and the warnings about former names.
 #[derive(Default)]
 struct RawConfig {
     values: BTreeMap<&'static str, Written>,
@@ -324,8 +327,8 @@ struct RawConfig {
 }
 
 impl RawConfig {
-    /// What one level says about a setting, under its name or a former one. Both at once are an
-    /// error: which of them is meant cannot be known.
+    /// Looks a setting up at one level, under its name or a former one. Both at once are an error,
+    /// because nobody can know which value is meant.
     fn choose(&mut self, key: &'static str, level: &Level<'_>) -> Result<Option<Written>> {
         let mut found = level(key);
         for former in FORMER.iter().filter(|former| former.now == Some(key)) {
@@ -352,11 +355,11 @@ impl RawConfig {
         Ok(Config {
             listen: self.read("listen", |text| {
                 text.parse().map_err(|_| {
-                    "it is not an IP address with a port, such as 127.0.0.1:8080".to_owned()
+                    "it has to be an IP address with a port, such as 127.0.0.1:8080".to_owned()
                 })
             })?,
             data_dir: self.read("data_dir", |text| match text {
-                "" => Err("it is empty; name a folder".to_owned()),
+                "" => Err("it has to name a folder".to_owned()),
                 text => Ok(PathBuf::from(text)),
             })?,
             allowed_hosts: self
@@ -379,7 +382,9 @@ impl RawConfig {
             max_in_flight: self.count("max_in_flight", 16_384)?,
             max_connections: self.count("max_connections", 65_536)?,
             trusted_proxies: self.read("trusted_proxies", |text| {
-                let unknown = |error: InvalidNetwork| format!("\"{}\" is not a network", error.0);
+                let unknown = |error: InvalidNetwork| {
+                    format!("\"{}\" is not an address or a network", error.0)
+                };
                 text.parse().map_err(unknown)
             })?,
             log_level: self.read("log_level", |text| match text {
@@ -387,13 +392,13 @@ impl RawConfig {
                 "warn" => Ok(tracing::Level::WARN),
                 "info" => Ok(tracing::Level::INFO),
                 "debug" => Ok(tracing::Level::DEBUG),
-                _ => Err("it is none of error, warn, info, debug".to_owned()),
+                _ => Err("it has to be error, warn, info or debug".to_owned()),
             })?,
             log_format: self.read("log_format", |text| match text {
                 "auto" => Ok(LogFormat::Auto),
                 "text" => Ok(LogFormat::Text),
                 "json" => Ok(LogFormat::Json),
-                _ => Err("it is none of auto, text, json".to_owned()),
+                _ => Err("it has to be auto, text or json".to_owned()),
             })?,
             warnings: self.warnings.clone(),
         })
@@ -471,7 +476,7 @@ fn action_type(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Days for all, or for one platform by its name.
+/// Days for all platforms, or for one by its name.
 fn retention(text: &str) -> Result<LogRetention, String> {
     let mut kept = LogRetention::default();
     let known = web::dialects::all(&web::dialects::DialectOptions::default()).names();
@@ -485,7 +490,7 @@ fn retention(text: &str) -> Result<LogRetention, String> {
             .filter(|days| (1..=3_650).contains(days))
             .ok_or_else(|| {
                 format!(
-                    "\"{item}\" is not a whole number of days from 1 to 3650, or such as name=7"
+                    "\"{item}\" is not a whole number of days from 1 to 3650, alone or as in name=7"
                 )
             })?;
         let ms = days * 24 * 3_600_000;
@@ -494,7 +499,7 @@ fn retention(text: &str) -> Result<LogRetention, String> {
         {
             let known: Vec<&str> = known.iter().map(DialectName::as_str).collect();
             return Err(format!(
-                "there is no \"{name}\"; there are {}",
+                "\"{name}\" is no platform; there are {}",
                 known.join(", ")
             ));
         }
@@ -503,7 +508,7 @@ fn retention(text: &str) -> Result<LogRetention, String> {
             None => kept.all_ms.replace(ms),
         };
         if twice.is_some() {
-            return Err(format!("\"{item}\" says twice for how long"));
+            return Err(format!("\"{item}\" sets the same days a second time"));
         }
     }
     Ok(kept)
@@ -544,7 +549,7 @@ fn trigger(text: &str) -> Result<Trigger, String> {
     })
 }
 
-/// The texts that a file has, by the name of the setting.
+/// The values in a file, by the name of the setting.
 fn read_file(path: &Path) -> Result<BTreeMap<String, String>> {
     let text = std::fs::read_to_string(path).context("cannot be read")?;
     let table: toml::Table = toml::from_str(&text).context("not valid TOML")?;
@@ -586,10 +591,10 @@ fn environment() -> BTreeMap<String, String> {
                 .into_string()
                 .ok()
                 .filter(|name| name.starts_with("WILLCALL_"))?;
-            // What is not UTF-8 is wrong for every setting; the check names it.
+            // A value that is not UTF-8 is wrong for every setting; the check rejects it.
             Some((name, value.to_string_lossy().into_owned()))
         })
-        // The tests' own variables, such as WILLCALL_TEST_POSTGRES, are no settings.
+        // Variables of the tests, such as WILLCALL_TEST_POSTGRES, are no settings.
         .filter(|(name, _)| !name.starts_with("WILLCALL_TEST_"))
         .collect()
 }

@@ -1,9 +1,9 @@
-//! Who may be connected. When there are as many as there may be, a new one takes the place of one
-//! that waits for its client: of the address that has most, one that never asked anything before
-//! others, and of those the one that has waited longest.
+//! Bounds the number of connections. When all are in use, a new one replaces one that waits for its
+//! client: one of the address that has most; among those, one that never sent a request comes
+//! first, and then the one that has waited longest.
 //!
-//! If every connection is being answered there are some spare places more, for the questions of an
-//! operator's tools. Nobody waits for a place, so nobody can have others wait.
+//! If every connection is being answered, a few more are admitted for an operator's tools
+//! (`overflow.rs`). No connection waits to be admitted, so nobody can make others wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,18 +18,18 @@ use web::BodyObserver;
 
 use crate::sync;
 
-/// Places beyond the setting. They are held for moments.
+/// Connections beyond the setting. Each is held for moments.
 pub(crate) const OVERFLOW_MAX: usize = 32;
 
-/// Connections of an address that are looked at for one to give way: each is a few loads.
+/// Most connections of an address that are examined to find one to close: each costs a few loads.
 const SCANNED_ROWS_MAX: usize = 4_096;
 
-/// How often the log is told that all places are taken.
+/// Least time between two warnings that all connections are in use.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 pub(crate) struct Connections {
     most: usize,
-    /// What connects from there stands for many, and has no share of its own.
+    /// A proxy's connections are those of many clients, so they do not count as one client's.
     proxies: Networks,
     began_at: Instant,
     table: Mutex<ConnectionTable>,
@@ -40,7 +40,7 @@ struct ConnectionTable {
     next: u64,
     usual: BTreeMap<u64, ConnectionEntry>,
     overflow: BTreeMap<u64, ConnectionEntry>,
-    /// Of the usual ones; proxies under no address.
+    /// The usual connections by address; proxies have none.
     by_address: BTreeMap<Option<IpAddr>, BTreeSet<u64>>,
     said_at: Option<Instant>,
 }
@@ -51,17 +51,17 @@ struct ConnectionEntry {
     gone: oneshot::Sender<()>,
 }
 
-/// What a connection does.
+/// What a connection is doing.
 pub(crate) struct ConnectionState {
     began_at: Instant,
-    /// Since when it waits for its client or for room, in milliseconds and one; 0 while it is
-    /// answered.
+    /// Since when it waits for its client or for memory, in milliseconds plus one; 0 while a
+    /// request is being answered.
     waits_since: AtomicU64,
-    /// Something was asked and answered.
+    /// At least one request was answered.
     used: AtomicBool,
 }
 
-/// A place among the connections, left when it is dropped.
+/// Permission to be connected; given back when it is dropped.
 pub(crate) struct ConnectionPermit {
     id: u64,
     among: Arc<Connections>,
@@ -80,7 +80,7 @@ impl Connections {
         }
     }
 
-    /// A place for a new connection. Whoever gives way for it is told.
+    /// Admits a new connection. If another one has to close for it, that one is told.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> ConnectionPermit {
         let address = self.share_of(address);
         let mut table = self.table();
@@ -124,7 +124,7 @@ impl Connections {
         }
     }
 
-    /// Under what connections are counted: whoever has an IPv6 address has 2^64 of them.
+    /// The address under which a connection counts. IPv6 clients own a /64, so they count by that.
     fn share_of(&self, address: IpAddr) -> Option<IpAddr> {
         let address = address.to_canonical();
         if self.proxies.contains(address) {
@@ -142,17 +142,17 @@ impl Connections {
 }
 
 impl ConnectionTable {
-    /// The one that gives way to a new connection of `address`; nothing if none does that waits.
+    /// The connection that closes for a new one of `address`; nothing if none that waits has to.
     fn longest(&self, address: Option<IpAddr>) -> Option<u64> {
         let own = self.by_address.get(&address).map_or(0, BTreeSet::len);
         let least = if address.is_some() { own } else { 0 };
         let count = |(address, ids): (&Option<IpAddr>, &BTreeSet<u64>)| {
-            // A proxy's give way last.
+            // Connections of proxies close last.
             let count = if address.is_some() { ids.len() } else { 0 };
             (count, *address)
         };
         let mut addresses: Vec<_> = self.by_address.iter().map(count).collect();
-        // Nobody gives way to somebody who has as much.
+        // An address closes nothing for one that has as many.
         let gives =
             |count, other: Option<IpAddr>| other.is_none() || other == address || count > least;
         addresses.retain(|(count, other)| gives(*count, *other));
@@ -168,7 +168,7 @@ impl ConnectionTable {
         })
     }
 
-    /// Its connection is told by the end of the channel.
+    /// Removes a connection. Dropping the sender tells it.
     fn remove(&mut self, id: u64) {
         self.overflow.remove(&id);
         let Some(ConnectionEntry { address, gone, .. }) = self.usual.remove(&id) else {
@@ -190,20 +190,20 @@ impl ConnectionTable {
             let addresses = self.by_address.len();
             tracing::warn!(
                 addresses,
-                "all {most} connections are taken: those that wait longest for their clients give \
-                 way; raise max_connections if that is not a flood"
+                "all {most} connections are in use: those idle longest are closed for new ones; \
+                 raise max_connections if this is not a flood"
             );
         }
     }
 }
 
 impl BodyObserver for ConnectionState {
-    /// Something is being answered.
+    /// A request is being answered.
     fn works(&self) {
         self.waits_since.store(0, Ordering::Relaxed);
     }
 
-    /// It waits for its client, or for room, from now on, if it did not before.
+    /// From now on it waits for its client or for memory, if it did not before.
     fn waits(&self) {
         if self.waits_since.load(Ordering::Relaxed) == 0 {
             let since = self.began_at.elapsed().as_millis();
@@ -214,7 +214,7 @@ impl BodyObserver for ConnectionState {
 }
 
 impl ConnectionState {
-    /// Something was answered.
+    /// A request was answered.
     pub(crate) fn is_done(&self) {
         self.used.store(true, Ordering::Relaxed);
         self.waits();
@@ -222,7 +222,7 @@ impl ConnectionState {
 }
 
 impl ConnectionPermit {
-    /// Runs what a connection does, until it has to give way.
+    /// Runs `work` until it ends or the connection has to close for another.
     pub(crate) async fn hold(mut self, work: impl Future<Output = ()>) {
         tokio::select! {
             biased;
@@ -295,7 +295,7 @@ mod tests {
         pass().await;
         let mut more = all.admit(at(1));
         assert!(is_gone(&mut flood[0]) && !is_gone(&mut own));
-        // All that the flood has is busy: it finds a spare place, and nobody gives way.
+        // All connections of the flood are busy: its new one goes to the overflow, and none closes.
         flood.remove(0);
         flood.iter().for_each(|place| place.state.works());
         flood.push(all.admit(at(2)));

@@ -1,9 +1,9 @@
-//! `willcall demo`: the real thing on a fresh folder, with receivers of its own, and what becomes
-//! of what is sent, line by line.
+//! `willcall demo`: a real server on a temporary folder, with sample receivers. It prints every
+//! attempt.
 //!
-//! Each dialect brings its own part: the tenant, the calls that make webhooks and hand in
-//! notifications. Everything is done over HTTP as an application would; only the watching reads
-//! the store directly. Waits are shorter than in earnest, nothing else is different.
+//! Each dialect brings its own part: the tenant, and the calls that create webhooks and send
+//! notifications. Everything goes over HTTP as from an application; only the display reads the
+//! store directly. Waits are shorter than usual, nothing else differs.
 
 mod attempt_line;
 mod client;
@@ -35,10 +35,10 @@ use crate::{apply, serve, user};
 /// Waits between attempts are divided by this.
 const HASTE: i64 = 20;
 
-/// Instead of 30 s for an exchange, so that nobody has to wait for a receiver that hangs.
+/// Instead of 30 s for an exchange, so that the receiver that hangs does not take long.
 const EXCHANGE_LIMIT_MS: u32 = 2_000;
 
-/// When everything has to be over.
+/// Time limit for one dialect's part.
 const SHOW_LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(once: bool) -> Result<ExitCode> {
@@ -55,7 +55,7 @@ async fn on_folder(folder: &Path, once: bool, signals: &mut Signals) -> Result<E
     let app = assemble::build(&config, accelerated).await?;
     let listener = match listen::bind(config.listen).await {
         Ok(listener) => listener,
-        // Another program has the usual port: any other will do.
+        // Another program has the usual port: take any free one.
         Err(_) => listen::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?,
     };
     let address = listener.local_addr()?;
@@ -72,44 +72,44 @@ async fn on_folder(folder: &Path, once: bool, signals: &mut Signals) -> Result<E
         _ = signals.stop() => None,
         shown = shows(&app, &config, address, once) => Some(shown?),
     };
-    let as_it_must = match shown {
-        Some((as_it_must, hints)) => {
-            screen::verdict(as_it_must);
+    let as_expected = match shown {
+        Some((as_expected, hints)) => {
+            screen::verdict(as_expected);
             if !once {
                 screen::hints(&hints);
                 signals.stop().await;
             }
-            as_it_must
+            as_expected
         }
         None => false,
     };
     serve::wind_up_unless_cut(app, server, signals).await?;
-    Ok(if as_it_must {
+    Ok(if as_expected {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// Every dialect's part; answers whether everything ended as it must, and what to try by hand.
+/// Runs every dialect's part. Returns whether everything ended as expected, and commands to try.
 async fn shows(
     app: &App,
     config: &Config,
     address: SocketAddr,
     once: bool,
 ) -> Result<(bool, Vec<(String, String)>)> {
-    let mut as_it_must = true;
+    let mut as_expected = true;
     let mut hints = Vec::new();
     for demo in assemble::dialects(config).demos() {
         let shown = tokio::time::timeout(SHOW_LIMIT, show(app, config, address, &demo, once));
-        let (good, token) = shown.await.context("the show did not end in time")??;
-        as_it_must &= good;
+        let (good, token) = shown.await.context("the demo did not end in time")??;
+        as_expected &= good;
         hints.extend((demo.hints)(&format!("http://{address}"), &token));
     }
-    Ok((as_it_must, hints))
+    Ok((as_expected, hints))
 }
 
-/// One dialect's part; answers whether everything ended as it must, and the token used.
+/// Runs one dialect's part. Returns whether everything ended as expected, and the token it used.
 async fn show(
     app: &App,
     config: &Config,
@@ -124,7 +124,7 @@ async fn show(
         .store
         .tenant(demo.dialect.clone(), demo.tenant.to_owned())
         .await?
-        .context("the demo's own file made no tenant")?;
+        .context("the demo's own file declared no tenant")?;
     let client = Client::new(address, token.clone())?;
 
     let mut watch = Watch::new(app.clock.clone(), tenant.id);
@@ -138,15 +138,12 @@ async fn show(
         let made = client
             .call(&(demo.webhook)(receivers::name(*character), &url))
             .await?;
-        let made = (demo.made)(&made).context("a webhook was made without a name")?;
+        let made = (demo.made)(&made).context("the new webhook has no id in the response")?;
         let id = match &made {
             WebhookRef::Id(id) => *id,
             WebhookRef::Key(key) => {
                 let found = app.store.webhook_by_key(vec![tenant.id], key.clone());
-                found
-                    .await?
-                    .context("a webhook was made and is not there")?
-                    .id
+                found.await?.context("the new webhook cannot be found")?.id
             }
         };
         watch.add(*character, id, made);
@@ -157,7 +154,7 @@ async fn show(
     }
     watch.until(&*app.store, WatchedWebhook::settled).await?;
     if once {
-        // A receiver that never answers would keep the show going for days.
+        // Retries to a receiver that never answers would go on for days.
         for webhook in watch.of(ReceiverBehavior::Hanging) {
             screen::switching_off(receivers::name(ReceiverBehavior::Hanging));
             client.call(&(demo.end)(&webhook)).await?;
@@ -167,8 +164,8 @@ async fn show(
     Ok((screen::summary(&watch, once), token))
 }
 
-/// Makes an administrator, and a link that signs them in once; answers its secret. Nobody is
-/// told the password.
+/// Creates an administrator and a link that signs them in once; returns its secret. The password is
+/// shown to nobody.
 async fn way_in(app: &App) -> Result<String> {
     let password = app.rng.split("demo user").alphanumeric(TOKEN_LETTERS);
     let new = NewUser {
@@ -198,6 +195,6 @@ fn fresh_folder() -> Result<std::path::PathBuf> {
     );
     let folder = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&folder)
-        .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        .with_context(|| format!("the folder {} cannot be created", folder.display()))?;
     Ok(folder)
 }

@@ -1,20 +1,20 @@
-//! File descriptors: as many as the system lets this process have, and no more in use than that.
+//! File descriptors: raises the limit as far as allowed, and keeps the settings within it.
 //!
-//! The limit that most systems begin with is for programs that wait for them by an old call, and
-//! programs that do not may raise it as far as they are allowed. What is left if that is too little
-//! is shared out, so that the server answers and the store writes whatever receivers do.
+//! The usual soft limit of 1,024 exists for programs that use `select`; others may raise it to the
+//! hard limit. If that is too low for the settings, they are reduced, so that the server answers
+//! and the store writes whatever receivers do.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// For the store's files and readers, the log, what is being accepted, certificates that are read.
+/// For the files and readers of the store, the log, connections being accepted, certificate files.
 const RESERVE: u64 = 64;
 
-/// Look-ups of names that run at the same time; each has a socket.
+/// Name lookups that run at the same time; each has a socket.
 const LOOK_UPS_MAX: u64 = 256;
 
-/// Raises the limit as far as this process may; answers it, unless there is none.
+/// Raises the limit as far as this process may; returns it, or nothing if there is none.
 pub(crate) fn raise() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -22,7 +22,7 @@ pub(crate) fn raise() -> Option<u64> {
             current: limit.maximum,
             maximum: limit.maximum,
         };
-        // Where that is not allowed after all, what there is has to do.
+        // If that is not allowed after all, the old limit has to do.
         if setrlimit(Resource::Nofile, raised).is_err() {
             tracing::debug!("the limit of open files cannot be raised");
         }
@@ -30,17 +30,17 @@ pub(crate) fn raise() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// How many the settings take at most.
+/// Most descriptors that the settings can need.
 pub(crate) fn needed(config: &Config) -> u64 {
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    // A connection to a receiver is in use or kept.
+    // For each attempt one connection in use, and one kept for the next.
     let receivers = count(config.max_in_flight).saturating_mul(2);
     receivers
         .saturating_add(count(config.max_connections))
         .saturating_add(LOOK_UPS_MAX + RESERVE)
 }
 
-/// Cuts what the settings allow to what `limit` lets this process open. Answers what to say of it.
+/// Reduces the settings to what `limit` allows. Returns a warning if that was necessary.
 pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> Option<String> {
     let limit = limit?;
     let needed = needed(config);
@@ -55,8 +55,8 @@ pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> Option<String> {
     let left = rest.saturating_sub(config.max_connections);
     config.max_in_flight = config.max_in_flight.min((left / 2).max(1));
     Some(format!(
-        "this process may open {limit} files, and the settings take {needed}: until that is raised \
-         (`LimitNOFILE`, `ulimit -n`), max_connections is {} and max_in_flight {}",
+        "this process may open {limit} files, and the settings need {needed}: until the limit is \
+         raised (`LimitNOFILE`, `ulimit -n`), max_connections is {} and max_in_flight is {}",
         config.max_connections, config.max_in_flight
     ))
 }
@@ -93,7 +93,7 @@ mod tests {
             assert!(u64::try_from(used).unwrap() + look_ups + RESERVE <= limit);
             assert!(given.max_connections >= 10 && given.max_in_flight >= 10);
         }
-        // Whoever takes few connections has the more flights.
+        // With few connections there are more for attempts.
         let mut given = config(16, 1_024);
         fit(&mut given, Some(1_024)).unwrap();
         assert_eq!((given.max_connections, given.max_in_flight), (16, 344));

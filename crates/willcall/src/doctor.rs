@@ -1,6 +1,6 @@
-//! `willcall doctor`: looks at everything a start depends on and says in words what is wrong.
+//! `willcall doctor`: checks everything a start depends on and reports problems.
 //!
-//! It changes nothing, so it may run beside a server. Exit status 0 means nothing is wrong.
+//! It changes nothing, so it may run beside a server. Exit status 0 means that nothing is wrong.
 
 mod environment;
 mod finding;
@@ -20,10 +20,10 @@ use crate::config::Config;
 /// A clock before this is certainly wrong: 2026-01-01T00:00:00Z.
 const CLOCK_EARLIEST: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
-/// A name that every resolver on a machine with a network knows (RFC 6761 keeps it registered).
+/// A name that every resolver with a network can look up (RFC 6761 keeps it registered).
 const PUBLIC_NAME: &str = "example.org";
 
-/// A resolver that works needs milliseconds, and twice its 5 s if its first name server is dead.
+/// A working resolver needs milliseconds, or twice its 5 s if its first name server is dead.
 const LOOK_UP_LIMIT_MS: u32 = 15_000;
 
 pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
@@ -55,7 +55,7 @@ pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
         match odd {
             0 => say!("Nothing is wrong."),
             odd => say!(
-                "Nothing is wrong; {odd} of {} checks found something to know.",
+                "Nothing is wrong; {odd} of {} checks found something worth knowing.",
                 findings.len()
             ),
         }
@@ -68,12 +68,12 @@ pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// They were read and checked before the doctor was called.
+/// The settings were read and checked before the doctor was called.
 fn settings(config: &Config) -> Finding {
     let open = !config.listen.ip().is_loopback() && config.allowed_hosts.is_empty();
     if open {
-        let words = "valid, but Willcall is open to other machines and answers only to addresses \
-                     and names without a dot; name its public host in the setting allowed_hosts";
+        let words = "valid, but Willcall listens for other machines and answers only to IP addresses \
+                     and names without a dot; add its public name to the setting allowed_hosts";
         return Finding::new("settings", Verdict::Odd, words);
     }
     Finding::new("settings", Verdict::Good, "valid")
@@ -85,17 +85,17 @@ fn inspect(config: &Config) -> Finding {
     match file.try_exists() {
         Ok(true) => {}
         Ok(false) => {
-            let words = format!("{shown} does not exist; the first start makes it");
+            let words = format!("{shown} does not exist yet; the first start creates it");
             return Finding::new("store", Verdict::Odd, words);
         }
-        // Why, and what to do, is with the files.
+        // The finding about files says why, and what to do.
         Err(error) => {
-            let words = format!("it is not possible to look at {shown}: {error}");
+            let words = format!("{shown} cannot be examined: {error}");
             return Finding::new("store", Verdict::Wrong, words);
         }
     }
     match store::inspect(&file) {
-        // Whether it can be written is for `environment::files` to say.
+        // `environment::files` checks whether it can be written.
         Ok(found) => Finding::new("store", Verdict::Good, store_words(&found)),
         Err(error) => Finding::new("store", Verdict::Wrong, error.to_string()),
     }
@@ -104,7 +104,7 @@ fn inspect(config: &Config) -> Finding {
 fn store_words(found: &store::Inspection) -> String {
     let age = if found.schema_version < found.known_version {
         format!(
-            ", of an older version ({} of {}) that the next start brings up to date",
+            ", schema version {} of {}; the next start upgrades it",
             found.schema_version, found.known_version
         )
     } else {
@@ -122,7 +122,9 @@ fn store_words(found: &store::Inspection) -> String {
 fn clock(config: &Config) -> Finding {
     let now = assemble::clock().now();
     if now < CLOCK_EARLIEST {
-        let words = format!("the clock says {now}, which is past; set it, due times depend on it");
+        let words = format!(
+            "the clock says {now}, which is in the past; set it, because due times depend on it"
+        );
         return Finding::new("clock", Verdict::Wrong, words);
     }
     let file = assemble::store_file(&config.data_dir);
@@ -133,9 +135,9 @@ fn clock(config: &Config) -> Finding {
     let ahead_ms = now.ms_since(last);
     if ahead_ms <= -CLOCK_STEP_MS {
         let words = format!(
-            "the clock says {now}, but the store was written at {last} by its own: the clock is \
-             behind, or was ahead then. Set it right. Waits are not touched, and nothing is removed \
-             by it for an hour"
+            "the clock says {now}, but the store was last written at {last}: the clock is behind, or \
+             was ahead then. Set it. Pending deliveries keep their waits, and nothing is removed for \
+             an hour"
         );
         return Finding::new("clock", Verdict::Wrong, words);
     }
@@ -145,24 +147,24 @@ fn clock(config: &Config) -> Finding {
     match assemble::is_running(&config.data_dir) {
         true => {
             let words = format!(
-                "the clock says {now}, but the server that runs wrote last at {last}: the clock was \
-                 set ahead just now, or the server cannot write"
+                "the clock says {now}, but the running server last wrote at {last}: the clock was set \
+                 ahead just now, or the server cannot write"
             );
             Finding::new("clock", Verdict::Wrong, words)
         }
         false => {
             let words = format!(
-                "the clock says {now}, and Willcall ran last at {last}. If it ran later than that, \
-                 the clock is ahead: set it right before the start. Waits go on where they were"
+                "the clock says {now}, and Willcall last ran at {last}. If it ran later than that, the \
+                 clock is ahead: set it before the start. Waits go on where they were"
             );
             Finding::new("clock", Verdict::Odd, words)
         }
     }
 }
 
-/// As the server looks names up, and in the words that its log has for what goes wrong.
+/// Looks a name up as the server does, and reports failures in the words of its log.
 async fn look_up() -> Finding {
-    let about = "name look-up";
+    let about = "name lookup";
     let resolver = Resolver::of_system(&mut Registry::default());
     let limit = Deadline::from_here(LOOK_UP_LIMIT_MS);
     match resolver
@@ -172,8 +174,8 @@ async fn look_up() -> Finding {
         Ok(_) => Finding::new(about, Verdict::Good, format!("{PUBLIC_NAME} is found")),
         Err(failure) => {
             let words = format!(
-                "{}. Without a network, or a name server in /etc/resolv.conf that answers, \
-                 receivers on the internet cannot be called",
+                "{}. Without a network and a name server in /etc/resolv.conf that answers, receivers \
+                 on the internet cannot be called",
                 failure.detail
             );
             Finding::new(about, Verdict::Odd, words)
@@ -189,13 +191,13 @@ fn certificates(config: &Config) -> Finding {
     };
     match engine::tls_config(&files) {
         Ok(roots) if roots.system_roots + roots.extra_roots == 0 => {
-            let words = "no certificate authority is known, so no https receiver can be called; \
-                         install the package ca-certificates";
+            let words = "no certificate authority is known, so receivers with https cannot be \
+                         called; install the package ca-certificates";
             Finding::new(about, Verdict::Wrong, words)
         }
         Ok(roots) => {
             let words = format!(
-                "{} authorities of the system, {} certificates of ca_files",
+                "{} authorities from the system, {} certificates from ca_files",
                 roots.system_roots, roots.extra_roots
             );
             Finding::new(about, Verdict::Good, words)
@@ -207,13 +209,10 @@ fn certificates(config: &Config) -> Finding {
 async fn listening(config: &Config) -> Finding {
     let (about, address) = ("address", config.listen);
     match crate::listen::bind(address).await {
-        Ok(_) => Finding::new(
-            about,
-            Verdict::Good,
-            format!("{address} is free to listen on"),
-        ),
+        Ok(_) => Finding::new(about, Verdict::Good, format!("{address} is free")),
         Err(_) if assemble::is_running(&config.data_dir) => {
-            let words = format!("{address} is in use; a Willcall runs on this data folder");
+            let words =
+                format!("{address} is in use by the Willcall that runs on this data folder");
             Finding::new(about, Verdict::Good, words)
         }
         Err(_) => {

@@ -1,8 +1,8 @@
-//! A connection on which one plain request follows another, which is what nearly every
-//! application that hands in notifications sends.
+//! The fast path: a connection with simple `POST` requests one after another, which is what nearly
+//! every application sends. Decision 25 has what it buys.
 //!
-//! Whatever else comes is left to hyper, with all that was read of it and all that follows; so
-//! only one kind of request is read here, whose beginning and end nobody can doubt.
+//! Anything else goes to hyper, with what was read of it and all that follows. So this file reads
+//! only one kind of request, whose beginning and end are beyond doubt.
 
 mod request;
 pub(crate) mod response;
@@ -27,36 +27,37 @@ use self::response::{DateHeader, is_bare, put_head};
 use crate::connections::ConnectionState;
 use crate::slow_reader::SlowReaderStream;
 
-/// A connection on which nothing comes for so long is closed; one that was used before, after up to
-/// twice as long.
+/// A connection that is idle for so long is closed; one that was used before, after up to twice as
+/// long.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
-/// For so long the rest of a request is waited for. Hyper has the patience for slow ones: it reads
-/// a body only once it is known who asks, and counts the time it takes.
+/// How long the rest of a request may take. Slower ones go to hyper: there a body is read only
+/// after authentication, and with a limit of its own.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// So much is asked of a connection at once. A usual request is shorter.
+/// Bytes that one read asks for. A usual request is shorter.
 const READ_BYTES: usize = 4 * 1024;
 
-/// An answer that is longer leaves in several pieces.
+/// A longer response is written in several pieces.
 const PIECE_BYTES_MAX: usize = 16 * 1024;
 
-/// A connection, and what has come on it.
+/// A connection and its buffers.
 pub(crate) struct FastPath<S> {
     stream: SlowReaderStream<S>,
+    /// Read and not yet taken as a request.
     begun: Vec<u8>,
-    /// Head and body of an answer, so that they leave in one piece.
+    /// Head and body of a response, so that one write sends both.
     out: Vec<u8>,
     date: DateHeader,
-    /// A request has come.
+    /// At least one request has come.
     used: bool,
     /// Told when a request was answered.
     state: Option<Arc<ConnectionState>>,
 }
 
-/// Why no plain request comes.
+/// Why the fast path ends.
 enum FastPathEnd {
-    /// Something else does, or one that is not whole in time.
+    /// Another kind of request came, or one that was not complete in time.
     Fallback,
     Closed,
 }
@@ -73,15 +74,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPath<S> {
         }
     }
 
-    /// The same, whose `state` is told when a request was answered.
+    /// Tells `state` when a request was answered.
     pub(crate) fn noting(self, state: Arc<ConnectionState>) -> Self {
         let state = Some(state);
         Self { state, ..self }
     }
 
-    /// Has plain requests answered by `site`, in their order, until there are no more. If anything
-    /// else has come, the connection is given back with what was read of it. Once `stop` is true,
-    /// the answer that is being made is the last. Whoever hangs up meanwhile is noticed then.
+    /// Answers simple requests by `site`, in order. If another kind of request comes, returns the
+    /// connection and what was read of it. Returns nothing when the connection has ended. Once
+    /// `stop` is true, the response that is being made is the last. A client that hangs up while
+    /// its response is made is noticed only when it is written.
     pub(crate) async fn serve<F>(
         mut self,
         mut stop: watch::Receiver<bool>,
@@ -127,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPath<S> {
                     Ok(0) | Err(_) => return Err(FastPathEnd::Closed),
                 },
                 () = stopping.as_mut() => return Err(FastPathEnd::Closed),
-                // It rings at times anyway, instead of being set anew for each request.
+                // Setting the timer for each request costs more than letting it fire at times.
                 () = &mut *idle => {
                     if has_idled {
                         return Err(FastPathEnd::Closed);
@@ -147,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPath<S> {
         }
     }
 
-    /// The request of which a part has come.
+    /// Reads the rest of a request.
     async fn rest(&mut self) -> Result<Request<Body>, FastPathEnd> {
         loop {
             match self.stream.read_buf(&mut self.begun).await {
@@ -163,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPath<S> {
         }
     }
 
-    /// Takes a request from what has come.
+    /// Takes a request from what has been read.
     fn take(&mut self) -> Result<Request<Body>, ParseFailure> {
         let (request, bytes) = parse(&self.begun)?;
         self.used = true;
@@ -172,10 +174,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPath<S> {
         Ok(request)
     }
 
-    /// Whether another answer may follow.
+    /// Sends a response. Returns whether another may follow on this connection.
     async fn send(&mut self, answer: Response<Body>, is_last: bool) -> io::Result<bool> {
         let is_bare = is_bare(answer.status());
-        // Whoever is not told how long it is has to see it end.
+        // Without a length the end of the connection is the end of the body.
         let is_last = is_last || !(is_bare || answer.headers().contains_key(CONTENT_LENGTH));
         self.out.clear();
         put_head(&mut self.out, &answer, &mut self.date, is_last);

@@ -1,4 +1,4 @@
-//! A connection that hyper reads: any request of HTTP/1.1, and what is said and read at its end.
+//! A connection served by hyper: any HTTP/1.1 request, and an orderly end of the connection.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -26,17 +26,18 @@ use crate::fast_path::response::{DateHeader, put_head};
 use crate::prefixed_stream::PrefixedStream;
 use crate::slow_reader::SlowReaderStream;
 
-/// For so long more is read of a request that was answered before it was read: a connection that is
-/// closed before is reset, and takes the answer with it (RFC 9112, 9.6).
+/// How long the rest of a request is read after its response. Closing earlier would reset the
+/// connection, and the client could lose the response (RFC 9112, section 9.6).
 const LINGER_LIMIT: Duration = Duration::from_secs(2);
 
-/// A connection that was not looked at for so much longer than its limit was kept waiting by this
-/// process. What has come meanwhile is known to it within `LAST_LOOK`.
+/// If a connection was not polled for its limit plus this, this process stood still. The runtime
+/// then learns within `LAST_LOOK` what has arrived meanwhile.
 const STOOD_STILL: Duration = Duration::from_millis(STALL_DETECTED_MS);
 const LAST_LOOK: Duration = Duration::from_millis(STALL_GRACE_MS);
 
-/// Has any requests answered by `site`, from the one on of which `begun` has come, until the
-/// connection ends, or `stop` is true and the request that runs has been answered.
+/// Answers requests by `site`. `begun` is what was already read of the first. Returns when the
+/// connection ends, or when `stop` is true and the running request has been answered. Without a
+/// `state` the connection ends after one request.
 pub(crate) async fn serve_any<S, F>(
     stream: S,
     begun: Bytes,
@@ -71,14 +72,13 @@ pub(crate) async fn serve_any<S, F>(
         .writev(false)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
-        // Without a place of its own it is for one request.
+        // An overflow connection is for one request.
         .keep_alive(state.is_some())
         .max_buf_size(HEAD_BYTES_MAX)
         .max_header_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), answer);
-    // What has come of a request counts as begun only once hyper has read it: a connection that is
-    // told to end before is closed. The rest is not read yet, so that an answer says that it
-    // closes.
+    // Hyper closes a connection at once if it is told to stop before it has read anything. So it
+    // reads `begun` first, but not the rest: the response can then say that the connection closes.
     let early = poll_fn(|cx| Poll::Ready(Pin::new(&mut connection).poll(cx))).await;
     let mut ended = match early {
         Poll::Ready(ended) => Some(ended),
@@ -95,11 +95,11 @@ pub(crate) async fn serve_any<S, F>(
     let error = ended.and_then(Result::err);
     let parts = connection.into_parts();
     let (stream, refused) = parts.io.into_inner().end(error, &parts.read_buf);
-    // A connection that breaks is the client's business.
+    // A broken connection is no error of ours.
     drop(close(stream, refused, clock, stop).await);
 }
 
-/// Closes a connection, after an answer to what could not be read of it.
+/// Sends the response to a refused head, if there is one, and closes the connection.
 async fn close<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     refused: Option<Response<Bytes>>,
@@ -117,8 +117,8 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// Reads what comes still on a connection on which everything was said, until its client closes it
-/// as well.
+/// Reads and drops what still arrives, until the client closes the connection, the limit is over or
+/// `stop` is true.
 pub(crate) async fn linger(mut stream: impl AsyncRead + Unpin, mut stop: watch::Receiver<bool>) {
     let mut rest = vec![0; 4 * 1024];
     let reading = async { while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {} };
@@ -130,12 +130,12 @@ pub(crate) async fn linger(mut stream: impl AsyncRead + Unpin, mut stop: watch::
 }
 
 async fn is_true(stop: &mut watch::Receiver<bool>) {
-    // Nobody who could say so is left: that means the same.
+    // A dropped sender means the same.
     stop.wait_for(|stop| *stop).await.ok();
 }
 
-/// Polls a connection of hyper's, which reads before it looks at its limit. If that may have been
-/// over while this process stood still, the runtime first has time to learn what has come.
+/// Polls a connection of hyper's. Hyper reads before it checks its limit. If the limit may have
+/// passed while this process stood still, the runtime first gets time to learn what has arrived.
 async fn once_told<F: Future>(connection: F) -> F::Output {
     let mut connection = pin!(connection);
     let mut polled_at = Instant::now();
@@ -166,8 +166,8 @@ mod tests {
     use super::*;
     use crate::connections::Connections;
 
-    /// What is answered to a head whose end comes so much later, and after how long, while this
-    /// process stands still for some seconds.
+    /// The status line for a head whose end comes after `comes_ms`, and after how many seconds it
+    /// came, while this process stands still for `still_s`.
     async fn answered(comes_ms: u64, still_s: u64) -> (String, u64) {
         let (_stop, stopped) = watch::channel(false);
         let (mut own, other) = duplex(1_024);
@@ -197,7 +197,7 @@ mod tests {
         let fine = "HTTP/1.1 200 OK";
         assert_eq!(answered(29_000, 0).await, (fine.to_owned(), 29));
         assert_ne!(answered(31_000, 0).await.0, fine);
-        // The runtime learns of it only after it has learnt that the time is over.
+        // The runtime learns of the bytes only after it has learnt that the time is over.
         assert_eq!(answered(34_001, 34).await, (fine.to_owned(), 34));
         assert_ne!(answered(35_000, 34).await.0, fine);
     }

@@ -1,5 +1,5 @@
-//! The listening side: accepts connections, bounds their number and their slowness, and lets
-//! them end when asked to stop.
+//! Listens and accepts connections, and lets them finish when the server stops. How many there may
+//! be is in `connections.rs`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,29 +18,35 @@ use crate::http1::serve_any;
 use crate::overflow;
 use crate::tasks::spawn;
 
-/// After a stop was asked for, requests that run may take this long.
+/// After a stop, running requests may take this long.
 const REQUESTS_LIMIT: Duration = Duration::from_secs(20);
 
-/// That none can be accepted is logged no more often.
+/// Least time between two warnings that a connection cannot be accepted.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// Binds the address that the settings name.
+/// Listens on `address`.
+///
+/// # Errors
+/// If the address cannot be had; the error says what to do.
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
     #[expect(clippy::disallowed_methods, reason = "the one place that listens")]
     let listener = TcpListener::bind(address).await;
     listener.with_context(|| {
-        format!("cannot listen on {address}; choose another address with --listen, or stop what listens there")
+        format!(
+            "cannot listen on {address}; choose another address with --listen, or stop the program \
+             that listens there"
+        )
     })
 }
 
-/// A listener that is being served, until it is told to end.
+/// A server that runs until it is told to end.
 pub(crate) struct ServerHandle {
     stop: watch::Sender<bool>,
     ended: watch::Receiver<bool>,
 }
 
 impl ServerHandle {
-    /// Begins to serve `site`. Answers have the date that `clock` tells.
+    /// Starts to serve `site`. The `Date` of responses comes from `clock`.
     pub(crate) fn begin(
         listener: TcpListener,
         site: Site,
@@ -56,10 +62,10 @@ impl ServerHandle {
         Self { stop, ended }
     }
 
-    /// Takes no further connection, and waits until the requests that run have ended.
+    /// Stops accepting connections and waits until the running requests have ended.
     pub(crate) async fn end(mut self) {
         self.stop.send_replace(true);
-        // The sender is dropped only after it said true, so both answers mean the same.
+        // The sender is dropped only after it has sent true, so both results mean the same.
         self.ended.wait_for(|ended| *ended).await.ok();
     }
 }
@@ -71,7 +77,7 @@ async fn serve(
     connections: Arc<Connections>,
     mut stop: watch::Receiver<bool>,
 ) {
-    // Whoever holds one of these is running.
+    // Each running connection holds a receiver of this channel.
     let (running, _) = watch::channel(());
     let mut told: Option<Instant> = None;
     loop {
@@ -82,7 +88,7 @@ async fn serve(
         };
         match accepted {
             Ok((stream, address)) => {
-                // Answers are small and complete: nothing is gained by waiting for more to send.
+                // Responses are small and sent whole: waiting for more to send gains nothing.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!("TCP_NODELAY cannot be set: {error}");
                 }
@@ -103,7 +109,7 @@ async fn serve(
                 });
             }
             Err(error) => {
-                // Out of descriptors, most likely: wait for some to come back.
+                // Most likely out of file descriptors: wait for some to be closed.
                 if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
                     tracing::warn!("cannot accept a connection: {error}");
                     told = Some(Instant::now());
@@ -115,13 +121,13 @@ async fn serve(
     drop(listener);
     if timeout(REQUESTS_LIMIT, running.closed()).await.is_err() {
         tracing::warn!(
-            "some requests did not end within {} s and are cut off",
+            "some requests did not end within {} s and are aborted",
             REQUESTS_LIMIT.as_secs()
         );
     }
 }
 
-/// Has the requests of a connection answered by `site`, and notes when it waits for its client.
+/// Answers the requests of a connection by `site`, and records in `state` when it waits.
 async fn serve_one(
     stream: TcpStream,
     site: Site,

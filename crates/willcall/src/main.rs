@@ -1,7 +1,7 @@
-//! The binary: arguments, then one of serve, demo, bench, apply, user, token, doctor,
-//! backup, restore, recover.
+//! The binary: reads the command line and runs one command: serve, demo, bench, apply, user, token,
+//! doctor, backup, restore or recover.
 //!
-//! What each of them does is in the file of its name; this one is the map.
+//! Each command lives in the file of its name. This file only dispatches.
 
 #[macro_use]
 mod say;
@@ -44,11 +44,11 @@ use tokio::runtime::{Builder, Runtime};
 use crate::arguments::text;
 use crate::config::Config;
 
-/// A request allocates a hundred times, often on one thread what another one frees.
+/// A request allocates about a hundred times, and another thread often frees what one allocated.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What runs on while nobody reads what it says, for so long waits until the last of it is read.
+/// How long a long-running command waits at its end for its last output to be read.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
 
 fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let Some((name, matches)) = matches.subcommand() else {
-        // clap asks for a subcommand before it comes to this.
+        // clap has already insisted on a subcommand.
         return Ok(ExitCode::SUCCESS);
     };
     if name == "demo" {
@@ -81,7 +81,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
         return runtime()?.block_on(async { bench::run(matches, assemble::surroundings()?).await });
     }
     let file = text(matches, "file");
-    // `token create`: the settings are those of the inner one.
+    // For `token create` the inner command has the settings.
     let (what, matches) = matches.subcommand().unwrap_or(("", matches));
     let config = Config::load(matches)?;
     telemetry::start(config.log_level, config.log_format)?;
@@ -133,39 +133,40 @@ fn command() -> Command {
     let store = ["data_dir", "log_level", "log_format"];
     Command::new("willcall")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Webhooks for ticketing platforms: calls every URL that asked for it, whatever crashes")
-        .after_help("`willcall demo` shows it at work. The documentation is in the folder docs of the source.")
+        .about("Webhook sender for ticketing platforms: delivers at least once, whatever crashes")
+        .after_help("Try `willcall demo` first. The documentation is in the folder docs of the source tree.")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
             Command::new("serve")
-                .about("Run: take notifications in, deliver them, answer the API, show the dashboard")
+                .about("Run the server: accept notifications, deliver them, serve the API and the dashboard")
                 .args(config::arguments(&config::all_keys())),
         )
         .subcommand(
             Command::new("demo")
-                .about("Show it at work: a fresh store, some receivers, and what happens to what is sent")
+                .about("Run a server on a temporary store with sample receivers, and print every attempt")
                 .arg(
                     Arg::new("once")
                         .long("once")
                         .action(ArgAction::SetTrue)
-                        .help("End when the show is over; exit status 0 only if everything ended as it must"),
+                        .help("Exit when the demo is over; exit status 0 only if every delivery ended as expected"),
                 ),
         )
         .subcommand(
             Command::new("bench")
-                .about("Measure it on this machine, against its bars; docs/benchmarks.md says how to read that")
+                .about("Measure performance on this machine; docs/benchmarks.md explains the output")
                 .args(bench::arguments()),
         )
         .subcommand(
             Command::new("apply")
-                .about("Bring tenants, tokens, shows and webhooks to the state that a file declares")
+                .about("Create or update tenants, tokens, shows and webhooks as declared in a file")
                 .long_about(
-                    "Bring tenants, tokens, shows and webhooks to the state that a file declares.\n\n\
-                     Safe to repeat, also while the server runs. A bad file changes nothing. A thing \
-                     that the file names gets every field, those left out their default; only \
-                     whether a webhook is enabled and a token active stays unless the file says \
-                     so. Things that it does not name stay as they are.",
+                    "Create or update tenants, tokens, shows and webhooks as declared in a file.\n\n\
+                     It is safe to repeat, also while the server runs. A file with a mistake changes \
+                     nothing. Whatever the file names gets every field; fields left out get their \
+                     default. Two fields keep their value unless the file has them: whether a webhook \
+                     is enabled, and whether a token is active. Whatever the file does not name stays \
+                     as it is.",
                 )
                 .arg(Arg::new("file").value_name("FILE").required(true).help("A TOML file"))
                 .args(config::arguments(&[store.as_slice(), &["action_types", "triggers", "strict_triggers"]].concat())),
@@ -175,7 +176,7 @@ fn command() -> Command {
         .subcommands(backup::commands(&store))
         .subcommand(
             Command::new("doctor")
-                .about("Check settings, store, clock, name look-up and certificates, and say what is wrong")
+                .about("Check settings, store, clock, name lookup and certificates, and report problems")
                 .args(config::arguments(&config::all_keys())),
         )
 }

@@ -1,5 +1,5 @@
-//! A connection for which there is no place because every other is being answered: what an
-//! operator's tools ask is answered all the same, once, and anybody else is asked to come again.
+//! A connection beyond the setting, while all others are being answered. It gets one request: an
+//! operator's tools are answered, anybody else is told to come again (503).
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use web::{Site, within};
 
 use crate::http1::{linger, serve_any};
 
-/// Within this time the first line of a request has come.
+/// Time for the first line of the request to arrive.
 const LINE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Within this time all is over.
+/// Time for everything.
 const ALL_LIMIT: Duration = Duration::from_secs(10);
 
-/// What is looked at to tell who asks.
+/// Most bytes that are read to find the first line.
 const LINE_BYTES_MAX: usize = 1_024;
 
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
-    content-type: text/plain; charset=utf-8\r\ncontent-length: 44\r\n\r\n\
-    All connections are taken. Ask again later.\n";
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 45\r\n\r\n\
+    All connections are in use. Try again later.\n";
 
 /// Serves one request.
 pub(crate) async fn serve<S>(mut stream: S, site: Site, stop: watch::Receiver<bool>, clock: Clock)
@@ -45,13 +45,13 @@ where
 }
 
 async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, stop: watch::Receiver<bool>) {
-    // Whoever hangs up meanwhile has no use for it.
+    // A client that is gone needs no response.
     if stream.write_all(BUSY).await.is_ok() && stream.shutdown().await.is_ok() {
         linger(stream, stop).await;
     }
 }
 
-/// What has come once there is a whole line in it.
+/// Reads until there is a whole line; returns everything read.
 async fn first_line(stream: &mut (impl AsyncRead + Unpin)) -> Option<Bytes> {
     let mut begun = Vec::with_capacity(LINE_BYTES_MAX);
     while !begun.contains(&b'\n') && begun.len() < LINE_BYTES_MAX {
@@ -62,7 +62,7 @@ async fn first_line(stream: &mut (impl AsyncRead + Unpin)) -> Option<Bytes> {
     Some(begun.into())
 }
 
-/// Whether the first line of a request asks for what an operator's tools ask for.
+/// Whether the first line is a request of an operator's tools, such as `GET /livez`.
 fn is_for_tools(begun: &[u8]) -> bool {
     let line = begun.split(|byte| *byte == b'\n').next();
     let line = line.and_then(|line| str::from_utf8(line).ok());

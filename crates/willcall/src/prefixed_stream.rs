@@ -1,4 +1,4 @@
-//! A connection of which some was read before.
+//! A stream of which a part was already read.
 
 use std::io::Result;
 use std::pin::Pin;
@@ -7,9 +7,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Reads what had come before, then what the stream has, and writes as that. What was read is not
-/// kept. In between there is nothing for one look, so that whoever reads can be told something
-/// after the beginning and before the rest.
+/// Reads the bytes that were already read, then from the stream; writes to the stream. Between the
+/// two, one poll returns nothing, so that the caller can act before the rest is read.
 pub(crate) struct PrefixedStream<S> {
     begun: Bytes,
     looked: bool,
@@ -17,7 +16,7 @@ pub(crate) struct PrefixedStream<S> {
 }
 
 impl<S> PrefixedStream<S> {
-    /// `begun` had come of `stream`.
+    /// `begun` was already read from `stream`.
     pub(crate) fn new(begun: Bytes, stream: S) -> Self {
         Self {
             begun,

@@ -1,8 +1,8 @@
-//! What a person asked for goes to standard output, line by line.
+//! Prints to standard output, line by line.
 //!
-//! Whoever reads it may stop reading (`willcall demo | head`): that is no fault, so unlike
-//! `println!` this does not panic then. That it cannot be written for another reason is one, which
-//! is known at the end. What must go on meanwhile has lines written aside.
+//! A reader may stop reading (`willcall demo | head`). That is no error, so unlike `println!` this
+//! does not panic. Any other failure to write is an error, reported by `end`. Commands that must
+//! not block on the reader call `aside` first.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::background_writer::{BackgroundWriter, RawDescriptor};
 
-/// There is one standard output.
+/// Set by `aside`: lines go to a background thread.
 static ASIDE: OnceLock<BackgroundWriter> = OnceLock::new();
 static FAILED: OnceLock<io::Error> = OnceLock::new();
 
@@ -32,19 +32,19 @@ pub(crate) fn line(words: Arguments<'_>) {
         return lines.put(format!("{words}\n").as_bytes(), false);
     }
     match writeln!(io::stdout().lock(), "{words}") {
-        // Nobody reads any more.
+        // The reader is gone; that is no error.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => drop(FAILED.set(error)),
         Ok(()) | Err(_) => {}
     }
 }
 
-/// From now on nobody waits until what was said is read.
+/// From now on lines are written by a background thread, and `say!` never blocks.
 pub(crate) fn aside() -> Result<()> {
     let out = RawDescriptor::of(io::stdout()).context("standard output cannot be written to")?;
     let notice = |lines_dropped| {
         tracing::warn!(
             lines_dropped,
-            "lines on standard output were dropped: nobody read them as fast as they came"
+            "lines on standard output were dropped: they were not read as fast as they came"
         );
     };
     let writer = BackgroundWriter::begin(out, Box::new(notice))?;
@@ -52,15 +52,18 @@ pub(crate) fn aside() -> Result<()> {
     Ok(())
 }
 
-/// Waits until everything is written, or until the limit if there is one. Fails if something could
-/// not be.
+/// Waits until everything is written, at most for `limit` if there is one.
+///
+/// # Errors
+/// If a line could not be written, except because the reader is gone.
 pub(crate) fn end(limit: Option<Duration>) -> Result<()> {
     if let Some(lines) = ASIDE.get() {
         lines.flush(limit);
     }
     match FAILED.get() {
         Some(error) => bail!(
-            "what was done is done, but standard output cannot be written, so not all of it was said: {error}"
+            "the command has done its work, but standard output cannot be written, so not all of it \
+             was printed: {error}"
         ),
         None => Ok(()),
     }

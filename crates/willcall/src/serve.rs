@@ -1,7 +1,7 @@
-//! `willcall serve`: starts the house, answers until told to stop, and stops in order.
+//! `willcall serve`: starts the server, runs until it is told to stop, and stops in order.
 //!
-//! The order of stopping: no new connection, requests that run end, no new attempt, attempts that
-//! run end within 30 s, everything is written down, the store is closed.
+//! The order of stopping: accept no connection, let running requests end, begin no attempt, let
+//! running attempts end within 30 s, write everything down, close the store.
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -19,15 +19,15 @@ use crate::connections::Connections;
 use crate::listen::{self, ServerHandle};
 use crate::signals::Signals;
 
-/// How long attempts that run may take after a stop was asked for.
+/// How long running attempts may take after a stop was asked for.
 const ATTEMPTS_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long requests that run may take to be answered once the store has ended.
+/// How long running requests may take once the store has ended.
 const ANSWERS_LIMIT: Duration = Duration::from_millis(500);
 
-/// How often the store is asked whether it lives, and how often in a row it may fail to.
-const PULSE_EVERY: Duration = Duration::from_secs(5);
-const PULSES_MISSED_MAX: u32 = 3;
+/// Time between two pings of the store, and how many in a row may fail.
+const PING_EVERY: Duration = Duration::from_secs(5);
+const PINGS_FAILED_MAX: u32 = 3;
 
 pub(crate) async fn run(config: Config) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
@@ -52,20 +52,22 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode> {
         () = store_is_lost(&*app.store) => StopCause::Failed("the store"),
     };
     if let StopCause::Ended = cause {
-        // The store has said why. Nothing can be written down any more: only answers get out.
+        // The store has logged why. Nothing can be written any more; only responses get out.
         drop(tokio::time::timeout(ANSWERS_LIMIT, server.end()).await);
         return Ok(ExitCode::FAILURE);
     }
     match &cause {
         StopCause::Asked(signal) => tracing::info!("{signal}: stopping"),
-        StopCause::Failed(part) => tracing::error!("{part} fell over; stopping"),
+        StopCause::Failed(part) => tracing::error!("{part} failed; stopping"),
         StopCause::Ended => {}
     }
     wind_up_unless_cut(app, server, &mut signals).await?;
     match cause {
         StopCause::Asked(_) | StopCause::Ended => Ok(ExitCode::SUCCESS),
         StopCause::Failed(words) => {
-            bail!("stopped because of a fault: {words}. Nothing accepted is lost; start it again")
+            bail!(
+                "stopped because {words} failed. Nothing that was accepted is lost; start it again"
+            )
         }
     }
 }
@@ -77,12 +79,12 @@ enum StopCause {
     Ended,
 }
 
-/// Returns once the store answers nothing but failures: only a restart mends that. A disk that is
-/// full or fails is no failure of the store; it goes on when that is over.
+/// Returns once the store fails every ping: only a restart helps then. A full or failing disk does
+/// not count: the store goes on when that is over.
 async fn store_is_lost(store: &dyn Frontend) {
     let mut failures = 0;
-    while failures < PULSES_MISSED_MAX {
-        tokio::time::sleep(PULSE_EVERY).await;
+    while failures < PINGS_FAILED_MAX {
+        tokio::time::sleep(PING_EVERY).await;
         failures = match store.ping().await {
             Err(StoreError::Broken(_) | StoreError::Disk(DiskFault::Unreadable)) => failures + 1,
             Ok(_) | Err(_) => 0,
@@ -90,7 +92,7 @@ async fn store_is_lost(store: &dyn Frontend) {
     }
 }
 
-/// Stops everything in order, or at once if that is asked for.
+/// Stops everything in order, or at once after a second signal.
 pub(crate) async fn wind_up_unless_cut(
     app: App,
     server: ServerHandle,
@@ -104,9 +106,9 @@ pub(crate) async fn wind_up_unless_cut(
     }
 }
 
-/// Stops everything, in the order that the head of this file names.
+/// Stops everything in the order that the head of this file gives.
 async fn wind_up(app: App, server: ServerHandle) -> Result<()> {
-    // Pages that are followed live would hold up the rest.
+    // Ends the live pages, whose requests would run on.
     app.stopping.send_replace(true);
     server.end().await;
     let App { store, engine, .. } = app;
@@ -116,7 +118,7 @@ async fn wind_up(app: App, server: ServerHandle) -> Result<()> {
         tracing::warn!(
             attempts_dropped = stopped.attempts_dropped,
             outcomes_unwritten = stopped.outcomes_unwritten,
-            "stopped; what was left undone is done again by the next start"
+            "stopped; the next start repeats what could not be finished"
         );
     } else if !is_moved {
         tracing::info!("stopped; everything is written down");
@@ -127,39 +129,41 @@ async fn wind_up(app: App, server: ServerHandle) -> Result<()> {
         .context("the store did not close cleanly")?;
     if is_moved {
         bail!(
-            "{}: if it was moved, put it back before the next start, which finds nothing of what \
-             was accepted otherwise (docs/operating.md, \"The file is gone\")",
+            "{}: if it was moved, put it back before the next start. Otherwise that finds nothing of \
+             what was accepted (docs/operating.md, \"The file is gone\")",
             DiskFault::Moved
         );
     }
     Ok(())
 }
 
-/// Makes and prints an administrator's token if nobody has any: otherwise nobody could begin.
+/// Creates and prints an administrator's token if there is no token at all.
 async fn first_token(app: &App) -> Result<()> {
     if app.store.has_tokens().await? {
         return Ok(());
     }
     let token = make_administrator(&*app.store, &app.rng, app.clock.now()).await?;
-    say!("This store has no token yet, so here is one for an administrator. It is shown only now:");
+    say!("This store has no token yet. Here is one for an administrator; it is shown only now:");
     say!();
     say!("    {token}");
     say!();
-    say!("Say who sells tickets with `willcall apply FILE`; docs/operating.md has an example.");
+    say!(
+        "Next, declare your tenants with `willcall apply FILE`; docs/operating.md has an example."
+    );
     Ok(())
 }
 
-/// Says how somebody gets in to the dashboard, as long as nobody does.
+/// Says how to create the first user, as long as there is none.
 async fn first_user(app: &App, address: SocketAddr) -> Result<()> {
     if app.store.has_users().await? {
         return Ok(());
     }
     let words = "willcall user add NAME --administrator";
-    tracing::info!("nobody can sign in to the dashboard yet; make a user with `{words}`");
-    // Elsewhere standard output is a log, too.
+    tracing::info!("nobody can sign in to the dashboard yet; create a user with `{words}`");
+    // Elsewhere standard output is probably a log, too.
     if std::io::stdout().is_terminal() {
         say!();
-        say!("Nobody can sign in to the dashboard at http://{address} yet. Make the first user:");
+        say!("Nobody can sign in to the dashboard at http://{address} yet. Create the first user:");
         say!();
         say!("    {words}");
         say!();

@@ -1,8 +1,8 @@
-//! Signals: which ask for a stop, which for a stop at once, and which for nothing.
+//! Signals: which ask for an orderly stop, which for an immediate one, and which are ignored.
 //!
-//! Signals come in pairs: `timeout` sends one to its child and one to the whole group, a terminal
-//! that closes has the shell send another. So a second one counts only when the first is a second
-//! old. None that has a use elsewhere ends the process without a word.
+//! Signals often come in pairs: `timeout` signals its child and then the whole group, and when a
+//! terminal closes the shell sends one more. So a second signal counts only a second after the
+//! first. No signal that other programs use for something ends the process without a log line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use tokio::time::Instant;
 
 use crate::tasks;
 
-/// A signal that comes so soon after the first belongs to it.
+/// A signal within this time after the first belongs to it.
 const SAME_LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SignalAction {
-    /// Stop in order; the second time, stop at once.
+    /// Stop in order; the second time, at once.
     Stop,
-    /// Stop in order, and nothing more: nobody is there who would press a key a second time.
+    /// Stop in order, however often it comes: nobody is there to press a key a second time.
     HangUp,
-    /// A file may not grow further. The write that wanted it is told as well.
+    /// A file has reached its size limit. The write fails as well.
     TooLarge,
-    /// Programs use these among themselves; to us they say nothing.
+    /// Ignored, with a log line.
     Nothing,
 }
 
@@ -41,30 +41,30 @@ const HEARD: [(Signal, &str, SignalAction); 8] = [
     (Signal::ALARM, "SIGALRM", SignalAction::Nothing),
 ];
 
-/// What was asked for so far.
+/// The stops asked for so far.
 #[derive(Debug, Clone, Copy, Default)]
 struct StopRequests {
     stop: Option<(&'static str, Instant)>,
     cut: Option<&'static str>,
 }
 
-/// The signals that came.
+/// Receives signals.
 pub(crate) struct Signals(watch::Receiver<StopRequests>);
 
 impl Signals {
-    /// From here on no signal but SIGKILL ends the process by itself.
+    /// Installs the handlers. From here on only SIGKILL ends the process by itself.
     pub(crate) fn listen() -> Result<Self> {
         let (sender, receiver) = watch::channel(StopRequests::default());
         let sender = Arc::new(sender);
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         for (number, name, action) in HEARD {
             match action {
-                // Whoever started us by `nohup` wants us to stay when the terminal closes.
+                // Started by `nohup`: stay when the terminal closes.
                 SignalAction::HangUp if ignores(&status, number) => {
-                    tracing::info!("{name} is ignored, as it was when Willcall was started");
+                    tracing::info!("{name} is ignored, because it was when Willcall was started");
                     continue;
                 }
-                // What is ignored here is ignored by what this starts, too.
+                // Child processes inherit it as ignored, too.
                 SignalAction::TooLarge if ignores(&status, number) => continue,
                 SignalAction::Stop
                 | SignalAction::HangUp
@@ -83,12 +83,12 @@ impl Signals {
         Ok(Self(receiver))
     }
 
-    /// Waits until a stop is asked for; answers by which signal.
+    /// Waits for an orderly stop; returns the name of the signal.
     pub(crate) async fn stop(&mut self) -> &'static str {
         self.first(|asked| asked.stop.map(|(name, _)| name)).await
     }
 
-    /// Waits until it is to be at once.
+    /// Waits for an immediate stop; returns the name of the signal.
     pub(crate) async fn cut(&mut self) -> &'static str {
         self.first(|asked| asked.cut).await
     }
@@ -106,17 +106,17 @@ impl Signals {
 }
 
 impl StopRequests {
-    /// Whether more is asked for than was before.
+    /// Takes a signal in. Returns whether it asks for more than was asked for before.
     fn hear(&mut self, name: &'static str, action: SignalAction, at: Instant) -> bool {
         match (action, self.stop) {
             (SignalAction::Nothing, _) => {
-                tracing::info!("{name} means nothing to Willcall and is ignored");
+                tracing::info!("{name} has no meaning for Willcall and is ignored");
                 false
             }
             (SignalAction::TooLarge, _) => {
                 tracing::warn!(
-                    "{name}: a file has reached the size that the operating system allows this \
-                     process (`ulimit -f`)"
+                    "{name}: a file has reached the largest size that the operating system allows \
+                     this process (`ulimit -f`)"
                 );
                 false
             }
@@ -129,16 +129,16 @@ impl StopRequests {
                 true
             }
             (SignalAction::Stop | SignalAction::HangUp, Some((first, _))) => {
-                tracing::info!("{name} changes nothing: stopping since {first}");
+                tracing::info!("{name} changes nothing: already stopping because of {first}");
                 false
             }
         }
     }
 }
 
-/// Has a write that makes a file too large fail instead of ending the process.
+/// Makes a write beyond the file size limit fail instead of ending the process.
 pub(crate) fn outlast_large_files() -> Result<()> {
-    // The listener is not needed, only that there is one.
+    // Having a handler is enough; what it receives is not needed.
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("cannot wait for SIGXFSZ")?);
     Ok(())
 }
@@ -170,7 +170,7 @@ mod tests {
         assert!(after(&[(Stop, 0)]).stop.is_some());
         assert!(after(&[(Stop, 0), (Stop, 1), (Stop, 999)]).cut.is_none());
         assert!(after(&[(Stop, 0), (Stop, 1_000)]).cut.is_some());
-        // The first of a volley is not moved by those that belong to it.
+        // Signals that belong to the first do not restart the second.
         assert!(
             after(&[(Stop, 0), (Stop, 600), (Stop, 1_200)])
                 .cut

@@ -1,6 +1,6 @@
-//! A connection whose other end has to take what it is sent: an answer that nobody reads holds
-//! its memory and its place among the connections. A limit for each write, as libraries have it,
-//! begins anew with every byte that is taken; this one counts them.
+//! A stream that gives up on a client that does not read. A response that nobody reads holds memory
+//! and a connection. A timeout for each write, as libraries have it, starts again with every byte;
+//! this limit counts bytes.
 
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
@@ -10,17 +10,17 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use web::TimeLimit;
 
-/// For so long nothing of an answer may be taken.
+/// How long a client may read nothing of a response.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 
-/// Whoever takes something gets so much more time for the rest: 4 KiB a second is slow enough for
-/// any line, and not for ever.
+/// For each so many bytes that the client reads it gets 1 ms more. 4 KB a second is slow enough for
+/// any line, and is not for ever.
 const BYTES_A_MS: u64 = 4;
 
-/// Reads and writes as `S` does.
+/// Reads and writes like `S`; a write fails when the client reads too slowly.
 pub(crate) struct SlowReaderStream<S> {
     stream: S,
-    /// Runs from when something was not taken until all of it is.
+    /// Set from the first write that blocks until all of it is written.
     stalled: Option<TimeLimit>,
 }
 
@@ -36,7 +36,7 @@ impl<S> SlowReaderStream<S> {
         self.stream
     }
 
-    /// That nothing could be written; an error once that has lasted.
+    /// The result of a write that blocked: pending, or an error once the limit is over.
     fn stall<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let stalled = self
             .stalled
@@ -48,7 +48,7 @@ impl<S> SlowReaderStream<S> {
         )))
     }
 
-    /// So much was written, of so much.
+    /// `written` of `all` bytes were written.
     fn took(&mut self, written: usize, all: usize) {
         if written >= all {
             self.stalled = None;
@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends `bytes`, of which 64 at a time have room on the way.
+    /// Sends so many bytes; returns the result and how long it took.
     async fn send(stream: DuplexStream, bytes: usize) -> (Result<()>, Duration) {
         let began = Instant::now();
         let sent = SlowReaderStream::new(stream)
@@ -121,7 +121,7 @@ mod tests {
     async fn an_answer_that_was_read_while_this_process_stood_still_is_not_given_up() {
         let (one, mut other) = duplex(64);
         let reads = async {
-            // The process learns of it only after it has learnt how late it is.
+            // The process learns of the read only after it has learnt how late it is.
             sleep(Duration::from_millis(34_001)).await;
             other.read_exact(&mut [0; 65]).await
         };

@@ -1,6 +1,6 @@
 //! The one place of this crate that spawns.
 
-/// Runs beside everything else. What it does must not matter once the process stops.
+/// Spawns a task. When the process stops, the task is dropped wherever it is.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     #[expect(
         clippy::disallowed_methods,

@@ -1,8 +1,8 @@
-//! Logs and what happens on a panic.
+//! Logging, and the panic hook.
 //!
-//! Logs go to standard error, so that standard output keeps what a person asked for. A log line
-//! never holds a token or a URL's credentials: whoever logs masks first. Nobody waits for a line
-//! to be written, whoever reads it or does not.
+//! Logs go to standard error; standard output is for what a person asked for. A log line never
+//! holds a token or credentials of a URL: whoever logs masks them first. Logging never blocks, even
+//! if nobody reads the log.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
@@ -19,13 +19,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::background_writer::{BackgroundWriter, RawDescriptor};
 use crate::config::LogFormat;
 
-/// What a panic waits for its line to be written: the process may end with it.
+/// How long a panic waits until its line is written, because the process may end with it.
 const PANIC_FLUSH_LIMIT: Duration = Duration::from_millis(200);
 
-/// There is one standard error, and whoever panics has nothing at hand.
+/// Global, because the panic hook has no other way to reach it.
 static LOG: OnceLock<BackgroundWriter> = OnceLock::new();
 
-/// Starts logging. Called once.
+/// Starts logging and sets the panic hook. Call it once.
 pub(crate) fn start(level: Level, format: LogFormat) -> Result<()> {
     let terminal = io::stderr().is_terminal();
     let json = match format {
@@ -37,12 +37,12 @@ pub(crate) fn start(level: Level, format: LogFormat) -> Result<()> {
     let notice = |lines_dropped| {
         tracing::warn!(
             lines_dropped,
-            "log lines were dropped: nobody read them as fast as they came"
+            "log lines were dropped: they were not read as fast as they came"
         );
     };
     let writer = BackgroundWriter::begin(out, Box::new(notice))?;
     let log = LogSink(LOG.get_or_init(|| writer));
-    // Libraries below us speak up only when something is wrong.
+    // Of libraries only warnings and errors are logged.
     let ours = ["willcall", "bench", "web", "engine", "store", "model"];
     let filter = Targets::new()
         .with_default(LevelFilter::WARN.min(LevelFilter::from_level(level)))
@@ -78,35 +78,35 @@ pub(crate) fn start(level: Level, format: LogFormat) -> Result<()> {
     Ok(())
 }
 
-/// Waits until everything is written, or until the limit if there is one.
+/// Waits until the log is written, at most for `limit` if there is one.
 pub(crate) fn end(limit: Option<Duration>) {
     if let Some(log) = LOG.get() {
         log.flush(limit);
     }
 }
 
-/// The last word before the process ends, with or without a log.
+/// Writes the reason why the process ends, with or without a running log.
 pub(crate) fn complain(words: &str) {
     let line = format!("{words}\n");
     match LOG.get() {
         Some(log) => log.put(line.as_bytes(), true),
-        // If nobody reads it, there is nobody to tell.
+        // If that fails, nobody is left to tell.
         None => io::stderr().write_all(line.as_bytes()).unwrap_or(()),
     }
 }
 
-/// Has the metrics tell how the log fares.
+/// Registers the metrics of the log.
 pub(crate) fn register(meters: &mut Registry) {
     if let Some(log) = LOG.get() {
         meters.register(
             "willcall_log_lines_dropped",
-            "Log lines that nobody read in time, or that could not be written",
+            "Log lines dropped because they were not read in time or could not be written",
             log.dropped().clone(),
         );
     }
 }
 
-/// Where log lines go.
+/// Makes a writer for each event.
 struct LogSink(&'static BackgroundWriter);
 
 struct LogLine {

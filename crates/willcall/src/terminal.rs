@@ -1,6 +1,6 @@
-//! Asking for a password on the terminal, without showing what is typed, or on standard input.
+//! Asks for a password on the terminal with echo off, or reads it from standard input.
 //!
-//! What is typed is read key by key, so that Ctrl-C ends the command with the terminal as it was.
+//! Keys are read one by one, so that Ctrl-C ends the command with the terminal restored.
 
 use std::io::{IsTerminal, Read, Write};
 
@@ -15,17 +15,17 @@ pub(crate) fn new_password(from_stdin: bool) -> Result<String> {
     }
     if !std::io::stdin().is_terminal() {
         bail!(
-            "there is no terminal to ask for a password on; give it on standard input with --password-stdin"
+            "there is no terminal to ask for a password; give it on standard input with --password-stdin"
         );
     }
     let password = ask("New password: ")?;
-    if ask("The same once more: ")? != password {
-        bail!("these are two different passwords; nothing was changed");
+    if ask("Repeat the password: ")? != password {
+        bail!("the two passwords differ; nothing was changed");
     }
     Ok(password)
 }
 
-/// The first line; more than a password may have is not read.
+/// The first line. No more is read than a password may have.
 fn line_of(input: impl Read) -> Result<String> {
     let most = u64::try_from(PASSWORD_BYTES_MAX + 2)?;
     let mut bytes = Vec::new();
@@ -49,7 +49,7 @@ fn ask(question: &str) -> Result<String> {
     typed
 }
 
-/// What is typed until Enter.
+/// Reads keys until Enter.
 fn typed(mut keys: impl Read) -> Result<String> {
     const INTERRUPT: u8 = 3;
     const END: u8 = 4;
@@ -66,7 +66,7 @@ fn typed(mut keys: impl Read) -> Result<String> {
             INTERRUPT => bail!("stopped; nothing was changed"),
             CLEAR => bytes.clear(),
             byte if ERASE.contains(&byte) => {
-                // The whole of a character, which may have several bytes.
+                // Removes a whole character, which may have several bytes.
                 while bytes.pop().is_some_and(|last| last & 0xc0 == 0x80) {}
             }
             byte if bytes.len() <= PASSWORD_BYTES_MAX => bytes.push(byte),
@@ -76,12 +76,13 @@ fn typed(mut keys: impl Read) -> Result<String> {
     String::from_utf8(bytes).context("the password is not UTF-8")
 }
 
-/// The terminal does not show what is typed, as long as this is there.
+/// Turns echo off; turns it on again when it is dropped.
 struct HiddenInput(Termios);
 
 impl HiddenInput {
     fn begin() -> Result<Self> {
-        let before = tcgetattr(std::io::stdin()).context("the terminal cannot be asked")?;
+        let before =
+            tcgetattr(std::io::stdin()).context("the state of the terminal cannot be read")?;
         let mut hidden = before.clone();
         hidden
             .local_modes
@@ -94,7 +95,7 @@ impl HiddenInput {
 
 impl Drop for HiddenInput {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
+        // If the terminal is gone there is nothing to restore.
         tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0).ok();
     }
 }

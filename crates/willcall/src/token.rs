@@ -1,5 +1,5 @@
-//! `willcall token …`: makes a token for a tenant or for an administrator and prints it once,
-//! lists those there are, and revokes one.
+//! `willcall token …`: creates a token for a tenant or an administrator and prints it once; lists
+//! tokens; revokes one.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use prometheus_client::registry::Registry;
 use crate::config::{self, Config};
 use crate::{arguments, assemble};
 
-/// Who made a token, in the audit log.
+/// The actor in the audit log.
 const ACTOR: &str = "willcall token";
 
-/// What was asked for on the command line.
+/// Arguments of `token create`.
 pub(crate) struct NewTokenArgs {
     tenant: Option<String>,
     name: String,
@@ -28,26 +28,26 @@ pub(crate) fn command(store: &[&str]) -> Command {
     let name = Arg::new("name")
         .value_name("NAME")
         .required(true)
-        .help("What the token is called");
+        .help("The name of the token");
     Command::new("token")
-        .about("Make, list and revoke tokens")
+        .about("Create, list and revoke tokens")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
             Command::new("create")
-                .about("Make a token and print it once")
+                .about("Create a token and print it once")
                 .args(arguments())
                 .args(config::arguments(store)),
         )
         .subcommand(
             Command::new("list")
-                .about("List tokens: what they may do, and when they were last used")
+                .about("List tokens with their permissions and when they were last used")
                 .args(whose())
                 .args(config::arguments(store)),
         )
         .subcommand(
             Command::new("revoke")
-                .about("Switch a token off for good; a running server turns it away at once")
+                .about("Revoke a token for good; a running server refuses it at once")
                 .arg(name)
                 .args(whose())
                 .args(config::arguments(store)),
@@ -62,12 +62,12 @@ fn whose() -> [Arg; 2] {
             .required_unless_present("administrator")
             .conflicts_with("administrator")
             .help(
-                "Whose token it is: a tenant that `willcall apply` made; or give --administrator",
+                "The tenant that owns the token, as declared to `willcall apply`; or use --administrator",
             ),
         Arg::new("administrator")
             .long("administrator")
             .action(ArgAction::SetTrue)
-            .help("Instead of --tenant: tokens that may do everything for every tenant"),
+            .help("Instead of --tenant: a token with all permissions for every tenant"),
     ]
 }
 
@@ -81,13 +81,13 @@ fn arguments() -> Vec<Arg> {
             .long("name")
             .value_name("TEXT")
             .required(true)
-            .help("What to call it, for people and for the audit log"),
+            .help("A name for it, shown to people and in the audit log"),
         Arg::new("permission")
             .long("permission")
             .value_name("PERMISSION")
             .action(ArgAction::Append)
             .value_parser(clap::builder::PossibleValuesParser::new(permissions))
-            .help("What it may do; may be given several times [default: all]"),
+            .help("What it may do; can be given several times [default: all]"),
     ]
 }
 
@@ -135,7 +135,7 @@ pub(crate) async fn create(config: &Config, wanted: &NewTokenArgs) -> Result<()>
     {
         Ok(()) => {}
         Err(StoreError::Conflict(Conflict::TokenName)) => bail!(
-            "there is a token called \"{}\" already; choose another --name",
+            "there is already a token \"{}\"; choose another --name",
             wanted.name.trim()
         ),
         Err(error) => return Err(error.into()),
@@ -145,7 +145,7 @@ pub(crate) async fn create(config: &Config, wanted: &NewTokenArgs) -> Result<()>
     Ok(())
 }
 
-/// Lists tokens, or revokes one.
+/// Runs `token list` and `token revoke`.
 pub(crate) async fn run(config: &Config, what: &str, matches: &ArgMatches) -> Result<()> {
     let store = open(config)?;
     let tenant = match matches.get_one::<String>("tenant") {
@@ -160,7 +160,7 @@ pub(crate) async fn run(config: &Config, what: &str, matches: &ArgMatches) -> Re
         _ => {
             let name = arguments::text(matches, "name");
             let Some(token) = tokens.iter().find(|token| token.name == name.trim()) else {
-                bail!("there is no token \"{name}\"; `willcall token list` lists those there are");
+                bail!("there is no token \"{name}\"; `willcall token list` lists all tokens");
             };
             let now = assemble::clock().now();
             store
@@ -175,7 +175,7 @@ pub(crate) async fn run(config: &Config, what: &str, matches: &ArgMatches) -> Re
 
 fn list(tokens: &[TokenRow]) {
     if tokens.is_empty() {
-        say!("There is no token.");
+        say!("There are no tokens.");
     }
     for token in tokens {
         let used = token
@@ -192,12 +192,16 @@ fn list(tokens: &[TokenRow]) {
     }
 }
 
-/// The store of the settings' folder, which has to be there.
+/// Opens the store in the data folder.
+///
+/// # Errors
+/// If there is none.
 pub(crate) fn open(config: &Config) -> Result<Arc<dyn Store>> {
     let file = assemble::store_file(&config.data_dir);
     if !file.exists() {
         bail!(
-            "there is no store {}; name its folder with --data-dir, or make one with `willcall apply FILE` or `willcall serve`",
+            "there is no store {}; name its folder with --data-dir, or create one with `willcall apply \
+             FILE` or `willcall serve`",
             file.display()
         );
     }
@@ -215,9 +219,10 @@ pub(crate) async fn find_tenant(
     }
     match found.as_slice() {
         [tenant] => Ok(tenant.clone()),
-        [] => bail!("there is no tenant \"{key}\"; `willcall apply FILE` makes tenants"),
+        [] => bail!("there is no tenant \"{key}\"; `willcall apply FILE` creates tenants"),
         [_, ..] => bail!(
-            "several dialects have a tenant \"{key}\"; declare the token in a file for `willcall apply`"
+            "several dialects have a tenant \"{key}\"; declare the token in a file for `willcall \
+             apply` instead"
         ),
     }
 }

@@ -1,5 +1,5 @@
-//! `willcall user …`: the people who sign in to the dashboard, from the command line. Works
-//! beside a running server, which notices at once.
+//! `willcall user …`: users of the dashboard, managed from the command line. It works beside a
+//! running server, which sees changes at once.
 
 use std::io::Write as _;
 
@@ -15,13 +15,13 @@ use model::{dashboard::TenantQuery, password};
 use crate::config::{self, Config};
 use crate::{arguments, assemble, terminal, token};
 
-/// Who acts, in the audit log.
+/// The actor in the audit log.
 const ACTOR: &str = "willcall user";
 
-/// Letters of a link's secret: 320 bits.
+/// Characters of a link's secret: 320 bits.
 const SECRET_LETTERS: usize = 62;
 
-/// Letters of a salt: 142 bits.
+/// Characters of a salt: 124 bits.
 const SALT_LETTERS: usize = 24;
 
 pub(crate) fn command(store: &[&str]) -> Command {
@@ -29,7 +29,7 @@ pub(crate) fn command(store: &[&str]) -> Command {
         Arg::new("name")
             .value_name("NAME")
             .required(true)
-            .help("What they sign in with, in any case")
+            .help("The name to sign in with; upper and lower case are the same")
     };
     let sub = |name: &'static str, about: &'static str| {
         Command::new(name)
@@ -38,66 +38,69 @@ pub(crate) fn command(store: &[&str]) -> Command {
     };
     let with_address = [store, &["listen", "allowed_hosts"]].concat();
     Command::new("user")
-        .about("Make and change the users who sign in to the dashboard")
+        .about("Create and change users of the dashboard")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
-            sub("add", "Make a user; asks for a password")
+            sub("add", "Create a user; asks for a password")
                 .arg(name())
                 .arg(password_stdin())
                 .args(may()),
         )
-        .subcommand(sub("list", "List all users, and what they may do"))
+        .subcommand(sub("list", "List all users with their roles"))
         .subcommand(
             sub(
                 "set-password",
-                "Set another password; ends every session of the user",
+                "Change a user's password; ends all their sessions",
             )
             .arg(name())
             .arg(password_stdin()),
         )
         .subcommand(
-            sub("role", "Say what a user may do at a tenant, or everywhere")
-                .arg(name())
-                .arg(
-                    role()
-                        .value_parser(["look", "edit", "administer", "none"])
-                        .requires("tenant"),
-                )
-                .arg(tenant().requires("role"))
-                .arg(
-                    Arg::new("administrator")
-                        .long("administrator")
-                        .value_name("yes|no")
-                        .value_parser(["yes", "no"])
-                        .required_unless_present("role")
-                        .conflicts_with("role")
-                        .help("Whether they may do everything at every tenant"),
-                ),
+            sub(
+                "role",
+                "Give a user a role at a tenant, or make them an administrator",
+            )
+            .arg(name())
+            .arg(
+                role()
+                    .value_parser(["look", "edit", "administer", "none"])
+                    .requires("tenant"),
+            )
+            .arg(tenant().requires("role"))
+            .arg(
+                Arg::new("administrator")
+                    .long("administrator")
+                    .value_name("yes|no")
+                    .value_parser(["yes", "no"])
+                    .required_unless_present("role")
+                    .conflicts_with("role")
+                    .help("Whether the user may do everything at every tenant"),
+            ),
         )
         .subcommand(
             sub(
                 "disable",
-                "Let a user sign in no more; ends every session of theirs",
+                "Stop a user from signing in; ends all their sessions",
             )
             .arg(name()),
         )
         .subcommand(sub("enable", "Let a user sign in again").arg(name()))
         .subcommand(
             Command::new("link")
-                .about("Print a link that signs a user in once, within 15 minutes")
+                .about("Print a link that signs a user in once; valid for 15 minutes")
                 .args(config::arguments(&with_address))
                 .arg(name()),
         )
 }
 
-/// What a user who is made may do.
+/// Arguments for the role of a new user.
 fn may() -> [Arg; 3] {
     let administrator = Arg::new("administrator")
         .long("administrator")
         .action(ArgAction::SetTrue)
         .conflicts_with("role")
-        .help("May do everything at every tenant, and makes users");
+        .help("The user may do everything at every tenant, and manage users");
     [
         administrator,
         role().requires("tenant"),
@@ -109,7 +112,7 @@ fn password_stdin() -> Arg {
     Arg::new("password_stdin")
         .long("password-stdin")
         .action(ArgAction::SetTrue)
-        .help("Read the password from standard input instead of asking on the terminal")
+        .help("Read the password from standard input instead of asking for it")
 }
 
 fn role() -> Arg {
@@ -117,14 +120,14 @@ fn role() -> Arg {
         .long("role")
         .value_name("ROLE")
         .value_parser(["look", "edit", "administer"])
-        .help("What they may do there: look; edit webhooks; administer tokens and people")
+        .help("What the user may do there: look; edit webhooks; administer tokens and users")
 }
 
 fn tenant() -> Arg {
     Arg::new("tenant")
         .long("tenant")
         .value_name("KEY")
-        .help("Where: a tenant that `willcall apply` made")
+        .help("The tenant for the role, as declared to `willcall apply`")
 }
 
 pub(crate) async fn run(config: &Config, what: &str, matches: &ArgMatches) -> Result<()> {
@@ -153,7 +156,7 @@ pub(crate) async fn run(config: &Config, what: &str, matches: &ArgMatches) -> Re
             };
             apply(&*store, &user, change).await?;
             say!(
-                "{} has another password; every session of theirs has ended.",
+                "{} has a new password; all their sessions have ended.",
                 user.name
             );
         }
@@ -180,15 +183,13 @@ pub(crate) async fn run(config: &Config, what: &str, matches: &ArgMatches) -> Re
             let user = find(&*store, &name).await?;
             if !user.active {
                 bail!(
-                    "{} may not sign in; `willcall user enable` lets them again",
+                    "{} may not sign in; `willcall user enable` changes that",
                     user.name
                 );
             }
             let secret = link(&*store, &user).await?;
             say!("{}/link/{secret}", origin(config));
-            hint(
-                "If people reach the server under another address, put that in front of /link/\u{2026}",
-            );
+            hint("If the server has another public address, put that in front of /link/\u{2026}");
         }
     }
     store.close().await?;
@@ -203,9 +204,9 @@ async fn add(
     from_stdin: bool,
 ) -> Result<()> {
     let name = judge_name(name).map_err(|fault| in_words(&fault))?;
-    // Before anybody types a password.
+    // Checked before anybody types a password.
     if store.user(name.clone()).await?.is_some() {
-        bail!("there is a user {name} already; see `willcall user list`");
+        bail!("there is already a user {name}; see `willcall user list`");
     }
     let new = NewUser {
         password: chosen(&name, from_stdin)?,
@@ -216,7 +217,7 @@ async fn add(
     let user = match store.create_user(new, now).await {
         Ok(user) => user,
         Err(StoreError::Conflict(Conflict::UserName)) => {
-            bail!("there is a user of this name already; see `willcall user list`")
+            bail!("there is already a user of this name; see `willcall user list`")
         }
         Err(error) => return Err(error.into()),
     };
@@ -238,7 +239,7 @@ async fn add(
 async fn list(store: &dyn Frontend) -> Result<()> {
     let users = store.users(None).await?;
     if users.is_empty() {
-        say!("Nobody can sign in yet: willcall user add NAME --administrator");
+        say!("There are no users yet. Create one: willcall user add NAME --administrator");
     }
     for user in &users {
         let state = if user.active { "" } else { ", cannot sign in" };
@@ -255,7 +256,7 @@ async fn list(store: &dyn Frontend) -> Result<()> {
     Ok(())
 }
 
-/// What a user may do at each tenant; of very many the first.
+/// A user's roles at tenants, the first of them if there are very many.
 async fn roles(store: &dyn Frontend, user: &User) -> Result<String> {
     let query = TenantQuery {
         among: Some(user.roles.keys().copied().collect()),
@@ -328,7 +329,7 @@ async fn place(
 async fn find(store: &dyn Frontend, name: &str) -> Result<User> {
     match store.user(name.trim().to_owned()).await? {
         Some((user, _)) => Ok(user),
-        None => bail!("there is no user \"{name}\"; `willcall user list` lists those there are"),
+        None => bail!("there is no user \"{name}\"; `willcall user list` lists all users"),
     }
 }
 
@@ -340,20 +341,20 @@ async fn apply(store: &dyn Frontend, user: &User, change: UserChange) -> Result<
     }
 }
 
-/// The hash of a password that somebody chooses.
+/// Asks for a new password and returns its hash.
 fn chosen(name: &str, from_stdin: bool) -> Result<PasswordHash> {
     let typed = terminal::new_password(from_stdin)?;
     password::judge(&typed, name).map_err(|fault| in_words(&fault))?;
     hashed(&typed)
 }
 
-/// The hash of a password, with a salt of its own.
+/// Hashes a password with a random salt.
 pub(crate) fn hashed(password: &str) -> Result<PasswordHash> {
     let salt = assemble::rng()?.split("salt").alphanumeric(SALT_LETTERS);
     Ok(password::hash(password, salt.as_bytes())?)
 }
 
-/// Makes a link that signs a user in once; answers its secret.
+/// Creates a link that signs a user in once; returns its secret.
 pub(crate) async fn link(store: &dyn Frontend, user: &User) -> Result<String> {
     let secret = assemble::rng()?.split("link").alphanumeric(SECRET_LETTERS);
     let until = assemble::clock().now().plus_ms(LINK_MS);
@@ -363,7 +364,7 @@ pub(crate) async fn link(store: &dyn Frontend, user: &User) -> Result<String> {
     Ok(secret)
 }
 
-/// What links to the server begin with: a name that it is reached under, else where it listens.
+/// How links to the server begin: with its first allowed host, else with the address it listens on.
 fn origin(config: &Config) -> String {
     match config.allowed_hosts.first() {
         Some(host) => format!("https://{host}"),
@@ -374,9 +375,9 @@ fn origin(config: &Config) -> String {
     }
 }
 
-/// Says something beside what is printed, so that a script reads the result alone.
+/// Prints a hint on standard error, so that a script reads only the result.
 fn hint(words: &str) {
-    // Nobody reads any more.
+    // If standard error is closed, nobody needs the hint.
     writeln!(std::io::stderr(), "{words}").ok();
 }
 

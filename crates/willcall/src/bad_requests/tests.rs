@@ -1,4 +1,4 @@
-//! What is answered to heads that cannot be read, behind answers of the site and without them.
+//! Responses to heads that cannot be parsed, after responses of the site and without them.
 
 use std::future::ready;
 use std::net::IpAddr;
@@ -16,14 +16,14 @@ use crate::http1::serve_any;
 
 const SOUND: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// What the site answers: it ends as hyper's own answers do.
+/// A response of the site that ends like hyper's own.
 const LIKE_OWN: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 fn clock() -> Clock {
     Clock::new(|| Timestamp::from_millis(784_111_777_999))
 }
 
-/// What comes back for `bytes` when nothing more is sent, read as slowly as `room` makes it; the
+/// Sends `bytes` and nothing more; returns what comes back, through a buffer of `room` bytes. The
 /// write side is closed if `is_all`.
 async fn exchange(bytes: &[u8], room: usize, is_all: bool) -> String {
     let (mut own, other) = duplex(room);
@@ -34,7 +34,7 @@ async fn exchange(bytes: &[u8], room: usize, is_all: bool) -> String {
     let serving = serve_any(other, Bytes::new(), stopped, clock(), Some(&state), site);
     let (mut reading, mut writing) = tokio::io::split(&mut own);
     let asking = async {
-        // Whoever is refused may not be read to the end.
+        // A refused request may not be read to its end.
         writing.write_all(bytes).await.ok();
         if is_all {
             writing.shutdown().await.unwrap();
@@ -47,7 +47,7 @@ async fn exchange(bytes: &[u8], room: usize, is_all: bool) -> String {
     answers
 }
 
-/// The words of the only answer.
+/// The text of the only response.
 fn words(answer: &str, status: &str) -> String {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let length = body.len();
@@ -64,7 +64,7 @@ fn line(line: &str) -> String {
     format!("POST / HTTP/1.1\r\nHost: h\r\n{line}\r\n\r\n")
 }
 
-/// Sends the head alone; the answer has this status, and words that begin so.
+/// Sends a head; asserts the status and the beginning of the text.
 async fn refused(head: &str, status: &str, beginning: &str) {
     let answer = exchange(head.as_bytes(), 400_000, false).await;
     let told = words(&answer, status);
@@ -74,16 +74,19 @@ async fn refused(head: &str, status: &str, beginning: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_sends_a_request_line_that_cannot_be_read_is_told_so() {
-    let no_method = "This begins with no method";
+    let no_method = "This does not begin with a method";
     let not_valid = "The request line is not valid.";
-    let version = "The version in the request line";
+    let version = "This server does not speak the HTTP version";
     for (head, beginning) in [
         ("\u{16}\u{3}\u{1} no HTTP\r\n\r\n", no_method),
         ("no request\r\n\r\n", not_valid),
         ("GET  / HTTP/1.1\r\n\r\n", not_valid),
         ("GET /a b HTTP/1.1\r\n\r\n", version),
         ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", version),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2 is not spoken"),
+        (
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "This server does not speak HTTP/2",
+        ),
         ("GET h:x:y HTTP/1.1\r\n\r\n", "The target, a Content-Length"),
     ] {
         refused(head, "400 Bad Request", beginning).await;
@@ -150,7 +153,7 @@ async fn a_head_that_breaks_off_or_comes_too_slowly_is_refused_and_an_idle_conne
         told.starts_with("The head of the request did not come in time."),
         "{told}"
     );
-    // After it more is waited for, for a little.
+    // Then the rest of the request is awaited for a moment.
     assert_eq!(before.elapsed().as_secs(), 32);
 
     for idle in ["", "\r\n"] {
@@ -198,7 +201,7 @@ async fn whoever_is_refused_can_read_why_though_more_of_the_request_comes() {
             own.write_all(&[b'x'; 100]).await.unwrap();
         }
         sleep(Duration::from_millis(500)).await;
-        // Nobody waits for more once a stop is asked for.
+        // After a stop nothing more is awaited.
         stop.send_replace(true);
         let mut answer = String::new();
         own.read_to_string(&mut answer).await.unwrap();

@@ -1,4 +1,4 @@
-//! Where settings come from, which wins, and what is said about wrong ones.
+//! Where settings come from, which wins, and the errors about wrong ones.
 
 use super::*;
 

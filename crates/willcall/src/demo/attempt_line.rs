@@ -1,11 +1,17 @@
-//! The line that the demo prints of an attempt. Times are seconds since the first webhook was made.
+//! The line that the demo prints for an attempt. Times are seconds since the first webhook was
+//! created.
 
 use model::query::{AttemptRecord, DeliveryRow};
 use web::dialects::ReceiverBehavior;
 
 use super::receivers::name;
 
-pub(super) fn print(character: ReceiverBehavior, row: &DeliveryRow, past: &AttemptRecord, at_ms: i64) {
+pub(super) fn print(
+    character: ReceiverBehavior,
+    row: &DeliveryRow,
+    past: &AttemptRecord,
+    at_ms: i64,
+) {
     let next = match past.next_due_at {
         Some(next) => format!(
             " Next attempt in {}.",

@@ -1,4 +1,4 @@
-//! A small HTTP client with which the demo talks to Willcall as an application would.
+//! A small HTTP client: the demo calls Willcall as an application would.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use web::dialects::DemoCall;
 
 use crate::tasks;
 
-/// Connecting to this very process takes no time, unless something is wrong.
+/// The server is in this process, so connecting takes no time unless something is wrong.
 const CONNECT_LIMIT_MS: u32 = 5_000;
 
 pub(crate) struct Client {
@@ -34,7 +34,8 @@ impl Client {
         })
     }
 
-    /// Makes a call and answers its body; anything but 2xx is an error with the answer in it.
+    /// Makes a call and returns the body of the response. Anything but 2xx is an error that quotes
+    /// it.
     pub(crate) async fn call(&self, call: &DemoCall) -> Result<serde_json::Value> {
         let what = format!("{} {}", call.method, call.path);
         let (status, body) = self.exchange(call).await.with_context(|| what.clone())?;

@@ -1,4 +1,4 @@
-//! The demo's receivers: one program behind four target URLs, each with a character of its own.
+//! The demo's receivers: one for each target URL, each with a behavior of its own.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -16,7 +16,7 @@ use web::dialects::ReceiverBehavior;
 
 use crate::{listen, sync, tasks};
 
-/// Starts a receiver of this character; answers the URL to call it by.
+/// Starts a receiver of this character; returns its URL.
 pub(crate) async fn start(character: ReceiverBehavior) -> Result<String> {
     let listener = listen::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let port = listener.local_addr()?.port();
@@ -27,7 +27,7 @@ pub(crate) async fn start(character: ReceiverBehavior) -> Result<String> {
             let answer = service_fn(move |request| answer(character, Arc::clone(&seen), request));
             tasks::spawn(async move {
                 let connection = hyper::server::conn::http1::Builder::new();
-                // The demo shows what Willcall makes of a broken connection, not why it broke.
+                // The demo shows how Willcall handles a broken connection, not why it broke.
                 drop(
                     connection
                         .serve_connection(TokioIo::new(stream), answer)
@@ -52,14 +52,14 @@ pub(crate) fn manner(character: ReceiverBehavior) -> &'static str {
     match character {
         ReceiverBehavior::Steady => "answers 200 at once",
         ReceiverBehavior::Recovering => {
-            "answers 503 to the first two calls of each notification, then 200"
+            "answers 503 to the first two calls for each notification, then 200"
         }
         ReceiverBehavior::Gone => "answers 410 Gone",
-        ReceiverBehavior::Hanging => "takes the call and never answers",
+        ReceiverBehavior::Hanging => "accepts the call and never answers",
     }
 }
 
-/// How often each body came.
+/// Counts how often each body came.
 #[derive(Default)]
 struct Seen(Mutex<BTreeMap<Bytes, u32>>);
 

@@ -11,19 +11,20 @@ use super::watch::{Watch, WatchedWebhook};
 
 pub(crate) fn open(address: SocketAddr, folder: &Path, haste: i64, exchange_limit_ms: u32) {
     say!(
-        "Willcall {} at http://{address}, on a fresh store in {}.",
+        "Willcall {} at http://{address}, with a temporary store in {}.",
         env!("CARGO_PKG_VERSION"),
         folder.display()
     );
     say!(
-        "For this show waits are {haste} times shorter than in earnest, and an exchange may take {} s instead of 30.",
+        "For this demo retries wait {haste} times shorter than usual, and an attempt may take {} s \
+         instead of 30 s.",
         exchange_limit_ms / 1_000
     );
     say!();
 }
 
 pub(crate) fn dashboard(address: SocketAddr, secret: &str) {
-    say!("See it in a browser. This link signs you in once, within 15 minutes:");
+    say!("The dashboard. This link signs you in once, within 15 minutes:");
     say!();
     say!("    http://{address}/link/{secret}");
     say!();
@@ -35,29 +36,29 @@ pub(crate) fn receiver(name: &str, manner: &str, url: &str) {
 
 pub(crate) fn handing_in(title: &str) {
     say!();
-    say!("{title}: handing in a sale. What becomes of it, as it happens:");
+    say!("{title}: sending the notifications of a sale. Every attempt, as it happens:");
     say!();
 }
 
 pub(crate) fn switching_off(name: &str) {
     say!();
     say!(
-        "The receiver \"{name}\" would be tried for long. Its webhook is switched off over the API."
+        "Retries to the receiver \"{name}\" would go on for days. Disabling its webhook over the API."
     );
 }
 
-/// Prints where everything stands; answers whether that is how it must be.
+/// Prints the state of every webhook; returns whether all are as expected.
 pub(crate) fn summary(watch: &Watch, once: bool) -> bool {
     say!();
     say!("After {}:", seconds(watch.elapsed_ms()));
-    let mut as_it_must = true;
+    let mut as_expected = true;
     for watched in watch.webhooks.values() {
-        let good = watched.as_it_must(once);
-        as_it_must &= good;
+        let good = watched.as_expected(once);
+        as_expected &= good;
         let mark = if good {
-            "as it must be"
+            "as expected"
         } else {
-            "NOT as it must be"
+            "NOT as expected"
         };
         say!(
             "  {:<11} {} ({mark})",
@@ -66,7 +67,7 @@ pub(crate) fn summary(watch: &Watch, once: bool) -> bool {
         );
     }
     say!();
-    as_it_must
+    as_expected
 }
 
 fn standing(watched: &WatchedWebhook) -> String {
@@ -78,28 +79,28 @@ fn standing(watched: &WatchedWebhook) -> String {
         .collect();
     if let Some(disabled) = watched.disabled {
         parts.push(match disabled.cause {
-            model::webhook::DisableCause::Gone => "disabled because of its 410".to_owned(),
-            model::webhook::DisableCause::Requested => "disabled as asked".to_owned(),
+            model::webhook::DisableCause::Gone => "disabled by its 410".to_owned(),
+            model::webhook::DisableCause::Requested => "disabled over the API".to_owned(),
             model::webhook::DisableCause::Deleted => "deleted".to_owned(),
         });
     }
     if watched.deleted {
-        parts.push("webhook deleted as asked".to_owned());
+        parts.push("webhook deleted over the API".to_owned());
     }
     parts.join(", ")
 }
 
-pub(crate) fn verdict(as_it_must: bool) {
-    if as_it_must {
-        say!("Everything is as it must be.");
+pub(crate) fn verdict(as_expected: bool) {
+    if as_expected {
+        say!("Everything ended as expected.");
     } else {
-        say!("Something is not as it must be. Please report this output.");
+        say!("Something did not end as expected. Please report this output.");
     }
 }
 
 pub(crate) fn hints(hints: &[(String, String)]) {
     say!();
-    say!("Willcall goes on serving until you press Ctrl-C. Try in another terminal:");
+    say!("Willcall runs until you press Ctrl-C. Try in another terminal:");
     for (what, command) in hints {
         say!();
         say!("  # {what}");

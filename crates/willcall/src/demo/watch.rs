@@ -1,4 +1,4 @@
-//! Watches what becomes of the demo's deliveries and prints each attempt once.
+//! Follows the demo's deliveries and prints each attempt once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,14 +23,14 @@ pub(crate) struct Watch {
     pub(crate) webhooks: BTreeMap<WebhookId, WatchedWebhook>,
 }
 
-/// A webhook and where its deliveries stand.
+/// A webhook and the state of its deliveries.
 pub(crate) struct WatchedWebhook {
     pub(crate) character: ReceiverBehavior,
     pub(crate) made: WebhookRef,
     pub(crate) disabled: Option<Disablement>,
     pub(crate) deleted: bool,
     pub(crate) rows: Vec<DeliveryRow>,
-    /// How many attempts of each delivery were printed.
+    /// The number of printed attempts of each delivery.
     printed: BTreeMap<DeliveryId, u32>,
 }
 
@@ -57,7 +57,7 @@ impl Watch {
         self.webhooks.insert(id, watched);
     }
 
-    /// What the webhooks of this character are called.
+    /// The webhooks whose receiver has this character.
     pub(crate) fn of(&self, character: ReceiverBehavior) -> Vec<WebhookRef> {
         let such = self
             .webhooks
@@ -66,7 +66,7 @@ impl Watch {
         such.map(|watched| watched.made.clone()).collect()
     }
 
-    /// Looks and prints until `enough` holds for every webhook.
+    /// Polls and prints until `enough` holds for every webhook.
     pub(crate) async fn until(
         &mut self,
         store: &dyn Frontend,
@@ -81,7 +81,7 @@ impl Watch {
         }
     }
 
-    /// Prints what happened since it looked before, in the order in which it happened.
+    /// Prints the attempts since the last call, in order of time.
     async fn look(&mut self, store: &dyn Frontend) -> Result<()> {
         let mut seen = Vec::new();
         for (id, watched) in &mut self.webhooks {
@@ -134,7 +134,7 @@ impl WatchedWebhook {
             .count()
     }
 
-    /// Everything that can end has ended; a receiver that hangs has been tried twice.
+    /// Everything that can end has ended; a receiver that hangs was tried twice.
     pub(crate) fn settled(&self) -> bool {
         match self.character {
             ReceiverBehavior::Hanging => self.rows.iter().all(|row| row.attempts >= 2),
@@ -148,8 +148,8 @@ impl WatchedWebhook {
         !self.rows.is_empty() && self.rows.iter().all(|row| row.state.is_end())
     }
 
-    /// Whether this is how deliveries to such a receiver must end.
-    pub(crate) fn as_it_must(&self, once: bool) -> bool {
+    /// Whether the deliveries to such a receiver ended as expected.
+    pub(crate) fn as_expected(&self, once: bool) -> bool {
         let all = |status| self.count(status) == self.rows.len();
         match self.character {
             ReceiverBehavior::Steady => all(DeliveryStatus::Delivered),

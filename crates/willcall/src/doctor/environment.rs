@@ -1,7 +1,8 @@
-//! What a server stands on: its folder and files, whose they are, room on the disk, open files, and
-//! whether one that runs is ready.
+//! Checks of what surrounds a server: its folder and files and who owns them, free space, open
+//! files, and whether a running server is ready.
 //!
-//! What `serve` will need is tried, not read off rights. Whatever is made for that is removed.
+//! Whatever `serve` needs is tried, not concluded from file modes. What is created for that is
+//! removed.
 
 use std::fs::{DirBuilder, Metadata, OpenOptions};
 use std::io::{Error, Read, Write};
@@ -20,7 +21,7 @@ use crate::{assemble, descriptors, disk};
 /// A server that is ready answers within 2 s.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// What is written to see whether anything can be.
+/// Written to see whether the folder can be written.
 const PROBE_BYTES: usize = 64 * 1024;
 
 pub(super) fn folder(config: &Config) -> Finding {
@@ -38,23 +39,24 @@ pub(super) fn folder(config: &Config) -> Finding {
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => match make_below(folder) {
             Ok(()) => {
-                let words = format!("{shown} does not exist; the first start makes it");
+                let words = format!("{shown} does not exist yet; the first start creates it");
                 Finding::new(about, Verdict::Odd, words)
             }
             Err((place, error)) => {
-                let what =
-                    format!("{shown} does not exist and cannot be made: nothing can be made in");
+                let what = format!(
+                    "{shown} does not exist and cannot be created: nothing can be created in"
+                );
                 wrong(cannot(&place, &what, &error))
             }
         },
-        Err(error) => wrong(cannot(folder, "it is not possible to look at", &error)),
+        Err(error) => wrong(cannot(folder, "Willcall cannot examine", &error)),
     }
 }
 
-const ONLY_OWN: &str = "can be read and written by this user only";
-const SHARED: &str = "can be used by this user and its group, and by nobody else";
+const ONLY_OWN: &str = "only this user can read and write them";
+const SHARED: &str = "only this user and its group can use them";
 
-/// Whether the files can be opened as `serve` does, and by whom else.
+/// Whether `serve` can open the files, and who else can.
 pub(super) fn files(config: &Config) -> Finding {
     let about = "files";
     let store = assemble::store_file(&config.data_dir);
@@ -67,15 +69,15 @@ pub(super) fn files(config: &Config) -> Finding {
             Ok(found) => found,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => {
-                let words = cannot(&file, "it is not possible to look at", &error);
+                let words = cannot(&file, "Willcall cannot examine", &error);
                 return Finding::new(about, Verdict::Wrong, words);
             }
         };
         if let Err(error) = OpenOptions::new().read(true).append(true).open(&file) {
-            let words = cannot(&file, "it is not possible to write to", &error);
+            let words = cannot(&file, "Willcall cannot write to", &error);
             return Finding::new(about, Verdict::Wrong, words);
         }
-        // The lock holds nothing.
+        // The lock file is empty.
         let rights = match file == lock {
             true => 0,
             false => found.mode() & 0o077,
@@ -105,20 +107,20 @@ pub(super) fn disk(config: &Config) -> Finding {
     let about = "disk";
     let shown = config.data_dir.display();
     let Some(free) = disk::free_bytes(&existing(&config.data_dir)) else {
-        let words = format!("nobody can say how much room there is for {shown}");
+        let words = format!("the free space for {shown} is not known");
         return Finding::new(about, Verdict::Odd, words);
     };
     let words = format!("{} free for {shown}", disk::mib(free));
     match free {
         0..FREE_BYTES_MIN => {
             let words = format!(
-                "the disk is full or nearly so: {words}; notifications are refused without room, \
-                 free some"
+                "the disk is full, or nearly: {words}. Without space notifications are refused; free \
+                 some"
             );
             Finding::new(about, Verdict::Wrong, words)
         }
         FREE_BYTES_MIN..FREE_BYTES_LOW => {
-            let words = format!("{words}: nearly full; free some soon");
+            let words = format!("{words}: nearly full, free some soon");
             Finding::new(about, Verdict::Odd, words)
         }
         _ => Finding::new(about, Verdict::Good, words),
@@ -131,21 +133,21 @@ pub(super) fn open_files(config: &Config) -> Finding {
     match descriptors::raise() {
         Some(limit) if limit < needed => {
             let words = format!(
-                "this user may open {limit}, and the settings take {needed}; the server starts \
-                 with smaller numbers. Raise `LimitNOFILE` in its unit, or `ulimit -n`"
+                "the limit is {limit}, and the settings need {needed}; the server starts with smaller \
+                 settings. Raise `LimitNOFILE` in its unit, or `ulimit -n`"
             );
             Finding::new(about, Verdict::Odd, words)
         }
         Some(limit) => Finding::new(
             about,
             Verdict::Good,
-            format!("{limit} may be, {needed} are taken at most"),
+            format!("the limit is {limit}, at most {needed} are needed"),
         ),
-        None => Finding::new(about, Verdict::Good, "as many as are asked for"),
+        None => Finding::new(about, Verdict::Good, "there is no limit"),
     }
 }
 
-/// Of a server that runs on this folder: what it says of itself.
+/// What the server that runs on this folder says at `/readyz`, if one runs.
 pub(super) fn ready(config: &Config) -> Option<Finding> {
     let about = "server";
     if !assemble::is_running(&config.data_dir) || config.listen.port() == 0 {
@@ -164,13 +166,13 @@ pub(super) fn ready(config: &Config) -> Option<Finding> {
         Ok((_, words)) => Finding::new(about, Verdict::Wrong, words.trim().to_owned()),
         Err(error) => {
             let words =
-                format!("one runs on this folder, but does not answer at {address}: {error}");
+                format!("a server runs on this folder, but does not answer at {address}: {error}");
             Finding::new(about, Verdict::Wrong, words)
         }
     })
 }
 
-/// Where a server that listens there is reached from this machine.
+/// The address at which this machine reaches a server that listens on `listen`.
 fn reached(listen: SocketAddr) -> SocketAddr {
     let ip: IpAddr = match listen.ip() {
         ip if !ip.is_unspecified() => ip,
@@ -193,11 +195,11 @@ fn ask_ready(address: SocketAddr) -> std::io::Result<(u16, String)> {
         .split(' ')
         .nth(1)
         .and_then(|status| status.parse().ok());
-    let status = status.ok_or_else(|| Error::other("what came is no HTTP"))?;
+    let status = status.ok_or_else(|| Error::other("the answer is not HTTP"))?;
     Ok((status, body.to_owned()))
 }
 
-/// Writes a file there, as the store would, and removes it.
+/// Writes a file in the folder, as the store would, and removes it.
 fn write_in(folder: &Path) -> std::io::Result<()> {
     let file = folder.join(format!(".doctor-{}", std::process::id()));
     let mut made = OpenOptions::new()
@@ -212,7 +214,7 @@ fn write_in(folder: &Path) -> std::io::Result<()> {
     written.and(removed)
 }
 
-/// Whether the folder could be made; else where it fails, and why.
+/// Tries whether the folder can be created. The error says where it cannot, and why.
 fn make_below(folder: &Path) -> Result<(), (PathBuf, Error)> {
     let place = existing(folder);
     let probe = place.join(format!(".doctor-{}", std::process::id()));
@@ -221,7 +223,7 @@ fn make_below(folder: &Path) -> Result<(), (PathBuf, Error)> {
         .map_err(|error| (place, error))
 }
 
-/// The nearest of a path and what it lies in that exists.
+/// The path itself or its nearest parent that exists.
 fn existing(path: &Path) -> PathBuf {
     let mut above = path
         .ancestors()
@@ -230,7 +232,7 @@ fn existing(path: &Path) -> PathBuf {
     found.unwrap_or_else(|| Path::new(".")).to_owned()
 }
 
-/// Why something cannot be done with a place, whose it is, and what to do.
+/// Says why something cannot be done with a path, who owns it, and what to do.
 fn cannot(place: &Path, what: &str, error: &Error) -> String {
     let shown = place.display();
     match std::fs::metadata(existing(place)) {
@@ -238,27 +240,27 @@ fn cannot(place: &Path, what: &str, error: &Error) -> String {
             let (owner, own) = (name_of(found.uid()), name_of(geteuid().as_raw()));
             format!(
                 "{what} {shown}: it belongs to {owner}, and this is {own}. Run this as the user that \
-                 runs the server (`sudo -u {owner} willcall …`), or give everything to that user (chown)"
+                 runs the server (`sudo -u {owner} willcall …`), or change the owner (chown)"
             )
         }
         Ok(_) | Err(_) => format!("{what} {shown}: {error}"),
     }
 }
 
-/// Said if it is somebody else's, which only an administrator of the machine does not notice.
+/// A warning if the folder belongs to another user. Only root can use it and not notice.
 fn strangers(place: &Path, found: &Metadata) -> Option<String> {
     let own = geteuid().as_raw();
     (found.uid() != own).then(|| {
         let (owner, own) = (name_of(found.uid()), name_of(own));
         format!(
-            "{} belongs to {owner}, and this is {own}: what {own} starts there makes files that \
-             {owner} cannot open. Run everything as the user that runs the server",
+            "{} belongs to {owner}, and this is {own}: commands of {own} create files that {owner} \
+             cannot open. Run all commands as the user that runs the server",
             place.display()
         )
     })
 }
 
-/// The name of a user, as far as this machine's own list has it.
+/// The name of a user, if `/etc/passwd` has it.
 fn name_of(uid: u32) -> String {
     let list = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let named = list.lines().find_map(|line| {
@@ -298,7 +300,7 @@ mod tests {
         assert!(is(&super::folder(&config(file.clone())), "wrong"));
         assert!(is(&super::folder(&config(file.join("a"))), "wrong"));
         assert!(is(&super::folder(&config("/proc/a/b".into())), "wrong"));
-        // Nothing is left of the tries.
+        // The checks have left nothing behind.
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

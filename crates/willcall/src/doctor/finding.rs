@@ -1,8 +1,8 @@
-//! What one check of the doctor comes to.
+//! The result of one check of the doctor.
 
 pub(super) enum Verdict {
     Good,
-    /// Worth knowing; may be meant so.
+    /// Worth knowing, and possibly intended.
     Odd,
     Wrong,
 }

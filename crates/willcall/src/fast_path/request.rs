@@ -1,8 +1,8 @@
-//! Recognizing a plain request: a `POST` of HTTP/1.1, short, that says how long its body is, and
-//! asks for nothing but an answer.
+//! Recognizes a request for the fast path: a short HTTP/1.1 `POST` with a `Content-Length` and
+//! nothing unusual in its head.
 //!
-//! Plain functions over bytes. Here nothing is refused: what is not plain beyond doubt is somebody
-//! else's to read, from its first byte on, so two readings of one request cannot differ.
+//! Pure functions over bytes. Nothing is refused here: hyper reads every other request from its
+//! first byte on, so two parsers never disagree about one request.
 
 use std::mem::MaybeUninit;
 
@@ -11,25 +11,25 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, U
 use httparse::{Header, ParserConfig, Request, Status};
 use web::Body;
 
-/// What a plain request begins with. Its target is a path.
+/// How a request for the fast path begins. Its target is a path.
 const OPENING: &[u8] = b"POST /";
 
-/// A longer request is not plain: of others the body is read only once it is known who asks.
+/// Longer requests go to hyper, where a body is read only after authentication.
 pub(super) const BYTES_MAX: usize = 16 * 1024;
 
-/// A request with more lines is not plain.
+/// Requests with more header lines go to hyper.
 const LINES_MAX: usize = 48;
 
-/// Why there is no plain request.
+/// Why there is no request for the fast path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ParseFailure {
-    /// It may become one once more of it has come.
+    /// It may become one when more of it arrives.
     Incomplete,
-    /// It is anything else.
+    /// It is of another kind.
     NotEligible,
 }
 
-/// What a head says, as far as the request is plain.
+/// The head of an eligible request.
 struct RequestHead<'a> {
     path: &'a str,
     lines: &'a [Header<'a>],
@@ -37,8 +37,7 @@ struct RequestHead<'a> {
     body_bytes: usize,
 }
 
-/// The plain request that `come` begins with, what has come on a connection since the last one,
-/// and how many bytes it takes.
+/// Parses the request that `come` begins with. Returns it and how many bytes it takes.
 pub(super) fn parse(come: &[u8]) -> Result<(HttpRequest<Body>, usize), ParseFailure> {
     let opening = come.len().min(OPENING.len());
     if come.get(..opening) != OPENING.get(..opening) {
@@ -60,8 +59,8 @@ pub(super) fn parse(come: &[u8]) -> Result<(HttpRequest<Body>, usize), ParseFail
     Ok((request, whole.len()))
 }
 
-/// What the head says; nothing if there is anything in it that needs more than reading a body of
-/// a known length and answering (RFC 9112, sections 6.1, 6.2 and 9.3; RFC 9110, 10.1.1 and 7.8).
+/// The head of the request; nothing if it needs more than reading a body of a known length and
+/// answering (RFC 9112, sections 6.1, 6.2 and 9.3; RFC 9110, sections 10.1.1 and 7.8).
 fn eligible<'a>(request: &'a Request<'a, 'a>, head_bytes: usize) -> Option<RequestHead<'a>> {
     let path = request.path.filter(|_| request.version == Some(1))?;
     let mut length = None;
@@ -91,7 +90,7 @@ fn eligible<'a>(request: &'a Request<'a, 'a>, head_bytes: usize) -> Option<Reque
     (head_bytes + head.body_bytes <= BYTES_MAX).then_some(head)
 }
 
-/// A number of digits alone, unless it is above every length that is plain.
+/// A number written in digits only; nothing if it has more than five.
 fn number(digits: &[u8]) -> Option<usize> {
     if digits.is_empty() || digits.len() > 5 {
         return None;
@@ -103,8 +102,8 @@ fn number(digits: &[u8]) -> Option<usize> {
 }
 
 impl RequestHead<'_> {
-    /// The request that these bytes are, with one copy of them; nothing if a part of it has no
-    /// place in an `http::Request`.
+    /// Makes an `http::Request` of these bytes, with one copy of them; nothing if a part does not
+    /// fit into one.
     fn request(&self, whole: &[u8]) -> Option<HttpRequest<Body>> {
         let kept = Bytes::copy_from_slice(whole);
         let slice = |part: &[u8]| {

@@ -1,4 +1,4 @@
-//! The head of an answer, as HTTP/1.1 has it (RFC 9112, section 4), and the date in it.
+//! Writes the head of a response (RFC 9112, section 4) and its `Date`.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use http::header::CONTENT_LENGTH;
 use http::{Response, StatusCode};
 use model::time::{Clock, Timestamp};
 
-/// Says what day and time it is, made anew once a second.
+/// The value of the `Date` header, formatted once a second.
 pub(crate) struct DateHeader {
     clock: Clock,
     second: i64,
@@ -33,20 +33,19 @@ impl DateHeader {
     }
 }
 
-/// As RFC 9110, section 5.6.7, has it.
+/// The format of RFC 9110, section 5.6.7.
 fn words(now: Timestamp) -> String {
     let since = u64::try_from(now.as_millis()).unwrap_or(0);
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(since))
 }
 
-/// Whether an answer of this status has neither a body nor a length (RFC 9110, section 8.6).
+/// Whether a response of this status has neither body nor length (RFC 9110, section 8.6).
 pub(super) fn is_bare(status: StatusCode) -> bool {
     status.is_informational()
         || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status)
 }
 
-/// Puts the head of `answer` at the end of `out`. If it is the last one on its connection, it says
-/// so.
+/// Appends the head of `answer` to `out`. The last response on a connection says so.
 pub(crate) fn put_head<B>(
     out: &mut Vec<u8>,
     answer: &Response<B>,

@@ -1,4 +1,4 @@
-//! What a connection of plain requests answers, and what it leaves alone.
+//! What the fast path answers, and what it leaves to hyper.
 
 use std::cell::RefCell;
 use std::future::ready;
@@ -23,7 +23,7 @@ fn plain(stream: DuplexStream) -> FastPath<DuplexStream> {
     )
 }
 
-/// A connection that is not stopped, and what stops it.
+/// A sender that stops a connection, and its receiver.
 fn never() -> (watch::Sender<bool>, watch::Receiver<bool>) {
     watch::channel(false)
 }
@@ -33,7 +33,7 @@ fn post(path: &str, lines: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: h\r\n{lines}Content-Length: {length}\r\n\r\n{body}")
 }
 
-/// Says what it was asked.
+/// A site that answers with the path and body of the request.
 async fn echo(request: Request<Body>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
@@ -48,8 +48,8 @@ fn echoed(said: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n{DATE}\r\n{said}")
 }
 
-/// What is answered to these pieces until the caller says no more, how often the site was asked,
-/// and what is given back, with what is still to be read after it.
+/// Sends these pieces. Returns the responses, how often the site was called, and what the fast path
+/// gave back, together with the unread rest.
 async fn exchange(pieces: &[&[u8]]) -> (String, usize, Option<Vec<u8>>) {
     let (mut own, other) = duplex(64 * 1024);
     let (_stop, stopped) = never();
@@ -134,7 +134,7 @@ async fn whatever_is_not_plain_is_given_back_as_it_came() {
         lines("Content-Length : 3\r\n"),
         lines("Content-Length: 3\r\nBroken\r\n"),
         lines("Content-Length: 3\r\nX: a\0b\r\n"),
-        // Only a part ever comes of these.
+        // These never become complete.
         "POST / HT".to_owned(),
         lines("Content-Length: 4\r\n"),
     ] {
@@ -256,7 +256,7 @@ async fn a_stop_ends_connections_that_idle_and_lets_the_answer_that_is_made_be_t
     assert_eq!(answers, last);
 }
 
-/// A body of which nobody knows the length.
+/// A body of unknown length.
 struct Pieces(std::vec::IntoIter<Result<&'static str, &'static str>>);
 
 impl hyper::body::Body for Pieces {
@@ -272,7 +272,7 @@ impl hyper::body::Body for Pieces {
     }
 }
 
-/// What is sent for this answer to each of two requests.
+/// The bytes sent for this response to each of two requests.
 async fn sent(answer: impl Fn() -> Response<Body>) -> String {
     let (mut own, other) = duplex(1024 * 1024);
     let (_stop, stopped) = never();
@@ -311,7 +311,7 @@ async fn answers_end_where_they_say() {
         format!("{head}{DATE}\r\n{large}").repeat(2)
     );
 
-    // Its length is not known, so the end of the connection is its end.
+    // Its length is unknown, so the end of the connection is its end.
     let flow = || {
         let pieces = vec![Ok("a"), Ok("b")];
         Response::new(Body::new(Pieces(pieces.into_iter())))
@@ -342,7 +342,7 @@ async fn a_request_that_came_while_this_process_stood_still_is_answered() {
                 own.read_exact(&mut vec![0; echoed("/ ").len()])
                     .await
                     .unwrap();
-                // Its first half minute goes by, in which it counts as used.
+                // After a first half minute, in which the connection still counts as used.
                 sleep(IDLE_LIMIT).await;
             }
             let stood_still = sleep(Duration::from_millis(34_001));

@@ -1,4 +1,4 @@
-//! Clients that take all connections and ask nothing: others are answered beside them.
+//! Clients that take all connections and send nothing: others are still answered.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use crate::harness::{PATIENCE, Server, TENANT, TOKEN, apply};
 
 const CONNECTIONS: usize = 12;
 
-/// Every connection that a server may have, each with so much of a request.
+/// Opens every connection that a server may have, each with this part of a request.
 fn crowd(address: SocketAddr, begun: &str) -> Vec<TcpStream> {
     let connect = |_| {
         let mut stream = TcpStream::connect(address).unwrap();
@@ -17,7 +17,7 @@ fn crowd(address: SocketAddr, begun: &str) -> Vec<TcpStream> {
     (0..CONNECTIONS).map(connect).collect()
 }
 
-/// Asks on a connection, and answers the status line.
+/// Sends a request on a connection; returns the status line.
 fn ask(stream: &TcpStream, path: &str) -> String {
     stream.set_read_timeout(Some(PATIENCE / 4)).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -58,7 +58,7 @@ fn who_connects_and_asks_nothing_gives_way_to_who_asks() {
         let crowds = [crowd(server.address, begun), crowd(server.address, begun)];
         let new = TcpStream::connect(server.address).unwrap();
         assert!(ask(&new, "/readyz").contains(" 200 "), "{begun}");
-        // One that was used stays, as long as others can go.
+        // A used connection stays as long as others can close.
         assert!(ask(&own, "/metrics").contains(" 200 "), "{begun}");
         drop(crowds);
     }

@@ -1,4 +1,4 @@
-//! The store's file and its log after a kill and damage; backups beside full load, put back.
+//! The store's file and its log after a kill and after damage; backup under full load; restore.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -44,7 +44,7 @@ fn hand_in(client: &Client, from: u64, count: u64) {
     assert_eq!(status, 201, "{answer}");
 }
 
-/// Whether a start is refused; what it said.
+/// Asserts that a start is refused; returns what it printed.
 fn refused(folder: &Path) -> String {
     let more = ["--listen", "127.0.0.1:0"];
     let output = run("serve", &more, folder);
@@ -112,23 +112,23 @@ fn a_log_that_is_gone_after_a_kill_is_missed() {
         let words = refused(folder.path());
         assert!(words.contains("(-wal) is missing"), "{words}");
     }
-    // Put back, all is there.
+    // With the log put back, everything is there.
     fs::rename(folder.path().join("elsewhere"), &log).unwrap();
     let server = Server::start(folder.path(), &[]);
     let (status, answer) = server
         .client()
         .post(&format!("{API}/notifications/"), &batch(0, 10));
-    // They are known.
+    // The notifications are known.
     assert_eq!(status, 200, "{answer}");
     assert_eq!(server.terminate().0, Some(0));
     assert!(!folder.path().join("willcall.db-mark").exists());
 }
 
-/// Clients that hand in without a pause until told to stop.
+/// Clients that send notifications without a pause until told to stop.
 struct Load {
     stop: Arc<AtomicBool>,
     accepted: Arc<Mutex<BTreeSet<u64>>>,
-    /// One for each batch; ends with the last client.
+    /// A message for each batch; ends with the last client.
     tells: std::sync::mpsc::Receiver<()>,
 }
 
@@ -196,7 +196,7 @@ fn a_backup_beside_full_load_ends_and_is_put_back() {
     );
     let mode = fs::metadata(&backup).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    // It went on meanwhile, and a second one takes the place of nothing.
+    // Intake went on meanwhile, and a second backup overwrites nothing.
     load.wait_for(load.accepted().len() + 100);
     let output = run("backup", &[name], folder.path());
     assert!(
@@ -221,7 +221,7 @@ fn a_backup_beside_full_load_ends_and_is_put_back() {
         "{}",
         said(&restored)
     );
-    // Calls that came so far say nothing about what the backup has.
+    // Earlier calls say nothing about what the backup has.
     while receiver.calls.try_recv().is_ok() {}
     let server = Server::start(folder.path(), &[]);
     let last = 10_000_000;

@@ -1,5 +1,5 @@
-//! A disk that fails under a server, as the system would have it: strace makes calls fail from some
-//! moment on. Where there is no strace, or it may not trace, nothing is shown, with a word.
+//! A disk that fails under a server: strace makes system calls fail from some moment on. Without
+//! strace, or without the right to trace, the tests say so and prove nothing.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,11 +8,11 @@ use crate::harness::{API, Client, Server, TENANT, apply, willcall};
 
 const NOTIFICATION: &str = r#"{"action":"pretix.event.order.paid","event":"democon","code":"X"}"#;
 
-/// So many notifications are taken by then in any case.
+/// At least so many notifications are accepted before that.
 const TAKEN_MAX: usize = 2_000;
 
-/// A server of which calls on these files of its folder fail as said. None if nothing can be
-/// traced.
+/// Starts a server whose system calls on these files fail as told; nothing if tracing is not
+/// possible.
 pub(crate) fn server(folder: &Path, files: &[&str], inject: &str) -> Option<Server> {
     let tried = Command::new("strace").args(["-qq", "true"]).output();
     if !tried.as_ref().is_ok_and(|tried| tried.status.success()) {
@@ -26,7 +26,7 @@ pub(crate) fn server(folder: &Path, files: &[&str], inject: &str) -> Option<Serv
     for file in files {
         strace.arg("-P").arg(folder.join(file));
     }
-    // When the tracer is killed, so is the server.
+    // Killing the tracer kills the server.
     strace.args([
         "setpriv",
         "--pdeathsig",
@@ -36,7 +36,7 @@ pub(crate) fn server(folder: &Path, files: &[&str], inject: &str) -> Option<Serv
     Some(Server::start_by(strace, folder, &[]))
 }
 
-/// Hands in until that is refused: the status, the words and the header lines.
+/// Sends notifications until one is refused; returns the status, the text and the header lines.
 fn refused(client: &Client) -> (u16, String) {
     for _ in 0..TAKEN_MAX {
         let answer = client.exchange("POST", &format!("{API}/notifications/"), NOTIFICATION);
@@ -120,7 +120,7 @@ fn what_cannot_be_read_is_no_fault_of_ours_and_said_once() {
     for _ in 0..TAKEN_MAX {
         let (status, answer) = client.post(&format!("{API}/notifications/"), NOTIFICATION);
         assert!([201, 503].contains(&status), "{status} {answer}");
-        // Others have written since: the reader's pages are read anew.
+        // Others have written since, so the reader reads its pages again.
         let (status, answer) = client.get(&path);
         assert!([200, 503].contains(&status), "{status} {answer}");
         failed += usize::from(status == 503);
@@ -140,7 +140,7 @@ fn a_server_whose_disk_fails_to_sync_answers_and_ends_with_one_line() {
         return;
     };
     let client = server.client();
-    // Whoever asks while it ends is answered, or finds nobody there any more.
+    // A request while it ends is answered, or finds no server.
     let mut refusals = 0;
     for _ in 0..TAKEN_MAX {
         let answer = client.exchange("POST", &format!("{API}/notifications/"), NOTIFICATION);

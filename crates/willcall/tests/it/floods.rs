@@ -6,14 +6,14 @@ use std::sync::mpsc::{Receiver, channel};
 
 use crate::harness::{API, PATIENCE, Server, TENANT, apply, spawn};
 
-/// Attempts at each receiver. If each kept a mebibyte, it would show.
+/// Attempts to each receiver: if each kept a mebibyte, it would show.
 const ATTEMPTS: usize = 400;
 
-/// In the air at once are 32 attempts at each receiver, with some 64 KiB of head or body each, and
-/// as much again in buffers. The rest is what the server takes for its work.
+/// In flight at once are 32 attempts to each receiver, with some 64 KiB of head or body each, and
+/// as much again in buffers. The rest is for the server's other work.
 const GROWTH_KIB_MAX: u64 = 64 * 1024;
 
-/// Answers every connection with `begin` and then `more` for as long as it is taken. Tells of
+/// Answers every connection with `begin` and then `more` for as long as the client reads. Reports
 /// each.
 fn flood(begin: &'static [u8], more: &'static [u8]) -> (String, Receiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -58,7 +58,7 @@ fn floods_end_and_leave_memory_flat() {
         let (status, answer) = client.post(&format!("{API}/notifications/"), &body);
         assert_eq!(status, 201, "{answer}");
     };
-    // Once for each, so that what is set up once is there.
+    // One attempt each, so that one-time allocations are done.
     hand_in(0);
     for (_, ends) in &floods {
         ends.recv_timeout(PATIENCE).expect("the attempt ends");
@@ -77,7 +77,7 @@ fn floods_end_and_leave_memory_flat() {
     println!("{growth} KiB more than {before} KiB");
 }
 
-/// Answers each call with header lines of some 60 KiB, each of them twice. Tells of each.
+/// Answers each call with header lines of some 60 KiB, each of them twice. Reports each.
 fn answers_at_length() -> (String, Receiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -93,7 +93,7 @@ fn answers_at_length() -> (String, Receiver<()>) {
                     "HTTP/1.1 200 OK\r\n{lines}Connection: close\r\nContent-Length: 0\r\n\r\n"
                 );
                 stream.write_all(answer.as_bytes()).ok();
-                // What is left unread would reset the connection.
+                // Unread bytes would reset the connection.
                 stream.shutdown(std::net::Shutdown::Write).ok();
                 std::io::copy(&mut stream, &mut std::io::sink()).ok();
                 answered.send(()).ok();
@@ -121,12 +121,12 @@ fn what_receivers_answer_with_is_not_all_remembered() {
             answers.recv_timeout(PATIENCE).expect("each is called");
         }
     };
-    // So that the buffers for what is in the air are there.
+    // So that the buffers for attempts in flight are allocated.
     hand_in(100);
     let before = server.memory_peak_kib();
     (0..CALLS / 100).for_each(|_| hand_in(100));
     let growth = server.memory_peak_kib() - before;
-    // All of them together are 90 MB.
+    // All responses together have 90 MB.
     assert!(growth <= GROWTH_KIB_MAX / 2, "{growth} KiB");
     println!("{growth} KiB more than {before} KiB");
 }

@@ -1,5 +1,5 @@
-//! No room left to write: intake says so, nothing accepted is lost, and it goes on when there is
-//! room again.
+//! A full disk: intake says so, nothing accepted is lost, and intake goes on when there is space
+//! again.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{API, Receiver, Server, TENANT, apply};
 
-/// Room for the store's files at the start and a few thousand notifications.
+/// Space for the store's files at the start and a few thousand notifications.
 const FILE_KIB_MAX: u32 = 4_096;
 
 #[test]
@@ -50,7 +50,7 @@ fn a_full_disk_refuses_loses_nothing_and_goes_on_when_there_is_room() {
     );
 
     server.give_room();
-    // The store takes up by itself; how soon is its business, that it does is ours.
+    // The store goes on by itself; when is not tested here, only that it does.
     let last = notification(0).to_string();
     let taken = (0..100_000).any(|_| client.post(&format!("{API}/notifications/"), &last).0 == 201);
     assert!(taken, "it does not go on when there is room");
@@ -71,8 +71,8 @@ fn notification(id: u64) -> Value {
     })
 }
 
-/// A command in namespaces of its own, where the folder `data` is a disk of so many MiB with what
-/// is in `seed`. None if this machine allows none.
+/// A command in namespaces of its own, where the folder `data` is a disk of so many MiB with the
+/// content of `seed`; nothing if this machine allows no namespaces.
 fn on_small_disk(folder: &Path, mib: u32) -> Option<Command> {
     let script = "mount -t tmpfs -o size=$1m none \"$2/data\" && cp \"$2\"/seed/* \"$2/data\" && \
                   shift 2 && exec \"$@\"";
@@ -129,7 +129,7 @@ fn a_disk_says_that_it_is_nearly_full_then_full_and_all_goes_on_when_there_is_ro
     });
     assert!(matches!(free, Some(1..16_777_216)), "{free:?}");
 
-    // All the room that is left, but for what the log has.
+    // All the free space, but for what the log already has.
     let data = server.inside(&folder.path().join("data"));
     let filling = data.join("filling");
     let mut file = std::fs::File::create(&filling).unwrap();

@@ -1,5 +1,5 @@
-//! A server process, a client and a receiver, all of plain std, so that the tests share nothing
-//! with what they test.
+//! A server process, a client and a receiver, all with the standard library only, so that the tests
+//! share no code with what they test.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,7 +18,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const TOKEN: &str = "a-token-of-some-length-for-the-tests";
 
-/// One organizer with a show and a token that may do everything.
+/// One organizer with a show and a token with all permissions.
 pub(crate) const TENANT: &str = r#"
 [[organizer]]
 slug = "bigevents"
@@ -36,13 +36,13 @@ permissions = ["webhooks:read", "webhooks:write", "notifications:write"]
 
 pub(crate) const API: &str = "/api/v1/organizers/bigevents";
 
-/// Runs the binary to its end.
+/// Runs the binary and waits for it.
 pub(crate) fn willcall(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_willcall"));
     command.args(arguments).output().expect("the binary starts")
 }
 
-/// Applies a file to a data folder; the answer is what was printed.
+/// Applies a file to a data folder; returns what was printed.
 pub(crate) fn apply(folder: &Path, file: &str) -> Output {
     let path = folder.join("apply.toml");
     std::fs::write(&path, file).unwrap();
@@ -63,16 +63,16 @@ impl Server {
         Self::start_by(binary, folder, more)
     }
 
-    /// Starts it below a shell that limits the size of every file it writes.
+    /// Starts it by a shell that limits the size of every file it writes.
     pub(crate) fn start_cramped(folder: &Path, file_kib_max: u32) -> Self {
         let mut shell = Command::new("bash");
-        // Ignored, the signal becomes an error of the write, as on a disk that is full.
+        // The ignored signal becomes an error of the write, as with a full disk.
         let script = format!("trap '' XFSZ; ulimit -S -f {file_kib_max}; exec \"$0\" \"$@\"");
         shell.args(["-c", &script, env!("CARGO_BIN_EXE_willcall")]);
         Self::start_by(shell, folder, &[])
     }
 
-    /// Starts it with so many file descriptors.
+    /// Starts it with a limit of so many file descriptors.
     pub(crate) fn start_with_files(folder: &Path, files_max: u32) -> Self {
         let mut limited = Command::new("prlimit");
         let limit = format!("--nofile={files_max}:{files_max}");
@@ -80,7 +80,7 @@ impl Server {
         Self::start_by(limited, folder, &[])
     }
 
-    /// Gives a server that was started cramped all the room there is.
+    /// Lifts the limit on file sizes of a running server.
     pub(crate) fn give_room(&self) {
         let pid = self.child.id().to_string();
         let given = Command::new("prlimit")
@@ -117,8 +117,8 @@ impl Server {
         }
     }
 
-    /// Starts it with the standard error that `command` has; `next_line` reads there until the
-    /// server listens, and nobody afterwards.
+    /// Starts it with the standard error of `command`. `next_line` reads it until the server
+    /// listens; afterwards nobody does.
     pub(crate) fn start_with_log(
         mut command: Command,
         folder: &Path,
@@ -135,7 +135,7 @@ impl Server {
         }
     }
 
-    /// Sends these signals, one right behind the other.
+    /// Sends these signals one right after the other.
     pub(crate) fn signal(&self, names: &[&str]) {
         let kill = |name: &&str| format!("kill -{name} {};", self.child.id());
         let script: String = names.iter().map(kill).collect();
@@ -143,24 +143,24 @@ impl Server {
         assert!(sent.unwrap().success());
     }
 
-    /// Returns once a line of its log has these words.
+    /// Waits until a line of its log contains these words.
     pub(crate) fn await_log(&self, words: &str) {
         await_words(&self.log, words);
     }
 
-    /// Where a path of the server's own mounts is reached from here.
+    /// The path by which this process reaches a path in the server's mount namespace.
     pub(crate) fn inside(&self, path: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
         root.join(path.strip_prefix("/").unwrap())
     }
 
-    /// Waits for its end; answers the exit status and its log.
+    /// Waits for its end; returns the exit status and its log.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let status = self.child.wait().unwrap().code();
         (status, self.log())
     }
 
-    /// Waits for its end; answers the exit status. Its log has had these words by then.
+    /// Waits for its end; returns the exit status. Asserts that its log contains these words.
     pub(crate) fn wait(mut self, words: &str) -> Option<i32> {
         let status = self.child.wait().unwrap().code();
         await_words(&self.log, words);
@@ -179,7 +179,7 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM; answers the exit status and everything it printed on standard output.
+    /// Sends SIGTERM; returns the exit status and what it printed on standard output.
     pub(crate) fn terminate(mut self) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
         Command::new("kill").args(["-TERM", &pid]).status().unwrap();
@@ -194,7 +194,7 @@ impl Server {
         (status.code(), printed)
     }
 
-    /// The most memory it has had, in KiB.
+    /// Its peak memory, in KiB.
     pub(crate) fn memory_peak_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("a Linux machine");
@@ -248,7 +248,7 @@ fn spawn_serve(command: &mut Command, folder: &Path, more: &[&str]) -> Child {
     command.spawn().expect("the binary starts")
 }
 
-/// The address that a line of the log says the server listens on.
+/// The address that the server listens on, from a line of its log.
 fn announced(line: &str) -> Option<SocketAddr> {
     let entry: Value = serde_json::from_str(line).unwrap_or_default();
     Some(entry["address"].as_str()?.parse().unwrap())
@@ -269,7 +269,7 @@ impl Client {
         self.call("POST", path, body).expect("the server answers")
     }
 
-    /// Makes a webhook for these action types and answers its id.
+    /// Creates a webhook for these action types; returns its id.
     pub(crate) fn webhook(&self, target_url: &str, action_types: &[&str]) -> i64 {
         let body = serde_json::json!({
             "target_url": target_url,
@@ -299,12 +299,12 @@ impl Client {
         Ok((status, body))
     }
 
-    /// Sends a request; answers everything that comes back.
+    /// Sends a request; returns the whole response.
     pub(crate) fn exchange(&self, method: &str, path: &str, body: &str) -> std::io::Result<String> {
         self.exchange_with(method, path, "", body)
     }
 
-    /// The same with more header lines, each with its end.
+    /// The same with more header lines, each with its line break.
     pub(crate) fn exchange_with(
         &self,
         method: &str,
@@ -333,12 +333,12 @@ impl Client {
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) path: String,
-    /// Names in lower case.
+    /// With names in lower case.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
 }
 
-/// A receiver on a port of its own. It answers with what `answer` says, and keeps connections.
+/// A receiver on a port of its own. It answers as `answer` says, and keeps connections.
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     pub(crate) calls: Inbox<Call>,
@@ -404,7 +404,7 @@ fn serve(
             body,
         };
         let status = answer(&call);
-        // Told before it is answered: what was answered has certainly been told.
+        // Reported before it is answered, so every answered call has been reported.
         drop(calls.send(call));
         write!(
             stream,

@@ -1,5 +1,6 @@
-//! Ends at random moments under load. Of kill -9: nothing accepted is lost, and what is sent twice
-//! was in the air. Of SIGTERM: nothing is lost and nothing is sent twice.
+//! The server is ended at random moments under load. After kill -9 nothing accepted is lost, and
+//! only attempts that were in flight are repeated. After SIGTERM nothing is lost and nothing
+//! repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,7 +39,7 @@ fn nothing_accepted_is_lost_by_kills_and_duplicates_were_in_the_air() {
         }
         let tells = load(&server, &ids, &accepted, some(seed, round));
         server.kill();
-        // Clients end when nobody answers any more; each has told what it got by then.
+        // Clients end when the server is gone; each has reported what it got by then.
         while tells.recv_timeout(PATIENCE).is_ok() {}
     }
 
@@ -73,7 +74,7 @@ fn whoever_is_told_to_stop_loses_nothing_and_sends_nothing_twice() {
         assert_eq!(server.terminate().0, Some(0));
         while tells.recv_timeout(PATIENCE).is_ok() {}
     }
-    // What a caller was not told of may have been accepted all the same.
+    // A notification may have been accepted though its client got no response.
     let server = Server::start(folder.path(), &[]);
     let last = ids.fetch_add(1, Ordering::Relaxed);
     assert_eq!(hand_in(&server.client(), last), Some(last));
@@ -88,12 +89,12 @@ fn whoever_is_told_to_stop_loses_nothing_and_sends_nothing_twice() {
     assert!(twice.is_empty(), "{twice:?}");
 }
 
-/// A number of notifications, different for each round.
+/// A random number of notifications, different in each round.
 fn some(seed: u64, round: u64) -> u64 {
     20 + (seed.wrapping_mul(6_364_136_223_846_793_005) >> (8 * round)) % 200
 }
 
-/// Some clients hand in until the server, which is ended after `count`, answers no more.
+/// Clients send notifications until the server, which is ended after `count`, is gone.
 fn load(
     server: &Server,
     ids: &Arc<AtomicU64>,
@@ -124,7 +125,7 @@ fn load(
     tells
 }
 
-/// How often each notification came, when each that was accepted has come.
+/// Waits for every accepted notification; returns how often each was received.
 fn received(receiver: &Receiver, accepted: &BTreeSet<u64>) -> BTreeMap<u64, usize> {
     let mut received: BTreeMap<u64, usize> = BTreeMap::new();
     while !accepted.iter().all(|id| received.contains_key(id)) {
@@ -139,7 +140,7 @@ fn count(received: &mut BTreeMap<u64, usize>, call: &Call) {
     *received.entry(id).or_default() += 1;
 }
 
-/// Hands in one notification; answers its id if it was accepted, `None` once nobody answers.
+/// Sends one notification; returns its id if it was accepted, `None` once the server is gone.
 fn hand_in(client: &Client, id: u64) -> Option<u64> {
     let body = format!(
         r#"{{"notification_id":{id},"event":"democon","action":"pretix.event.order.paid","code":"A{id}"}}"#

@@ -1,4 +1,4 @@
-//! Somebody follows a page live while the server is told to stop.
+//! A live page is open while the server is told to stop.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -39,7 +39,7 @@ async fn a_page_that_is_followed_live_does_not_hold_up_a_stop() {
 
     let (code, _) = server.terminate();
     assert_eq!(code, Some(0));
-    // The last chunk: the answer ended, it was not cut off.
+    // The last chunk: the response ended and was not cut off.
     stream.read_to_string(&mut heard).unwrap();
     assert!(heard.ends_with("\r\n0\r\n\r\n"), "{heard}");
 }

@@ -1,6 +1,5 @@
-//! The real binary on real sockets: what a user sees, what survives a kill, names; HTTP as it
-//! comes over a socket; users; the receivers
-//! of the guide; and the properties of the source tree.
+//! The real binary on real sockets: what a user sees, what survives a kill, name lookups, HTTP over
+//! a socket, users, the receivers of the guide; and the properties of the source tree.
 
 #[cfg(test)]
 mod bench;

@@ -1,6 +1,6 @@
-//! Names, as the real binary looks them up: with name servers that do not answer, a hosts file,
-//! and what the log says. Each test runs in namespaces of its own, with its own loopback and its
-//! own files in /etc; where the machine does not allow that, it says so and proves nothing.
+//! Name lookups of the real binary: with name servers that do not answer, with a hosts file, and
+//! what the log says. Each test runs in namespaces of its own, with its own loopback and its own
+//! files in /etc; where the machine does not allow that, it says so and proves nothing.
 
 mod server;
 
@@ -15,15 +15,15 @@ use serde_json::Value;
 use self::server::{Reply, name_server};
 use crate::harness::{API, Client, PATIENCE, Receiver, Server, TENANT, apply, spawn};
 
-/// Names the folder with the files of /etc, in a test that runs in its namespaces.
+/// The variable with the folder for /etc; set in a test that runs in its namespaces.
 const INSIDE: &str = "WILLCALL_TEST_NAMES";
 
-/// So often something is asked for that comes within moments.
+/// How often something is polled that happens within moments.
 const ASKED_MAX: usize = 20_000;
 
 const NOTIFICATION: &str = r#"{"action":"pretix.event.order.paid","event":"democon","code":"X"}"#;
 
-/// Webhooks at names that nobody answers for.
+/// Webhooks at names that no name server answers for.
 const DEAD: usize = 600;
 
 /// A tenant with dead names, beside the usual one.
@@ -39,8 +39,8 @@ fn dark_tenant() -> String {
     tenant + &webhooks.collect::<String>()
 }
 
-/// Where the namespaces' files are, inside of them. Outside, runs the test of this name there and
-/// answers nothing.
+/// Inside the namespaces, returns the folder of their files. Outside, runs the test of this name in
+/// namespaces and returns nothing.
 fn inside(test: &str) -> Option<std::path::PathBuf> {
     if let Some(folder) = std::env::var_os(INSIDE) {
         return Some(folder.into());
@@ -81,7 +81,7 @@ fn dead_names_of_a_tenant_keep_neither_others_nor_signing_in_nor_stopping_waitin
     let Some(etc) = inside(test) else {
         return;
     };
-    // The system tries for 150 s: longer than anybody waits here for anything.
+    // The system tries for 150 s, longer than any wait here.
     let config = "nameserver 127.0.0.53\noptions timeout:30 attempts:5\n";
     std::fs::write(etc.join("resolv.conf"), config).unwrap();
     let asked = name_server("127.0.0.53", |name| match name.starts_with("dead") {
@@ -125,7 +125,7 @@ fn dead_names_of_a_tenant_keep_neither_others_nor_signing_in_nor_stopping_waitin
         }
     }
     assert!(noted, "what hangs is said");
-    // So many threads hang, and no more were begun.
+    // So many threads hang, and no more were started.
     dead.extend(asked.try_iter().filter(|name| name.starts_with("dead")));
     assert_eq!(dead.len(), 4);
     let (told, tells) = channel();
@@ -179,7 +179,7 @@ fn names_lead_where_the_system_says_at_every_moment() {
         let all = format!("The name of the receiver could not be looked up: {words}");
         assert_eq!(outcome, all);
     }
-    // A file that is changed while the server runs counts at once for who asks for it.
+    // A file that is changed while the server runs is used at once for new lookups.
     pin("127.0.0.2");
     let id = text(&latest(&client, pinned)["id"]);
     let (status, said) = client.post(&format!("{API}/deliveries/{id}/retry/"), "");
@@ -220,7 +220,7 @@ fn two_name_servers() -> [Inbox<String>; 2] {
     [at_first, then]
 }
 
-/// What is known of the webhook's latest delivery, once it was tried.
+/// Waits until the webhook's latest delivery was attempted; returns it.
 fn latest(client: &Client, webhook: i64) -> Value {
     let path = format!("{API}/webhooks/{webhook}/deliveries/");
     for _ in 0..ASKED_MAX {
@@ -236,8 +236,8 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// A receiver at every address of this machine, which keeps no connection: where it was called,
-/// and with what path.
+/// A receiver at every address of this machine that keeps no connection. Reports the address and
+/// path of each call.
 fn receiver() -> (u16, Inbox<(IpAddr, String)>) {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -263,7 +263,7 @@ fn receiver() -> (u16, Inbox<(IpAddr, String)>) {
     (port, calls)
 }
 
-/// Has a password judged, which is wrong, and answers the status.
+/// Signs in with a wrong password; returns the status.
 fn sign_in(address: SocketAddr) -> u16 {
     let page = exchange(address, "GET /sign-in HTTP/1.1", "", "");
     let between = |begin: &str, end: char| {
@@ -276,7 +276,7 @@ fn sign_in(address: SocketAddr) -> u16 {
         "Cookie: willcall_visitor={cookie}\r\nOrigin: http://{address}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\n"
     );
-    // Each under another name, which nobody has failed with before.
+    // Each under another name, so that no earlier failure counts.
     let name = &token[..8];
     let form = format!("name=n{name}&password=nobody+knows&csrf_token={token}");
     let answer = exchange(address, "POST /sign-in HTTP/1.1", &cookie, &form);

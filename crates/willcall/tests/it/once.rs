@@ -1,5 +1,5 @@
-//! Idempotency keys over a kill: what was asked for under a key happens once, whether the server
-//! died before its effect, between that and the answer, or after it.
+//! Idempotency keys over a kill: a request with a key takes effect once, whether the server died
+//! before the effect, between that and the response, or after it.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::failing;
 use crate::harness::{API, Client, Server, TENANT, apply};
 
-/// At which call of the system on the log the server is killed: within a commit, before it is
-/// durable, and after.
+/// The system call on the log at which the server is killed: within a commit, before it is durable,
+/// and after.
 const KILLED_AT: [&str; 8] = [
     "fdatasync:signal=KILL:when=8",
     "fdatasync:signal=KILL:when=9",
@@ -21,7 +21,7 @@ const KILLED_AT: [&str; 8] = [
     "pwrite64:signal=KILL:when=59",
 ];
 
-/// So many requests are answered before a kill, at most.
+/// Most requests that are answered before a kill.
 const ASKED_MAX: usize = 500;
 
 fn request(number: usize) -> (String, String) {
@@ -44,7 +44,7 @@ fn request(number: usize) -> (String, String) {
     }
 }
 
-/// The answer to a request under its key, if one comes.
+/// The response to a request with its key, if one comes.
 fn ask(client: &Client, number: usize) -> Option<Value> {
     let (path, body) = request(number);
     let key = format!("X-Idempotency-Key: key {number}\r\n");

@@ -1,4 +1,4 @@
-//! What is around the process: who reads its log, which signals it gets.
+//! The process and its surroundings: who reads its log, which signals it gets.
 
 use std::io::{BufRead, BufReader, Read, Write, pipe};
 use std::process::{Command, Stdio};
@@ -24,7 +24,7 @@ fn a_log_that_nobody_reads_stops_neither_delivery_nor_a_stop() {
         log.read_line(&mut line).unwrap();
         line
     });
-    // From here on the pipe is full: nobody reads, and this writes more than fits.
+    // More than fits into the pipe, which nobody reads.
     let (tell, full) = channel();
     spawn(move || {
         writer.write_all(&[b'\n'; 64 * 1024]).ok();
@@ -73,7 +73,7 @@ fn a_terminal_that_closes_stops_it_in_order() {
     assert!(apply(folder.path(), TENANT).status.success());
     let server = Server::start(folder.path(), &[]);
     if server.log().contains("SIGHUP is ignored") {
-        // These tests run below `nohup`, and so does what they start.
+        // These tests run under `nohup`, and so does the server.
         server.signal(&["HUP"]);
         assert_eq!(server.client().get("/livez").0, 200);
         return;
@@ -175,7 +175,7 @@ fn few_descriptors_are_shared_out_and_the_limit_is_raised_as_far_as_it_may_be() 
     server.await_log("this process may open 200 files");
     let client = server.client();
     client.webhook(&receiver.url("/"), &["pretix.event.order.paid"]);
-    // More connections than there are descriptors: they wait, and nothing else does.
+    // More connections than descriptors: these wait, and nothing else does.
     let waiting: Vec<_> = (0..150)
         .map_while(|_| std::net::TcpStream::connect(server.address).ok())
         .collect();

@@ -104,7 +104,7 @@ fn what_is_applied_while_the_server_runs_is_noticed() {
     let client = server.client();
     assert_eq!(client.get(&format!("{API}/webhooks/")).0, 401);
     assert!(apply(folder.path(), TENANT).status.success());
-    // Noticed within a second; asking is cheap, so ask until it is.
+    // Noticed within a second; polling is cheap.
     let noticed = (0..100_000).any(|_| client.get(&format!("{API}/webhooks/")).0 == 200);
     assert!(noticed, "the server does not see what apply wrote");
 }

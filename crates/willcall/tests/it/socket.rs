@@ -1,4 +1,4 @@
-//! HTTP as it comes over a socket: in pieces, one request behind another, too large, broken off.
+//! HTTP over a socket: in pieces, pipelined, too large, broken off.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -18,7 +18,7 @@ fn connection(server: &Server) -> TcpStream {
     stream
 }
 
-/// What comes back for these bytes, sent in pieces, until the connection is closed.
+/// Sends these bytes in pieces; returns everything until the connection is closed.
 fn answers(server: &Server, bytes: &[u8], piece: usize) -> String {
     let mut stream = connection(server);
     for piece in bytes.chunks(piece) {
@@ -162,7 +162,7 @@ fn a_body_that_breaks_off_is_not_taken_for_whole() {
     assert_eq!(status, 201, "{told}");
 }
 
-/// The next answer on a connection, without the time of day.
+/// The next response on a connection, without its date.
 fn next_answer(stream: &mut BufReader<TcpStream>) -> String {
     let mut answer = String::new();
     let mut length = 0;
@@ -231,7 +231,7 @@ fn a_plain_request_gets_the_same_answer_behind_one_that_is_not() {
             answers.push(next_answer(&mut stream));
         }
         let [mut before, _, behind] = answers.try_into().unwrap();
-        // Handed in a second time, it is known.
+        // Sent a second time, it is a duplicate.
         if status == "201 Created" {
             assert!(before.contains(status), "{before}");
             before = before.replace(status, "200 OK");
@@ -257,7 +257,7 @@ fn a_request_that_has_begun_is_answered_though_the_server_is_told_to_stop() {
         let (begun, rest) = last.split_at(30);
         let both = format!("{first}{begun}");
         stream.get_mut().write_all(both.as_bytes()).unwrap();
-        // By now the beginning of the last has been read, too: it came with the first.
+        // By now the beginning of the last was read, too, because it came with the first.
         assert!(next_answer(&mut stream).contains("201 Created"));
         let address = server.address;
         let stopped = std::thread::scope(|scope| {

@@ -8,7 +8,7 @@ use crate::harness::{API, Server, TENANT, apply, willcall};
 
 const PASSWORD: &str = "correct horse battery\n";
 
-/// Runs the binary on this folder with something on its standard input.
+/// Runs the binary on this folder with a text on its standard input.
 fn with_input(folder: &Path, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_willcall"))
         .args(arguments)
@@ -81,7 +81,7 @@ fn wrong_users_are_refused_in_words() {
     let add = |name| run(&["user", "add", name, "--password-stdin"]);
     printed(&add("ben"));
     for (output, words) in [
-        (add("BEN"), "there is a user BEN already"),
+        (add("BEN"), "there is already a user BEN"),
         (add("  "), "Say what they sign in with."),
         (
             run(&["user", "add", "carl"]),
@@ -146,7 +146,7 @@ fn a_token_is_listed_and_a_revoked_one_is_turned_away_by_the_running_server() {
         printed(&token(&["revoke", "till"])),
         "The token till is revoked.\n"
     );
-    // Another process's change is noticed within a second; each look is a round of the loop.
+    // The server notices another process's change within a second.
     while client.get(&webhooks).0 == 200 {}
     assert_eq!(client.get(&webhooks).0, 401);
     assert!(printed(&token(&["list"])).contains(", revoked"));

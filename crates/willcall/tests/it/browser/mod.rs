@@ -29,8 +29,8 @@ token = [{ name = "tests", token = "another-token-of-some-length-for-tests", per
 ] }]
 "#;
 
-/// A server with a tenant of each platform, somebody who may do everything, and a receiver that
-/// answers as it is told.
+/// A server with a tenant of each platform, an administrator, and a receiver that answers as it is
+/// told.
 struct House {
     server: Server,
     receiver: Receiver,
@@ -68,7 +68,7 @@ impl House {
         self.status.store(status, Ordering::SeqCst);
     }
 
-    /// Hands in a notification that an order was paid.
+    /// Sends a notification that an order was paid.
     fn hand_in(&self, number: u32) {
         let body = serde_json::json!({
             "event": "democon", "action": PAID, "code": format!("A{number}"),

@@ -39,7 +39,7 @@ const PAGES: &[(&str, &str)] = &[
     ("not-found", "/t/99"),
 ];
 
-/// A house in which every page has something to show: webhooks that work, fail and are gone.
+/// A server with something on every page: webhooks that work, fail and are gone.
 fn lived_in() -> House {
     let app = House::new();
     let client = app.server.client();
@@ -51,7 +51,7 @@ fn lived_in() -> House {
         app.receiver.next();
     }
     let path = format!("{}/webhooks/3/", crate::harness::API);
-    // What a receiver answered is settled right after; asking is cheap, so ask until it is.
+    // Settled right after the receiver has answered; polling is cheap.
     while client.get(&path).1["enabled"] == json!(true) {}
     app
 }
@@ -75,7 +75,7 @@ fn every_page_is_accessible_and_as_wide_as_the_smallest_screen() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// What is wrong with the page that is open.
+/// The accessibility violations of the open page.
 fn judge(browser: &Browser, name: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let source = root().join("crates/willcall/tests/browser/node_modules/axe-core/axe.min.js");

@@ -1,20 +1,20 @@
-//! A name server for tests: it says of each name what it is told to, or nothing.
+//! A name server for tests: for each name it gives the configured answer, or none.
 
 use std::net::{IpAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 
 use crate::harness::spawn;
 
-/// What is said of a name.
+/// The answer for a name.
 pub(super) enum Reply {
-    /// No answer comes.
+    /// None.
     Nothing,
-    /// A code of RFC 1035: 2 is a failure of the server, 3 that there is no such name.
+    /// A response code of RFC 1035: 2 is a failure of the server, 3 means no such name.
     Code(u8),
     Addresses(Vec<IpAddr>),
 }
 
-/// Answers on port 53 of this address, and tells which names it is asked for.
+/// Answers on port 53 of this address, and reports which names it is asked for.
 pub(super) fn name_server(
     address: &str,
     say: impl Fn(&str) -> Reply + Send + 'static,
@@ -38,7 +38,7 @@ pub(super) fn name_server(
     asked
 }
 
-/// The name in a question, in small letters.
+/// The name in a query, in lower case.
 fn name(question: &[u8]) -> Option<String> {
     let mut labels = Vec::new();
     let mut at = 12;
@@ -59,7 +59,7 @@ fn answer(question: &[u8], reply: &Reply) -> Option<Vec<u8>> {
         Reply::Code(code) => (*code, &[][..]),
         Reply::Addresses(addresses) => (0, &addresses[..]),
     };
-    // Up to the class of what is asked for; what a resolver adds behind it is left out.
+    // Up to the class in the question; additional records are left out.
     let end = 12 + question[12..].iter().position(|byte| *byte == 0)? + 5;
     let kind = question[end - 3];
     let records: Vec<Vec<u8>> = addresses
