@@ -26,7 +26,9 @@ const TENANT: &str = "bench";
 
 /// What the benchmark needs of the binary.
 pub struct Surroundings {
+    /// The machine's clock.
     pub clock: Clock,
+    /// For tokens and the name of the folder.
     pub rng: SeededRng,
     /// The calls of the dialect that is measured.
     pub load: Load,

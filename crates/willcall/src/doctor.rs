@@ -111,7 +111,7 @@ fn store_words(found: &store::Inspection) -> String {
         String::new()
     };
     format!(
-        "whole{age}; tenants: {}, webhooks: {} ({} disabled), {} KiB",
+        "intact{age}; tenants: {}, webhooks: {} ({} disabled), {} KiB",
         found.tenants,
         found.webhooks,
         found.disabled_webhooks,
