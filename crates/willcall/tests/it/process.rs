@@ -89,7 +89,7 @@ fn signals_of_other_programs_are_named_and_ignored() {
     let server = Server::start(folder.path(), &[]);
     for name in ["USR1", "USR2", "ALRM"] {
         server.signal(&[name]);
-        server.await_log(&format!("SIG{name} means nothing"));
+        server.await_log(&format!("SIG{name} has no meaning"));
     }
     assert_eq!(server.client().get("/livez").0, 200);
     assert_eq!(server.terminate().0, Some(0));
