@@ -237,17 +237,9 @@ fn apply_token(
     tx.conn
         .prepare_cached(SAVE_TOKEN)?
         .execute(params![stored.id, hash.0, rest.0, rest.1, rest.2, rest.3])?;
-    audit::write(
-        tx,
-        &AuditRecord {
-            tenant: context.tenant,
-            at: context.at,
-            actor: context.actor,
-            action: "token.changed",
-            webhook: None,
-            detail: audit::of_token(&token.created_for(context.tenant)),
-        },
-    )?;
+    AuditRecord::new(context.tenant, context.at, context.actor, "token.changed")
+        .with(audit::of_token(&token.created_for(context.tenant)))
+        .write(tx)?;
     Ok(context.applied(item, ChangeKind::Changed))
 }
 

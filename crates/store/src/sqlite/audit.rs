@@ -45,25 +45,56 @@ pub(crate) const WILLCALL: &str = "willcall";
 const ENTRIES_MAX: usize = 1_000;
 const NAMES_MAX: usize = 50;
 
+/// An entry that is to be written.
 pub(crate) struct AuditRecord<'a> {
-    pub(crate) tenant: TenantId,
-    pub(crate) at: Timestamp,
-    pub(crate) actor: &'a str,
-    pub(crate) action: &'static str,
-    pub(crate) webhook: Option<WebhookId>,
-    pub(crate) detail: Value,
+    tenant: TenantId,
+    at: Timestamp,
+    actor: &'a str,
+    action: &'static str,
+    webhook: Option<WebhookId>,
+    detail: Value,
 }
 
-pub(crate) fn write(tx: &Tx<'_>, line: &AuditRecord<'_>) -> Result<(), JobError> {
-    tx.conn.prepare_cached(ADD)?.execute(params![
-        line.tenant.0,
-        line.at.as_millis(),
-        line.actor,
-        line.action,
-        line.webhook.map(|id| id.0),
-        line.detail.to_string(),
-    ])?;
-    Ok(())
+impl<'a> AuditRecord<'a> {
+    pub(crate) fn new(
+        tenant: TenantId,
+        at: Timestamp,
+        actor: &'a str,
+        action: &'static str,
+    ) -> Self {
+        Self {
+            tenant,
+            at,
+            actor,
+            action,
+            webhook: None,
+            detail: Value::Null,
+        }
+    }
+
+    /// The webhook that it is about.
+    pub(crate) fn about(self, webhook: WebhookId) -> Self {
+        Self {
+            webhook: Some(webhook),
+            ..self
+        }
+    }
+
+    pub(crate) fn with(self, detail: Value) -> Self {
+        Self { detail, ..self }
+    }
+
+    pub(crate) fn write(&self, tx: &Tx<'_>) -> Result<(), JobError> {
+        tx.conn.prepare_cached(ADD)?.execute(params![
+            self.tenant.0,
+            self.at.as_millis(),
+            self.actor,
+            self.action,
+            self.webhook.map(|id| id.0),
+            self.detail.to_string(),
+        ])?;
+        Ok(())
+    }
 }
 
 pub(crate) fn latest(

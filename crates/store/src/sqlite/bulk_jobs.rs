@@ -11,7 +11,7 @@ use model::time::Timestamp;
 use rusqlite::{Connection, Row, params};
 use serde_json::json;
 
-use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::audit::AuditRecord;
 use crate::sqlite::delivery_scans::{
     CANCELLED, FAILED, REPLAY, RETRY_NOW, WAITING, ahead_from, walk,
 };
@@ -179,17 +179,10 @@ pub(crate) fn begin(tx: &mut Tx<'_>, new: &NewBulkJob, at: Timestamp) -> Result<
         at.as_millis(),
         id_range::latest_id(tx.conn)?,
     ])?;
-    audit::write(
-        tx,
-        &AuditRecord {
-            tenant: new.tenant,
-            at,
-            actor: &new.actor,
-            action: "errand.begun",
-            webhook: Some(new.webhook),
-            detail: json!({ "what": new.what.as_str(), "expected": new.expected }),
-        },
-    )?;
+    AuditRecord::new(new.tenant, at, &new.actor, "errand.begun")
+        .about(new.webhook)
+        .with(json!({ "what": new.what.as_str(), "expected": new.expected }))
+        .write(tx)?;
     tx.post_commit.bulk_job_started();
     Ok(BulkJob {
         id: BulkJobId(id),

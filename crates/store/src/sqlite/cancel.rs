@@ -9,7 +9,7 @@ use model::webhook::DisableCause;
 use rusqlite::params;
 use serde_json::json;
 
-use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::audit::AuditRecord;
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{rows, unattempted, webhook_health, webhook_rows};
@@ -107,17 +107,10 @@ fn cancel_of_webhook(
     names.truncate(NAMES_MAX);
     webhook_health::count_failed(tx, webhook, at, count)?;
     tx.post_commit.changed(webhook);
-    audit::write(
-        tx,
-        &AuditRecord {
-            tenant,
-            at,
-            actor,
-            action: "deliveries.stopped",
-            webhook: Some(webhook),
-            detail: json!({ "count": count, "deliveries": names }),
-        },
-    )?;
+    AuditRecord::new(tenant, at, actor, "deliveries.stopped")
+        .about(webhook)
+        .with(json!({ "count": count, "deliveries": names }))
+        .write(tx)?;
     Ok(count)
 }
 

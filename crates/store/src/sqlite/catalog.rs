@@ -120,17 +120,9 @@ pub(crate) fn create_token(
     let Some(tenant) = token.tenant else {
         return Ok(());
     };
-    audit::write(
-        tx,
-        &AuditRecord {
-            tenant,
-            at,
-            actor,
-            action: "token.created",
-            webhook: None,
-            detail: audit::of_token(token),
-        },
-    )
+    AuditRecord::new(tenant, at, actor, "token.created")
+        .with(audit::of_token(token))
+        .write(tx)
 }
 
 pub(crate) fn events(conn: &Connection, tenant: TenantId) -> Result<Vec<Event>, JobError> {

@@ -10,7 +10,7 @@ use model::time::Timestamp;
 use rusqlite::{Connection, Row, params};
 use serde_json::json;
 
-use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::audit::AuditRecord;
 use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{query, rows, webhook_rows};
@@ -108,17 +108,9 @@ pub(crate) fn set_retention(
     tx.conn
         .prepare_cached(SET_RETENTION)?
         .execute(params![tenant.0, retention_ms])?;
-    audit::write(
-        tx,
-        &AuditRecord {
-            tenant,
-            at,
-            actor,
-            action: "retention.changed",
-            webhook: None,
-            detail: json!({ "before_ms": before.retention_ms, "after_ms": retention_ms }),
-        },
-    )
+    AuditRecord::new(tenant, at, actor, "retention.changed")
+        .with(json!({ "before_ms": before.retention_ms, "after_ms": retention_ms }))
+        .write(tx)
 }
 
 /// Looks at no more than `limits::SCANNED_ROWS_MAX` webhooks.
@@ -205,17 +197,9 @@ pub(crate) fn revoke_token(
     tx.conn.prepare_cached(REVOKE)?.execute([token.0])?;
     tx.post_commit.catalog_changed();
     if let Some(tenant) = tenant {
-        audit::write(
-            tx,
-            &AuditRecord {
-                tenant,
-                at,
-                actor,
-                action: "token.revoked",
-                webhook: None,
-                detail: json!({ "name": name, "before": "active", "after": "revoked" }),
-            },
-        )?;
+        AuditRecord::new(tenant, at, actor, "token.revoked")
+            .with(json!({ "name": name, "before": "active", "after": "revoked" }))
+            .write(tx)?;
     }
     Ok(true)
 }

@@ -10,7 +10,7 @@ use model::time::Timestamp;
 use rusqlite::{OptionalExtension, Params, params};
 use serde_json::{Value, json};
 
-use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::audit::AuditRecord;
 use crate::sqlite::delivery_scans::{self, REPLAY, RETRY_NOW, ahead_from, walk};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
@@ -247,15 +247,8 @@ fn note(
     at: Timestamp,
     detail: Value,
 ) -> Result<(), JobError> {
-    audit::write(
-        tx,
-        &AuditRecord {
-            tenant: request.tenant,
-            at,
-            actor: &request.actor,
-            action: "deliveries.retried",
-            webhook: Some(request.webhook),
-            detail,
-        },
-    )
+    AuditRecord::new(request.tenant, at, &request.actor, "deliveries.retried")
+        .about(request.webhook)
+        .with(detail)
+        .write(tx)
 }

@@ -12,7 +12,7 @@ use model::users::{NewUser, PasswordHash, Role, User, UserChange};
 use rusqlite::{Connection, Row, params};
 use serde_json::json;
 
-use crate::sqlite::audit::{self, AuditRecord};
+use crate::sqlite::audit::AuditRecord;
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{query, rows};
@@ -169,17 +169,9 @@ pub(crate) fn set_role(
         "before": before.map(Role::as_str),
         "after": role.map(Role::as_str),
     });
-    audit::write(
-        tx,
-        &AuditRecord {
-            tenant,
-            at,
-            actor,
-            action,
-            webhook: None,
-            detail,
-        },
-    )?;
+    AuditRecord::new(tenant, at, actor, action)
+        .with(detail)
+        .write(tx)?;
     Ok(true)
 }
 

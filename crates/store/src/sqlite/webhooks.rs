@@ -109,17 +109,10 @@ pub(crate) fn add(
     };
     update_subscriptions(tx, None, &webhook)?;
     webhook_history::keep_none(tx, &webhook)?;
-    audit::write(
-        tx,
-        &AuditRecord {
-            tenant: webhook.tenant,
-            at,
-            actor,
-            action: "webhook.created",
-            webhook: Some(webhook.id),
-            detail: audit::of_webhook(&webhook),
-        },
-    )?;
+    AuditRecord::new(webhook.tenant, at, actor, "webhook.created")
+        .about(webhook.id)
+        .with(audit::of_webhook(&webhook))
+        .write(tx)?;
     tx.post_commit.changed(webhook.id);
     tx.post_commit.catalog_changed();
     Ok(webhook)
@@ -176,17 +169,10 @@ pub(crate) fn save_any(
         true => "webhook.deleted",
         false => "webhook.changed",
     };
-    audit::write(
-        tx,
-        &AuditRecord {
-            tenant: after.tenant,
-            at,
-            actor,
-            action,
-            webhook: Some(after.id),
-            detail: audit::of_change(&before, &after),
-        },
-    )?;
+    AuditRecord::new(after.tenant, at, actor, action)
+        .about(after.id)
+        .with(audit::of_change(&before, &after))
+        .write(tx)?;
     Ok(after)
 }
 
@@ -211,21 +197,14 @@ pub(crate) fn disable_gone(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(
     };
     write(tx, &before, &after)?;
     cancel::cancel_pending(tx, id.webhook, cause, at)?;
-    audit::write(
-        tx,
-        &AuditRecord {
-            tenant: after.tenant,
-            at,
-            actor: audit::WILLCALL,
-            action: "webhook.disabled",
-            webhook: Some(after.id),
-            detail: json!({
-                "cause": cause.as_str(),
-                "target_url": model::target::masked(&after.target_url),
-                "delivery": id.to_string(),
-            }),
-        },
-    )
+    AuditRecord::new(after.tenant, at, audit::WILLCALL, "webhook.disabled")
+        .about(after.id)
+        .with(json!({
+            "cause": cause.as_str(),
+            "target_url": model::target::masked(&after.target_url),
+            "delivery": id.to_string(),
+        }))
+        .write(tx)
 }
 
 /// Leaves the webhook alone until its receiver wants to be called again.
