@@ -1,8 +1,8 @@
-//! Backing up: copies a store into one file while it is in use, as it was at one moment.
+//! Backup: copies a store that is in use into one file, as it was at one moment.
 //!
-//! One read transaction lasts from the first page to the last, so writers go on and the copy is
-//! never begun anew. Meanwhile the log cannot be begun anew either and grows: past a bound the copy
-//! is given up. The file gets its name only when it is whole and on the disk.
+//! One read transaction lasts from the first page to the last, so writers go on and the copy never
+//! starts over. Meanwhile the WAL cannot be restarted and grows; past a limit the backup is given
+//! up. The file gets its name only when it is complete and on the disk.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -18,26 +18,25 @@ use crate::files::{beside, folder_of, sync_folder};
 use crate::inspect::{self, Inspection};
 use crate::replace::seal;
 
-/// Copied between two looks at how it goes.
+/// Pages copied between two reports.
 const PAGES_AT_ONCE: i32 = 1_024;
 
-/// How far a backup is.
+/// The progress of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BackupProgress {
     pub pages: u64,
     pub pages_all: u64,
-    /// How long the log beside the store is.
+    /// The size of the WAL beside the store.
     pub log_bytes: u64,
 }
 
-/// Why there is no backup. The store is as it was, and nothing is left of the copy.
+/// Why there is no backup. The store is unchanged, and nothing is left of the copy.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     #[error("{0}")]
     Store(#[from] OpenError),
     #[error(
-        "{} exists already, and is left as it is: name another file, or move \
-         it away",
+        "{} exists already and was not changed: name another file, or move it away",
         .0.display()
     )]
     Exists(PathBuf),
@@ -58,14 +57,13 @@ pub enum BackupError {
     )]
     Unwritten(PathBuf, String),
     #[error(
-        "the backup {} is not what the store is ({}), and was removed: is its \
-         disk sound?",
+        "the backup {} differs from the store ({}) and was removed: is its disk sound?",
         .0.display(), .1
     )]
     Unsound(PathBuf, String),
     #[error(
-        "the backup was given up: more was written to the store meanwhile than its log may hold \
-         ({} MiB). Make it when less happens, or onto a faster disk",
+        "the backup was given up: more was written to the store meanwhile than its write-ahead \
+         log may hold ({} MiB). Try again when there is less load, or on a faster disk",
         BACKUP_LOG_BYTES_MAX / (1024 * 1024)
     )]
     LogTooLong,
@@ -74,7 +72,7 @@ pub enum BackupError {
 }
 
 /// Copies the store at `path` into the new file `to`, which only its owner may read. `watch` is
-/// told how it goes, and may give it up with a reason.
+/// told the progress, and may give the backup up with a reason.
 pub fn backup(
     path: &Path,
     to: &Path,
@@ -83,7 +81,7 @@ pub fn backup(
     within(path, to, BACKUP_LOG_BYTES_MAX, watch)
 }
 
-/// The same with another bound of what the log may grow by.
+/// The same with another limit for the growth of the WAL.
 pub(crate) fn within(
     path: &Path,
     to: &Path,
@@ -174,13 +172,13 @@ fn copy(
             return Err(BackupError::LogTooLong);
         }
         if step != StepResult::More {
-            // Another process is about to recover the log, which lasts moments.
+            // Another process is recovering the WAL, which takes a moment.
             std::thread::yield_now();
         }
     }
 }
 
-/// The copy, until it has its name. Removed if it never gets it.
+/// The copy until it has its name. Removed if it never gets one.
 struct PartialFile {
     at: PathBuf,
     to: PathBuf,
@@ -207,7 +205,7 @@ impl PartialFile {
     fn open(&self) -> Result<Connection, BackupError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = Connection::open_with_flags(&self.at, flags).and_then(|conn| {
-            // It counts only once it is whole, and is synced then.
+            // It counts only once it is complete, and is synced then.
             conn.pragma_update(None, "synchronous", "off")?;
             Ok(conn)
         });
@@ -227,7 +225,7 @@ impl PartialFile {
     }
 
     fn name(&self, to: &Path) -> Result<(), BackupError> {
-        // Unlike renaming, linking does not take the place of what has come there meanwhile.
+        // Unlike a rename, a link does not replace what has come there meanwhile.
         let named = match fs::hard_link(&self.at, to) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(BackupError::Exists(to.to_owned()));

@@ -1,4 +1,4 @@
-//! Why a store cannot be opened: the one error of what opens, inspects, copies and replaces stores.
+//! Why a store cannot be opened: the error of opening, inspecting, copying and replacing one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rusqlite::ErrorCode;
 use crate::integrity::fault::WalFault;
 use crate::sqlite::{disk_probe, error_codes};
 
-/// Why a store cannot be opened, and what to do.
+/// Why a store cannot be opened, and what to do about it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OpenError {
     #[error("the folder {} does not exist: create it, or name another one", .0.display())]
@@ -17,30 +17,30 @@ pub enum OpenError {
     #[error("there is no store at {} yet: `willcall serve` makes one", .0.display())]
     NoStore(PathBuf),
     #[error(
-        "{} is not a Willcall store, and is left as it is: move it away, or name another folder",
+        "{} is not a Willcall store and was not changed: move it away, or name another folder",
         .0.display()
     )]
     NotAStore(PathBuf),
     #[error(
-        "{} is damaged ({}), and is left as it is: restore it from a backup, or move it away to \
-         begin with an empty store",
+        "{} is damaged ({}) and was not changed: restore it from a backup, or move it away to \
+         start with an empty store",
         .0.display(), .1
     )]
     Damaged(PathBuf, String),
     #[error(
-        "{} was not closed, and {fault}: what was accepted last would be lost, so all is left as \
-         it is. Put the log back if you have it, or run `willcall recover`, which says what is \
-         lost and keeps the old files",
+        "{} was not closed, and {fault}: the latest notifications would be lost, so nothing was \
+         changed. Put the write-ahead log back if you have it, or run `willcall recover`, which \
+         says what is lost and keeps the old files",
         .path.display()
     )]
     Wal { path: PathBuf, fault: WalFault },
     #[error("there is no file {}", .0.display())]
     NoCopy(PathBuf),
-    #[error("{} is no whole copy of a store: {}. Nothing was changed", .0.display(), .1)]
+    #[error("{} is not a complete copy of a store: {}. Nothing was changed", .0.display(), .1)]
     Copy(PathBuf, WalFault),
     #[error(
         "{} was written by a newer Willcall (its schema has version {found}, this program knows \
-         {known}), and is left as it is: start the newer program",
+         {known}) and was not changed: start the newer program",
         .path.display()
     )]
     Newer {
@@ -96,7 +96,7 @@ impl OpenError {
         }
     }
 
-    /// The same about another file, of which that one was made.
+    /// The same error about another file, of which the first one was made.
     pub(crate) fn about(self, path: &Path) -> Self {
         let path = path.to_owned();
         match self {

@@ -1,4 +1,4 @@
-//! The files of a store by name, and what the header of a SQLite file says without SQLite.
+//! The names of a store's files, and what is read of the header without SQLite.
 //!
 //! Only for files that this process does not have open through SQLite: closing a second handle
 //! drops the locks that this process holds on the file (POSIX).
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) const FILE_HEADER_BYTES: usize = 100;
 
-/// The first bytes of a SQLite file, if it is one, and how many bytes there are.
+/// The header of the file at `path`, if it is a SQLite file, and the file's size in bytes.
 pub(crate) fn header(path: &Path) -> io::Result<(Option<[u8; FILE_HEADER_BYTES]>, u64)> {
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -27,7 +27,7 @@ pub(crate) fn header(path: &Path) -> io::Result<(Option<[u8; FILE_HEADER_BYTES]>
     Ok((is_sqlite.then_some(header), stat.len()))
 }
 
-/// The size of a page, in the header of a file.
+/// The page size in bytes, from the header of a file.
 pub(crate) fn page_bytes(header: &[u8]) -> usize {
     match header.get(16..18) {
         Some(&[0, 1]) => 65_536,
@@ -36,14 +36,14 @@ pub(crate) fn page_bytes(header: &[u8]) -> usize {
     }
 }
 
-/// The file of that ending beside a store.
+/// The file with `suffix` beside a store.
 pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path.as_os_str());
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// Where the write-ahead log of the store at `path` is.
+/// The WAL of the store at `path`.
 pub(crate) fn wal_of(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
@@ -55,7 +55,7 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     folder.unwrap_or_else(|| Path::new("."))
 }
 
-/// Has the names in the folder of `path` reach the disk.
+/// Syncs the folder of `path`, so that names in it are durable.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }

@@ -1,8 +1,8 @@
-//! Examining a file before it is opened for writing, and for `willcall doctor`. Nothing here
-//! changes a file of ours or of anybody else: not its bytes, not its write-ahead log.
+//! Inspects a file before it is opened for writing, and for `willcall doctor`. Changes no file,
+//! ours or not: neither its bytes nor its WAL.
 //!
-//! All is read through SQLite, never by opening the file beside it: closing such a second handle
-//! would drop the locks that this process holds on the file (POSIX).
+//! Everything is read through SQLite, never by opening the file beside it: closing such a second
+//! handle would drop the locks that this process holds on the file (POSIX).
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::integrity::snapshot::{self, Integrity};
 use crate::migrate;
 use crate::sqlite::clock;
 
-/// Above this size the pages are not all read at every start: at some 100 MiB a second a start
-/// would take longer than people wait. The header, the schema and the size are always checked.
+/// Above this size a start does not read all pages: at 100 MiB a second it would take longer than
+/// people wait. The header, the schema and the size are always checked.
 const QUICK_CHECK_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
@@ -31,11 +31,11 @@ const SCHEMA: &str = "
 /// What `willcall doctor` shows of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
-    /// The version of its schema; older than `known_version` if it is yet to be migrated.
+    /// The version of its schema; lower than `known_version` if it has still to be migrated.
     pub schema_version: u32,
     pub known_version: u32,
     pub file_bytes: u64,
-    /// Of the write-ahead log beside the file.
+    /// Of the WAL beside the file.
     pub log_bytes: u64,
     /// Within the file, ready to be used again.
     pub free_bytes: u64,
@@ -45,18 +45,18 @@ pub struct Inspection {
     pub disabled_webhooks: u64,
     pub oldest_notification: Option<Timestamp>,
     pub latest_notification: Option<Timestamp>,
-    /// When it was written last, as its own clock had it.
+    /// When it was last written, by its own clock.
     pub last_written_at: Option<Timestamp>,
 }
 
-/// Looks at a store without changing anything. Reads every page, however many there are.
+/// Inspects a store without changing anything. Reads every page.
 pub fn inspect(path: &Path) -> Result<Inspection, OpenError> {
     let conn = for_reading(path)?;
     check_pages(path, &conn)?;
     read(path, &conn).map_err(|error| OpenError::of(path, error))
 }
 
-/// A connection to a store that seems whole, which cannot write.
+/// A read-only connection to a store that seems whole.
 pub(crate) fn for_reading(path: &Path) -> Result<Connection, OpenError> {
     if bytes_of(path)? == 0 {
         return Err(OpenError::NoStore(path.to_owned()));
@@ -66,8 +66,8 @@ pub(crate) fn for_reading(path: &Path) -> Result<Connection, OpenError> {
     prefer_wal_fault(open_checked, log.map(drop))
 }
 
-/// What there is to say of its log, once it was looked at: that there is none is said at once,
-/// since SQLite would make an empty one.
+/// What is wrong with its WAL. A missing one is an error at once, since SQLite would create an
+/// empty one.
 fn wal_of(path: &Path) -> Result<Result<Integrity, OpenError>, OpenError> {
     match snapshot::check(path) {
         Err(
@@ -80,7 +80,7 @@ fn wal_of(path: &Path) -> Result<Result<Integrity, OpenError>, OpenError> {
     }
 }
 
-/// What is wrong, if the log is wrong: what is read without it may be wrong, too, for that reason.
+/// The fault of the WAL, if it has one: what is read without the WAL may be wrong for that reason.
 fn prefer_wal_fault<T>(
     file: Result<T, OpenError>,
     log: Result<(), OpenError>,
@@ -102,7 +102,7 @@ pub(crate) fn before_opening(path: &Path) -> Result<Integrity, OpenError> {
     }
     let bytes = bytes_of(path)?;
     if bytes == 0 {
-        // SQLite would throw such a log away, and with it what was accepted last.
+        // SQLite would throw such a WAL away, and with it what was accepted last.
         if bytes_of(&beside(path, "-wal"))? > 0 {
             let what = "it is empty or gone, but its write-ahead log (-wal) is there".to_owned();
             return Err(OpenError::Damaged(path.to_owned(), what));
@@ -114,8 +114,8 @@ pub(crate) fn before_opening(path: &Path) -> Result<Integrity, OpenError> {
         Ok(conn) => prefer_wal_fault(Ok(conn), log.clone().map(drop))?,
         // SQLite takes a file of one byte for an empty one, too.
         Err(NotReadable::Empty) if bytes > 1 => return Ok(Integrity::Unknown),
-        // Ours have a journal only while they are made: if the maker died, it leads back to
-        // nothing.
+        // Ours have a journal only while they are created: if that process died, the journal leads
+        // back to an empty file.
         Err(NotReadable::Journal) if id_without_journal(path) == Some(migrate::APPLICATION_ID) => {
             return Ok(Integrity::Unknown);
         }
@@ -127,9 +127,9 @@ pub(crate) fn before_opening(path: &Path) -> Result<Integrity, OpenError> {
     log
 }
 
-/// Why a file is not a store that can be read as it is.
+/// Why a file cannot be read as it is.
 enum NotReadable {
-    /// There is nothing in it: somebody is about to make it, perhaps.
+    /// It is empty: perhaps somebody is about to create a store.
     Empty,
     /// A journal has to be rolled back first.
     Journal,
@@ -154,8 +154,8 @@ impl NotReadable {
     }
 }
 
-/// A connection that cannot write, nor move a log into its file, to a file that is ours and has
-/// the schema it should have.
+/// A connection that can neither write nor checkpoint, to a file that is ours and has the right
+/// schema.
 fn open_checked(path: &Path) -> Result<Connection, NotReadable> {
     let refused = |error| Err(NotReadable::Refused(error));
     if path.is_dir() {
@@ -199,7 +199,7 @@ fn check_size(path: &Path, conn: &Connection) -> Result<(), OpenError> {
         .pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))
         .map_err(|error| OpenError::of(path, error))?
         .into();
-    // With a log the end may be on its way from there.
+    // With a WAL the end may still be in it.
     if bytes_of(path)? % page == 0 || bytes_of(&beside(path, "-wal"))? > 0 {
         return Ok(());
     }
@@ -207,7 +207,7 @@ fn check_size(path: &Path, conn: &Connection) -> Result<(), OpenError> {
     Err(OpenError::Damaged(path.to_owned(), what))
 }
 
-/// Every table and index of that version must be there, as the migrations made it.
+/// Every table and index of that version has to be as the migrations made it.
 fn check_schema(path: &Path, conn: &Connection, version: u32) -> Result<(), OpenError> {
     let failed = |error| OpenError::of(path, error);
     let wanted = Connection::open_in_memory()
@@ -256,7 +256,7 @@ fn id_without_journal(path: &Path) -> Option<i32> {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI,
     );
     let id = opened.and_then(|conn| {
-        // Else SQLite would not read a file that lacks pages, and this one may.
+        // Otherwise SQLite would not read a file that lacks pages, and this one may.
         conn.pragma_update(None, "writable_schema", true)?;
         migrate::application_id(&conn)
     });

@@ -1,7 +1,7 @@
-//! Where Willcall keeps what it promised: the contract of `model::contract` on a SQLite file.
+//! The store: the contract of `model::contract` on a SQLite file.
 //!
-//! Nothing is answered before it is durable. Knows no dialect, computes no next state, and asks
-//! nobody for the time.
+//! Nothing is answered before it is durable. The store knows no dialect, computes no next state,
+//! and takes no time of its own.
 
 mod backup;
 mod error;
@@ -28,17 +28,17 @@ pub use crate::recover::{RecoveryReport, RestoreReport, inspect_copy, recover, r
 use crate::sqlite::open;
 use crate::sqlite::shared::Shared;
 
-/// Opens the store with its threads; creates the file if it is missing, migrates it under a lock.
-/// The folder must exist.
+/// Opens the store with its threads. Creates the file if it is missing and migrates it under a
+/// lock. The folder has to exist.
 pub fn open(path: &Path, metrics: &mut Registry) -> Result<Arc<dyn Store>, OpenError> {
     let shared = Shared::default();
     shared.metrics.register(metrics);
     Ok(Arc::new(open::threads(path, shared, None, None)?))
 }
 
-/// In memory. Every operation runs on the calling thread, when it is called (or, if it shows
-/// deliveries, when it is first polled), and its reply is ready at once: for tests on paused time
-/// and for simulation.
+/// A store in memory, for tests on paused time and for simulation. Each operation runs on the
+/// calling thread when it is called (or, if it shows deliveries, when it is first polled), and its
+/// reply is ready at once.
 pub fn open_inline() -> Result<Arc<dyn Store>, OpenError> {
     Ok(Arc::new(open::inline()?))
 }
@@ -48,7 +48,7 @@ pub fn open_inline_at(path: &Path) -> Result<Arc<dyn Store>, OpenError> {
     Ok(Arc::new(open::inline_at(path)?))
 }
 
-/// For the tests of this crate only: what they cannot see from outside.
+/// What the tests of this crate cannot see from outside.
 #[doc(hidden)]
 pub mod probe {
     use std::path::Path;
@@ -68,7 +68,7 @@ pub mod probe {
         crate::sqlite::statements::statements()
     }
 
-    /// `backup` while whose log may grow by so many bytes.
+    /// `backup` of a store whose WAL may grow by so many bytes.
     pub fn backup_within(
         path: &Path,
         to: &Path,

@@ -1,7 +1,7 @@
-//! Migrations: numbered SQL files, forward only, all that are missing in one transaction under
-//! the write lock. A file's version is its `user_version`, its kind its `application_id`.
+//! Migrations: numbered SQL files, forward only. All that are missing run in one transaction under
+//! the write lock. `user_version` is a file's version, `application_id` its kind.
 //!
-//! Ours are these lines instead of a library: the ones there are bring a table of their own, more
+//! These lines take the place of a library: those there are bring a table of their own and more
 //! packages than the rest of this crate, and tie us to their version of rusqlite.
 
 use rusqlite::Connection;
@@ -22,13 +22,13 @@ pub(crate) const KNOWN: u32 = 5;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize);
 
-/// Brings the schema from whatever version it has to the known one.
+/// Migrates the schema to the known version.
 pub(crate) fn migrate(conn: &Connection) -> Result<(), rusqlite::Error> {
     migrate_to(conn, KNOWN)
 }
 
-/// Brings the schema to `version`. Does nothing if it is there, also if another process was
-/// quicker: the version is read again under the lock.
+/// Migrates the schema to `version`. Does nothing if it is there already, also if another process
+/// was faster: the version is read again under the lock.
 pub(crate) fn migrate_to(conn: &Connection, version: u32) -> Result<(), rusqlite::Error> {
     if self::version(conn)? >= version {
         return Ok(());

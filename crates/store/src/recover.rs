@@ -1,7 +1,7 @@
-//! Recovering: makes a store that opens of one whose log is lost or damaged, and says what is lost.
+//! Recovery of a store whose WAL is lost or damaged: makes one that opens, and says what is lost.
 //! The old files are kept.
 //!
-//! What is taken of the log ends before its first bad page: later commits count on those before.
+//! The WAL is read up to its first bad page: later commits depend on the ones before.
 
 use std::path::{Path, PathBuf};
 
@@ -16,18 +16,18 @@ use crate::replace;
 #[derive(Debug, Clone)]
 pub struct RecoveryReport {
     pub fault: WalFault,
-    /// Pages that were read from the log.
+    /// Pages that were read from the WAL.
     pub read: u32,
-    /// Pages that the log held and that are lost; nothing if nobody knows.
+    /// Pages of the WAL that are lost; `None` if that is unknown.
     pub lost: Option<u32>,
-    /// Of the store as it is now.
+    /// Of the recovered store.
     pub inspection: Inspection,
-    /// The old files, under their new names.
+    /// The old files under their new names.
     pub kept: Vec<PathBuf>,
 }
 
-/// Recovers the store at `path`; `Ok(None)` if nothing is wrong with its log. The old files get
-/// `aside` behind the name of the store. Nobody may have it open.
+/// Recovers the store at `path`; `Ok(None)` if nothing is wrong with its WAL. The old files get the
+/// suffix `aside`. Nobody may have the store open.
 pub fn recover(path: &Path, aside: &str) -> Result<Option<RecoveryReport>, OpenError> {
     if !path.exists() {
         return Err(OpenError::NoStore(path.to_owned()));
@@ -60,13 +60,13 @@ impl StoreSnapshot {
         matches!(self.log, WalState::Read(_) | WalState::Headless)
     }
 
-    /// How many pages of the log are lost if so many of it were read.
+    /// How many pages of the WAL are lost if `read` of them were read.
     fn lost(&self, fault: WalFault, read: u32) -> Option<u32> {
         let expected = self.marked();
         match fault {
             WalFault::Needless => Some(0),
             WalFault::Broken { good_behind, .. } => {
-                // The bad one, too.
+                // The bad page counts, too.
                 let held = read.saturating_add(good_behind).saturating_add(1);
                 Some(held.max(expected.unwrap_or(0)).saturating_sub(read))
             }
@@ -84,22 +84,22 @@ impl StoreSnapshot {
 /// What `restore` did.
 #[derive(Debug, Clone)]
 pub struct RestoreReport {
-    /// It does not say of itself that it was closed.
+    /// The copy was made of a store in use: its header does not say that it was closed.
     pub is_open_copy: bool,
     pub inspection: Inspection,
     /// The files that were there before, under their new names.
     pub kept: Vec<PathBuf>,
 }
 
-/// Whether the file `from`, with the log beside it if there is one, can be put in a store's place.
+/// Whether the file `from`, with the WAL beside it if there is one, can replace a store.
 pub fn inspect_copy(from: &Path) -> Result<(), OpenError> {
     let from = &real(from)?;
     inspect_snapshot(from).map(drop)
 }
 
-/// Puts a copy of a store in the file `from`, with the log beside it if there is one, in the
-/// place of the store at `path`, which nobody may have open. What is there is kept: it gets `aside`
-/// behind its name.
+/// Puts a copy of a store, the file `from` with the WAL beside it if there is one, in the place of
+/// the store at `path`. Nobody may have that store open. The files that were there get the suffix
+/// `aside`.
 pub fn restore(from: &Path, path: &Path, aside: &str) -> Result<RestoreReport, OpenError> {
     let from = &real(from)?;
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -127,7 +127,7 @@ fn real(path: &Path) -> Result<PathBuf, OpenError> {
     std::fs::canonicalize(path).map_err(|error| OpenError::of_io(path, &error))
 }
 
-/// The copy and its log, and whether it does not say of itself that it was closed.
+/// A snapshot of the copy, and whether its header does not say that it was closed.
 fn inspect_snapshot(from: &Path) -> Result<(StoreSnapshot, bool), OpenError> {
     let snapshot = StoreSnapshot::at(from).map_err(|error| OpenError::of_io(from, &error))?;
     if snapshot.has_journal() {
@@ -136,7 +136,7 @@ fn inspect_snapshot(from: &Path) -> Result<(StoreSnapshot, bool), OpenError> {
     }
     match snapshot.judge() {
         Ok(_) => Ok((snapshot, false)),
-        // As `.backup` of SQLite makes it. Of a log that was copied with it nothing says where it
+        // SQLite's `.backup` makes such a copy. Nothing says where a WAL that was copied along
         // should end.
         Err(WalFault::Missing | WalFault::Empty | WalFault::Cut) => Ok((snapshot, true)),
         Err(fault @ WalFault::FileShort { .. }) => {

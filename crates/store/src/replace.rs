@@ -1,8 +1,8 @@
-//! A store takes another's place: what was there is kept aside, all of it, under one name.
+//! Replaces a store by another. The files that were there are kept, all with the same suffix.
 //!
-//! Nobody may have the store open. Whoever is interrupted and begins again loses nothing: either
-//! the old files are still in place, or the new one is, and what is beside it is known not to be
-//! its own.
+//! Nobody may have the store open. Nothing is lost if this is interrupted and run again: either the
+//! old files are still in place, or the new one is, and what lies beside it is known not to be its
+//! own.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,20 +14,20 @@ use crate::files::{beside, folder_of, header, page_bytes, sync_folder};
 use crate::inspect::{self, Inspection};
 use crate::integrity::wal;
 
-/// The files that belong to a store, apart from shared memory, which holds nothing.
+/// The files of a store, apart from shared memory, which holds nothing.
 const BESIDE: [&str; 3] = ["-wal", "-mark", "-journal"];
 const SHARED_MEMORY: &str = "-shm";
 
-/// A store that was made of another, in one file, and is not in its place yet.
+/// A new store in one file that is not in its place yet.
 pub(crate) struct StagedStore {
     at: PathBuf,
-    /// Pages that were taken from the log.
+    /// Pages that were taken from the WAL.
     pub(crate) frames: u32,
     pub(crate) inspection: Inspection,
 }
 
-/// Makes a store for `path` of the file `from` and, if `with_log`, what can be read of its log.
-/// Reads every page of it.
+/// Makes a store for `path` of the file `from` and, if `with_log`, of what can be read of its WAL.
+/// Reads every page of the result.
 pub(crate) fn stage(from: &Path, with_log: bool, path: &Path) -> Result<StagedStore, OpenError> {
     let staged = TempFile(beside(path, ".new"));
     let failed = |error: io::Error| OpenError::of_io(path, &error);
@@ -80,14 +80,14 @@ fn copy(from: &Path, with_log: bool, to: &Path, path: &Path) -> io::Result<u32> 
     Ok(frames)
 }
 
-/// Has a file say of itself that it was closed: what its log had is in it.
+/// Sets the header to "closed": what its WAL had is in the file.
 pub(crate) fn seal(file: &File) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
-    // How it is written and read: by the old way, without a log.
+    // The write and read version of the file format: the legacy journal, no WAL.
     file.write_all_at(&[1, 1], 18)
 }
 
-/// Gives a file to whom the store at `path` belongs, or else its folder.
+/// Gives a file the owner and mode of the store at `path`, or else the owner of its folder.
 fn own_as(file: &File, path: &Path) -> io::Result<()> {
     let known = fs::metadata(path).or_else(|_| fs::metadata(folder_of(path)))?;
     let own = file.metadata()?;
@@ -102,7 +102,7 @@ fn own_as(file: &File, path: &Path) -> io::Result<()> {
 }
 
 impl StagedStore {
-    /// Puts it in its place. Returns the files that were there, under the names they have now.
+    /// Puts it in its place. Returns the files that were there, under their new names.
     pub(crate) fn install(self, path: &Path, aside: &str) -> Result<Vec<PathBuf>, OpenError> {
         let staged = TempFile(self.at);
         let failed = |error: io::Error| OpenError::of_io(path, &error);

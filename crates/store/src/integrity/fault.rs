@@ -1,17 +1,17 @@
-//! What can be wrong with a write-ahead log, in words for people.
+//! What can be wrong with a WAL, in sentences for people.
 
 use std::fmt;
 
-/// What is wrong with a log.
+/// What is wrong with a WAL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WalFault {
     Missing,
     Empty,
     /// Its beginning cannot be read.
     Headless,
-    /// Of another store, or an old copy.
+    /// It belongs to another store, or is an old copy.
     Foreign,
-    /// It lies beside a file that was closed and needs none.
+    /// It lies beside a closed file, which needs none.
     Needless,
     /// Good frames follow a bad one.
     Broken {
@@ -23,9 +23,9 @@ pub enum WalFault {
         frames: u32,
         expected: u32,
     },
-    /// It ends where its file does, and nothing says that it should.
+    /// It ends with its file, and nothing says that it should.
     Cut,
-    /// The file ends before the pages that the log counts on.
+    /// The database file lacks pages that the WAL counts on.
     FileShort {
         pages: u32,
         expected: u32,

@@ -1,8 +1,8 @@
-//! The mark: a small file beside the store that says how far its log is durable.
+//! The durability mark: a small file beside the store that says how far its WAL is durable.
 //!
-//! It is written after each sync of the log and not synced itself. So it never says more than is
-//! true: after a kill it is exact, after a loss of power it may be old. Without it nobody could
-//! tell a log that was cut at the end of a commit from one that ends there.
+//! It is written after each sync of the WAL and not synced itself, so it never claims too much: it
+//! is exact after a kill, and may be old after a power failure. Without it nobody could tell a WAL
+//! that was cut at the end of a commit from one that ends there.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,12 +18,12 @@ const MAGIC: [u8; 8] = *b"WillMrk1";
 const BODY_BYTES: usize = 48;
 const BYTES: usize = BODY_BYTES + 8;
 
-/// Where the log was durable, and by what that place is known again.
+/// Up to where the WAL was durable, and how that place is recognized.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct DurabilityMark {
     /// Frames up to and with the latest durable commit; 0 if nobody was told of any.
     pub(crate) durable: u32,
-    /// The same of the commit that was durable before, if it is of the same generation.
+    /// The same of the durable commit before, if it is of the same generation.
     pub(crate) before: u32,
     /// The header of the last of these frames.
     frame: [u8; FRAME_HEADER_BYTES],
@@ -41,7 +41,7 @@ pub(crate) struct MarkWriter {
 }
 
 impl DurabilityMark {
-    /// What the mark beside the store at `path` says; nothing if there is none that can be read.
+    /// The mark beside the store at `path`; `None` if there is none that can be read.
     pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(beside(path, "-mark")) {
             Ok(bytes) => Ok(Self::of(&bytes)),
@@ -50,13 +50,13 @@ impl DurabilityMark {
         }
     }
 
-    /// Those of the generation that it is about.
+    /// The salts of the generation that it is about.
     pub(crate) fn salts(&self) -> [u32; 2] {
         FrameHeader::of(&self.frame).map_or([0; 2], |header| header.salts)
     }
 
-    /// Whether the file holds the page that the latest durable frame brought: somebody has moved
-    /// the log into it, to the end.
+    /// Whether the file holds the page of the latest durable frame: somebody has checkpointed the
+    /// WAL to its end.
     pub(crate) fn is_checkpointed_into(&self, file: &Path, header: &[u8]) -> io::Result<bool> {
         let Some(frame) = FrameHeader::of(&self.frame) else {
             return Ok(false);
@@ -120,7 +120,7 @@ impl DurabilityMark {
 }
 
 impl MarkWriter {
-    /// The mark beside the store at `path`, which is made if it is missing.
+    /// The mark beside the store at `path`, created if it is missing.
     pub(crate) fn open(path: &Path, page_bytes: u64) -> io::Result<Self> {
         let latest = DurabilityMark::read(path)?;
         let mark_writer = Self {
@@ -139,8 +139,8 @@ impl MarkWriter {
         Ok(mark_writer)
     }
 
-    /// What is to be noted of a log that ends a commit with frame `number`, once it is durable.
-    /// Only the one who has just written it may ask: nobody has begun the log anew yet.
+    /// The mark for a WAL whose commit ends with frame `number`, to be noted once it is durable.
+    /// Only for whoever has just written that commit: nobody has restarted the WAL yet.
     pub(crate) fn seen(&self, number: u32) -> Option<DurabilityMark> {
         let frame_bytes = self.page_bytes + u64::try_from(FRAME_HEADER_BYTES).ok()?;
         let header_bytes = u64::try_from(HEADER_BYTES).ok()?;
@@ -152,7 +152,7 @@ impl MarkWriter {
             ..DurabilityMark::default()
         };
         log.read_exact_at(&mut mark.frame, at(index)).ok()?;
-        // The checksum is the last of a frame's header, and of that of the log.
+        // The checksum stands at the end of a frame's header, and of the WAL's header.
         let sum_at = match index.checked_sub(1) {
             Some(before) => at(before) + 16,
             None => header_bytes - 8,
@@ -162,7 +162,7 @@ impl MarkWriter {
         (header.pages_after > 0).then_some(mark)
     }
 
-    /// Notes that the log is durable so far.
+    /// Notes that the WAL is durable up to `mark`.
     pub(crate) fn note(&self, mut mark: DurabilityMark) {
         let mut latest = lock(&self.latest);
         if latest.salts() == mark.salts() {
@@ -171,7 +171,7 @@ impl MarkWriter {
         *latest = mark;
         // An older mark stays right.
         if let Err(error) = self.file.write_all_at(&mark.bytes(), 0) {
-            tracing::debug!(%error, "the mark of the log was not written");
+            tracing::debug!(%error, "the durability mark was not written");
         }
     }
 
@@ -184,27 +184,27 @@ impl MarkWriter {
     }
 }
 
-/// Says beside the store at `path` that nothing in its log was told of, so that none is expected.
+/// Writes the mark of a store with no WAL to expect, because nobody was told of anything in it.
 pub(crate) fn begin(path: &Path) -> io::Result<()> {
     let file = file(path)?;
     file.write_all_at(&DurabilityMark::default().bytes(), 0)?;
     file.sync_all()?;
-    // Its name is to be as durable as what it says.
+    // Its name has to be as durable as its content.
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
-/// Takes the mark away: the store is in one file.
+/// Removes the mark: the store is one file.
 pub(crate) fn remove(path: &Path) {
-    // One that stays behind is not looked at.
+    // One that stays behind is ignored.
     drop(std::fs::remove_file(beside(path, "-mark")));
 }
 
 fn file(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::MetadataExt;
-    // Whoever may read the store may read this.
+    // Whoever may read the store may read its mark.
     let mode = std::fs::metadata(path).map_or(0o600, |store| store.mode() & 0o777);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(mode);

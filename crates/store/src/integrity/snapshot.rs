@@ -1,9 +1,9 @@
-//! Whether a store is whole: its file, its write-ahead log and the mark beside them.
+//! Whether a store is whole: its file, its WAL and its durability mark.
 //!
-//! A store that was closed is one file, and says so in its header. One that says that it is written
-//! ahead of was not closed, and has a log that reaches to its mark at least. Whatever is missing
-//! there was promised, so it is not passed over. What is behind the mark nobody was told of: it may
-//! be torn. The decision "a log that is missed" has the cases.
+//! A closed store is one file, and its header says so. A store whose header says WAL mode was not
+//! closed, and has a WAL that reaches at least up to its mark. What is missing up to there was
+//! promised, so it is an error. What is behind the mark was told to nobody, and may be torn.
+//! Decision 30 ("a log that is missed") has the cases.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -20,49 +20,49 @@ use crate::integrity::wal::{self, WalFrames, WalState};
 use crate::migrate;
 use crate::sqlite::wal_preallocation::WAL_BYTES;
 
-/// Stores of an older schema do not say whether they were closed.
+/// The first schema version whose stores say whether they were closed.
 const CLOSED_FLAG_SINCE: u32 = 3;
 
-/// A store in use changes while it is looked at: what seems wrong is looked at again.
+/// A store in use changes while it is read: what seems wrong is read again.
 const SNAPSHOTS_MAX: u32 = 50;
 const SNAPSHOT_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
-/// How many generations a log may be ahead of its mark. One begun elsewhere is as near by chance
-/// once in 65,000 times.
+/// How many generations a WAL may be ahead of its mark. The WAL of another store is so near by
+/// chance once in 65,000 times.
 const GENERATIONS_MAX: u32 = 65_536;
 
-/// A store whose log is as it should be.
+/// What is right about a store's WAL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Integrity {
-    /// Its mark is about its log.
+    /// Its mark is about its WAL.
     Marked,
-    /// Its log is to be marked from here: so many frames are whole.
+    /// Its WAL has no mark yet: so many frames are whole.
     Unmarked(u32),
-    /// The last commit of its log, which was durable, is torn: so many frames are whole.
+    /// The last commit of its WAL was durable and is torn: so many frames are whole.
     Torn(u32),
-    /// It has no log that counts.
+    /// It has no WAL that counts.
     Closed,
-    /// It is not ours to judge: no store yet, somebody else's, or in the middle of being made.
+    /// Not for us to judge: no store yet, somebody else's file, or one that is being created.
     Unknown,
 }
 
-/// A file, its log and its mark at one moment.
+/// A file, its WAL and its mark at one moment.
 #[derive(PartialEq, Eq)]
 pub(crate) struct StoreSnapshot {
     header: Option<[u8; FILE_HEADER_BYTES]>,
     has_journal: bool,
     pub(crate) log: WalState,
     log_bytes: u64,
-    /// When the log was last written, in the file system's time.
+    /// The modification time of the WAL.
     log_written: (i64, i64),
     mark: Option<DurabilityMark>,
-    /// The file has all that the mark knows of.
+    /// The file has everything that the mark knows of.
     is_checkpointed: bool,
     file_pages: u32,
 }
 
-/// Looks whether the store at `path` has the log it should have. Before this process opens it: to
-/// close the file here would drop the locks of those who have it open (POSIX).
+/// Checks the WAL of the store at `path`. Only before this process opens the store: closing the
+/// file here would drop the locks of those who have it open (POSIX).
 pub(crate) fn check(path: &Path) -> Result<Integrity, OpenError> {
     let path = std::fs::canonicalize(path);
     let Ok(path) = path else {
@@ -82,11 +82,11 @@ pub(crate) fn check(path: &Path) -> Result<Integrity, OpenError> {
         }
         seen = again;
     }
-    // Somebody writes to it all the time, who has opened it and seen that it is whole.
+    // Somebody writes to it all the time, and has found it whole when opening it.
     Ok(Integrity::Marked)
 }
 
-/// Puts the mark beside a store that is about to be opened, as `integrity` has it.
+/// Writes the mark beside a store that is about to be opened, according to `integrity`.
 pub(crate) fn write_mark(path: &Path, integrity: Integrity) -> io::Result<()> {
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let frames = match integrity {
@@ -97,8 +97,8 @@ pub(crate) fn write_mark(path: &Path, integrity: Integrity) -> io::Result<()> {
     if let Integrity::Torn(_) = integrity {
         tracing::warn!(
             file = %path.display(),
-            "the last commit in the log is torn, though the disk had said that it is durable: \
-             what it held is lost. Does the disk keep what it says?"
+            "the last commit in the write-ahead log is torn although the disk had reported it as \
+             durable: what it held is lost. Does the disk lose writes that it has confirmed?"
         );
     }
     mark::begin(&path)?;
@@ -111,8 +111,8 @@ pub(crate) fn write_mark(path: &Path, integrity: Integrity) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves the log into the file and takes it away, with its mark, if nobody else has the store open.
-/// Else the last one does.
+/// Checkpoints the WAL and removes it with its mark, if nobody else has the store open. Otherwise
+/// the last one does.
 pub(crate) fn close(conn: &Connection, path: &Path) {
     let mode = conn.pragma_update_and_check(None, "journal_mode", "delete", |row| {
         row.get::<_, String>(0)
@@ -123,25 +123,28 @@ pub(crate) fn close(conn: &Connection, path: &Path) {
         Err(error) => {
             let error = OpenError::of(path, error);
             if !matches!(error, OpenError::InUse(_)) {
-                tracing::warn!(%error, "the log stays beside the store for the next start");
+                tracing::warn!(
+                    %error,
+                    "the write-ahead log stays beside the store until the next start"
+                );
             }
             return;
         }
     }
-    // As long as nobody can open it anew: the mark of whoever does is not to be taken away.
+    // While nobody can open it: the mark of whoever does must not be removed.
     let removed = conn.execute_batch("begin exclusive").map(|()| {
         mark::remove(path);
         conn.execute_batch("rollback")
     });
     if let Err(error) = removed.and_then(|rolled_back| rolled_back) {
-        tracing::debug!(%error, "the mark stays beside the store");
+        tracing::debug!(%error, "the durability mark stays beside the store");
     }
 }
 
 impl StoreSnapshot {
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         let log_path = beside(path, "-wal");
-        // The mark before the log, which only grows meanwhile.
+        // The mark before the WAL, which only grows meanwhile.
         let mark = DurabilityMark::read(path)?;
         let (header, bytes) = header(path)?;
         let page = u64::try_from(header.as_ref().map_or(0, |header| page_bytes(header)));
@@ -172,7 +175,7 @@ impl StoreSnapshot {
         self.has_journal
     }
 
-    /// How many frames of the log its mark knows to be durable.
+    /// How many frames of the WAL its mark knows to be durable.
     pub(crate) fn marked(&self) -> Option<u32> {
         self.mark.map(|mark| mark.durable)
     }
@@ -226,7 +229,7 @@ impl StoreSnapshot {
             if frames.behind > 0 {
                 return broken;
             }
-            // Room for the log is made before anything is written to it.
+            // The WAL is preallocated before anything is written to it.
             let is_cut = frames.fills_file && self.log_bytes < WAL_BYTES;
             return match is_cut {
                 true => Err(WalFault::Cut),
@@ -248,8 +251,8 @@ impl StoreSnapshot {
                 _ => broken,
             };
         }
-        // Without power a commit that nobody was told of may be lost in part, in any order. But
-        // none is written before the one ahead of it is durable.
+        // A power failure may lose parts of a commit that nobody was told of, in any order. But no
+        // commit is written before the one ahead of it is durable.
         match frames.commits_behind {
             0 | 1 => Ok(Integrity::Marked),
             _ => broken,

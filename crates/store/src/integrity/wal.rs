@@ -1,8 +1,8 @@
-//! The write-ahead log as bytes: which of its frames are whole, and what lies behind them.
+//! The WAL as bytes: which of its frames are whole, and what lies behind them.
 //!
-//! SQLite reads the log up to its first bad frame and takes that for the end. Here the rest is
-//! looked at as well. The form is that of the chapter "Write-Ahead Log" in SQLite's "Database File
-//! Format". Nobody locks this file, so it may be opened beside SQLite.
+//! SQLite reads the WAL up to its first bad frame and takes that for the end. Here the rest is read
+//! as well. The format is in the chapter "The Write-Ahead Log" of SQLite's "Database File Format".
+//! Nobody locks this file, so it may be opened beside SQLite.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,51 +13,51 @@ use std::path::Path;
 pub(crate) const HEADER_BYTES: usize = 32;
 pub(crate) const FRAME_HEADER_BYTES: usize = 24;
 
-/// The last bit says in which order the bytes of a word are added up.
+/// The lowest bit is the byte order of the checksums.
 const MAGIC: u32 = 0x377f_0682;
 
-/// Where a file's first page says how many are free.
+/// The offset in a file's first page of the number of free pages.
 pub(crate) const FREE_PAGES_AT: usize = 36;
 
 const READ_AT_ONCE: usize = 1024 * 1024;
 
-/// A checksum as it goes on from frame to frame.
+/// A checksum that goes on from frame to frame.
 pub(crate) type Checksum = [u32; 2];
 
-/// A log, as far as it can be read.
+/// A WAL, as far as it can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WalState {
     Missing,
-    /// Nothing was ever written to it, but perhaps room was made.
+    /// Nothing was ever written to it, but it may be preallocated.
     Empty,
-    /// Something is in it, but not at its beginning.
+    /// It holds something, but its beginning is unreadable.
     Headless,
     Read(WalFrames),
 }
 
-/// What a log holds.
+/// What a WAL holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WalFrames {
-    /// They name a generation: the log is begun anew with the first one greater by 1.
+    /// They name a generation: when the WAL is restarted the first one grows by 1.
     pub(crate) salts: [u32; 2],
-    /// Up to and with the last whole commit.
+    /// Frames up to and with the last whole commit.
     pub(crate) committed: u32,
     /// Of these, commits.
     pub(crate) commits: u32,
-    /// The first frame is 1; it is bad if frames of this generation follow, else the log ends
-    /// there.
+    /// The frame behind the last whole one; the first frame is 1. It is bad if frames of this
+    /// generation follow, else the WAL ends there.
     pub(crate) ends_at: u32,
-    /// Whole ones of the same generation behind a bad one.
+    /// Whole frames of the same generation behind a bad one.
     pub(crate) behind: u32,
     /// Of these, commits.
     pub(crate) commits_behind: u32,
-    /// There is no room for one more behind those of this generation.
+    /// The file ends with the frames of this generation.
     pub(crate) fills_file: bool,
-    /// How many pages the file has with what is committed; 0 if nothing is.
+    /// How many pages the database has after the last commit; 0 without any.
     pub(crate) pages: u32,
-    /// Pages behind the end of the file that the committed frames bring.
+    /// Pages behind the end of the database file that committed frames bring.
     pub(crate) pages_beyond: u32,
-    /// How many of the pages are free, if the committed frames say so: such may be nowhere.
+    /// How many pages are free, if the committed frames say so: free pages need not be anywhere.
     pub(crate) free_pages: Option<u32>,
 }
 
@@ -69,16 +69,17 @@ struct WalFormat {
     sum: Checksum,
 }
 
-/// A frame's own header.
+/// The header of a frame.
 pub(crate) struct FrameHeader {
     pub(crate) page: u32,
-    /// How many pages the file has after this commit; 0 if it is none.
+    /// How many pages the database has after this commit; 0 if it is none.
     pub(crate) pages_after: u32,
     pub(crate) salts: [u32; 2],
     pub(crate) sum: Checksum,
 }
 
-/// Reads a log once from its beginning to its end. `file_pages` is how many the file has.
+/// Reads a WAL once from its beginning to its end. `file_pages` is the size of the database file in
+/// pages.
 pub(crate) fn read(path: &Path, file_pages: u32) -> io::Result<WalState> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -97,9 +98,9 @@ pub(crate) fn read(path: &Path, file_pages: u32) -> io::Result<WalState> {
     }
 }
 
-/// Writes what the log at `path` has committed, and can be read, into the file that it belongs to.
-/// Returns how many frames that were. If its own header is bad, what the frames say of themselves
-/// may do.
+/// Writes what the WAL at `path` has committed, as far as it can be read, into the database file.
+/// Returns how many frames that were. If the header of the WAL is bad, the frames may tell what it
+/// was.
 pub(crate) fn apply(path: &Path, file: &File, page_bytes: usize) -> io::Result<u32> {
     let mut header = [0; HEADER_BYTES];
     let mut first = vec![0; FRAME_HEADER_BYTES + page_bytes];
@@ -161,15 +162,15 @@ fn frames(input: &mut impl Read, format: &WalFormat, file_pages: u32) -> io::Res
         };
         if header.salts != format.salts || header.page == 0 {
             found.fills_file = false;
-            // Of an earlier generation, or never written: of this one nothing follows, unless
-            // it is what was damaged.
+            // Of an earlier generation, or never written: nothing of this generation follows,
+            // unless this is what was damaged.
             is_whole = false;
             sum = header.sum;
             continue;
         }
         found.fills_file = true;
         let is_linked = format.sum_of(sum, &frame) == header.sum;
-        // What a bad frame says of itself tells whether the next one belongs behind it.
+        // The checksum in a bad frame tells whether the next one belongs behind it.
         sum = header.sum;
         is_whole &= is_linked;
         let is_commit = header.pages_after > 0;
@@ -198,7 +199,7 @@ fn frames(input: &mut impl Read, format: &WalFormat, file_pages: u32) -> io::Res
     Ok(found)
 }
 
-/// Fills `buffer`, or says that there was not enough; what is missing stays as it was.
+/// Fills `buffer`. Answers false if there was not enough; the rest of it is unchanged then.
 fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     let mut rest = buffer;
     while !rest.is_empty() {
@@ -231,8 +232,8 @@ impl WalFormat {
         (is_ours && sum == [word(24)?, word(28)?]).then_some(format)
     }
 
-    /// What a log whose header is bad may have said in it: one of its two checksums is right, that
-    /// which it holds or that of what it holds.
+    /// What a bad header may have said: one of the two checksums is right, the one that it holds or
+    /// the one of what it holds.
     fn likely(header: &[u8; HEADER_BYTES], first: &[u8], page_bytes: usize) -> [Option<Self>; 2] {
         let held = [24, 28].map(|at| word(header, at).unwrap_or(0));
         let is_big_endian = cfg!(target_endian = "big");
@@ -266,7 +267,7 @@ impl FrameHeader {
     }
 }
 
-/// Adds bytes to a checksum; those behind the last eight whole ones do not count.
+/// Adds bytes to a checksum. Those behind the last full eight do not count.
 pub(crate) fn add(before: Checksum, bytes: &[u8], is_big_endian: bool) -> Checksum {
     let [mut one, mut two] = before;
     for pair in bytes.as_chunks::<8>().0 {
@@ -285,7 +286,7 @@ pub(crate) fn add(before: Checksum, bytes: &[u8], is_big_endian: bool) -> Checks
     [one, two]
 }
 
-/// The big-endian number at that place.
+/// The big-endian number at offset `at`.
 pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     let found = bytes.get(at..)?.first_chunk::<4>()?;
     Some(u32::from_be_bytes(*found))

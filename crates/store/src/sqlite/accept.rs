@@ -1,7 +1,7 @@
-//! Accepting: a notification and all its deliveries, in the order given.
+//! Accepting: writes down a notification and all its deliveries, in the order given.
 //!
-//! The same tenant and key make the same notification: with the same content (body, action type
-//! and digest) it is a repetition, else a contradiction, and neither changes anything.
+//! Tenant and key identify a notification. If they are known and the content (body, action type and
+//! digest) is the same, it is a duplicate, else a conflict. Neither changes anything.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ statements! {
         select id, action_type = ?3 and body = ?4 and digest is ?5, delivery_count, accepted_at
         from notification
         where tenant_id = ?1 and key = ?2";
-    // What it costs is what it finds.
+    // It costs what it finds.
     WANTED = "
         select webhook_id from wish
         where tenant_id = ?1 and topic = ?2 and scope = ?3
@@ -38,20 +38,20 @@ statements! {
            only, about, id, wanted_by)
         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
         on conflict (tenant_id, key) do nothing";
-    // The same without what most notifications have none of: each null costs as much as its
-    // binding.
+    // The same without the columns that most notifications leave empty: each null costs as much as
+    // its binding.
     ADD_USUAL = "
         insert into notification
           (tenant_id, key, action_type, event, body, accepted_at, delivery_count, id, wanted_by)
         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
         on conflict (tenant_id, key) do nothing";
     REGISTERED = "select 1 from event where tenant_id = ?1 and slug = ?2";
-    // Counted row by row, because `count(*)` knows no bound.
+    // Counted row by row, because `count(*)` cannot stop early.
     EVENTS = "select 1 from event where tenant_id = ?1 limit ?2";
     REGISTER = "insert into event (tenant_id, slug, name) values (?1, ?2, ?2)";
 }
 
-/// What a notification's row has beside what was handed in.
+/// What a notification's row has beside what the application sent.
 struct AcceptedRow {
     id: i64,
     accepted_at: Timestamp,
@@ -109,7 +109,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Jo
         return Ok(accepted);
     }
     if let Some(webhook) = new.only_webhook {
-        // Somebody waits for what comes of it, so nothing that is remembered of it will do.
+        // Somebody waits for the result, so the subscriber has to look the webhook up again.
         tx.post_commit.changed(webhook);
     }
     let key: Arc<str> = Arc::from(new.key.as_str());
@@ -130,7 +130,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Jo
         body: new.body.clone(),
     };
     match new.only_webhook {
-        // A test, whose sender looks at the page.
+        // A test: somebody is looking at the page.
         Some(_) => wanted
             .iter()
             .for_each(|webhook| tx.post_commit.requested(due(*webhook))),
@@ -139,7 +139,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Jo
     Ok(accepted)
 }
 
-/// Writes a notification down. Answers whether it is a new one.
+/// Inserts the notification. Answers whether it is new.
 fn add(tx: &mut Tx<'_>, new: &NewNotification, row: &AcceptedRow) -> Result<bool, JobError> {
     let added = match is_usual(new) {
         true => tx.hot.get(tx.conn, ADD_USUAL)?.execute(params![
@@ -172,7 +172,7 @@ fn add(tx: &mut Tx<'_>, new: &NewNotification, row: &AcceptedRow) -> Result<bool
     Ok(added > 0)
 }
 
-/// Whether `ADD_USUAL` says all there is to say.
+/// Whether `ADD_USUAL` has all the columns that are needed.
 fn is_usual(new: &NewNotification) -> bool {
     new.headers.is_empty()
         && new.digest.is_none()
@@ -180,7 +180,7 @@ fn is_usual(new: &NewNotification) -> bool {
         && new.match_context.is_none()
 }
 
-/// What a notification is whose key is known.
+/// The notification that has this key.
 fn find(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, JobError> {
     let (id, same, deliveries, accepted_at): (i64, bool, u32, i64) =
         tx.hot.get(tx.conn, FIND)?.query_row(
@@ -203,7 +203,7 @@ fn find(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, JobError
     })
 }
 
-/// Each webhook once, however many of its subscriptions are met, by id.
+/// The webhooks that want one of `match_keys`, each once, by id.
 fn wanted(
     tx: &mut Tx<'_>,
     tenant: TenantId,
@@ -251,7 +251,7 @@ fn wanted_of(
     Ok(wanted)
 }
 
-/// Those with exactly this subscription, by id.
+/// The webhooks with exactly this subscription, by id.
 fn who_wants(
     tx: &mut Tx<'_>,
     tenant: TenantId,
@@ -267,7 +267,7 @@ fn who_wants(
     Ok(found)
 }
 
-/// The webhook that is to be tested, if it is the tenant's and enabled.
+/// The webhook to be tested, if it is the tenant's and enabled.
 fn tested(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Result<Arc<[WebhookId]>, JobError> {
     let found = query::first(tx.conn, MAY_BE_TESTED, [tenant.0, webhook.0], |row| {
         Ok(WebhookId(row.get(0)?))
@@ -275,7 +275,7 @@ fn tested(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Result<Arc<[Webh
     Ok(found.into_iter().collect())
 }
 
-/// Registers the show with the tenant, unless it is known or the tenant has very many.
+/// Registers the event with the tenant, unless it is known or the tenant has too many.
 fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), JobError> {
     let Some(slug) = &new.event else {
         return Ok(());
@@ -304,7 +304,7 @@ fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), JobError> {
     Ok(())
 }
 
-/// How many events the tenant has, as far as it matters.
+/// How many events the tenant has, counted up to `EVENTS_REGISTERED_MAX`.
 fn count_events(tx: &Tx<'_>, tenant: TenantId) -> Result<usize, JobError> {
     let most = i64::try_from(EVENTS_REGISTERED_MAX).unwrap_or(i64::MAX);
     let mut statement = tx.conn.prepare_cached(EVENTS)?;
@@ -320,8 +320,8 @@ fn warn_once(tx: &mut Tx<'_>, tenant: TenantId) {
     if tx.cache.warned.insert(tenant) {
         tracing::warn!(
             %tenant,
-            "the tenant has {EVENTS_REGISTERED_MAX} shows: no further one registers itself, \
-             `willcall apply` adds those that are to be chosen"
+            "the tenant has {EVENTS_REGISTERED_MAX} events: no more register themselves; add \
+             those to choose from with `willcall apply`"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! Applying what an operator's file says: tenants, their events, tokens and webhooks are brought
-//! to it. What it does not name stays as it is; what is so already is not written.
+//! Applies an operator's file: tenants, their events, tokens and webhooks become what it says. What
+//! it does not name stays. What is already as it says is not written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,7 @@ statements! {
     TOKEN_WITH_HASH = "
         select id from token indexed by token_once
         where coalesce(tenant_id, 0) = ?1 and hash = ?2";
-    // For as long as the transaction lasts: a hash that nothing has, so that two can be exchanged.
+    // Until the transaction ends: a hash that no token has, so that two tokens can swap theirs.
     UNHASH_TOKEN = "
         update token set hash = cast(printf('%032d', id) as blob) where id = ?1";
     DECLARED = "
@@ -52,7 +52,7 @@ statements! {
         order by id";
 }
 
-/// What is the same for everything that is applied to one tenant.
+/// What is the same for everything applied to one tenant.
 struct ApplyContext<'a> {
     tenant: TenantId,
     key: &'a str,
@@ -267,24 +267,24 @@ fn apply_webhooks(
         .collect()
 }
 
-/// A webhook that there is.
+/// A webhook of the tenant.
 struct ExistingWebhook {
     id: WebhookId,
     target_url: String,
     enabled: bool,
     has_key: bool,
-    /// Whether it is one of those that are declared.
+    /// Whether a declared webhook was matched with it.
     is_taken: bool,
 }
 
-/// What two URLs have in common if the one may be the other, the surest likeness first.
+/// What two target URLs have in common if they may be the same webhook, the surest likeness first.
 const LIKENESSES: [fn(&str) -> String; 3] = [
     str::to_owned,
     |url| format!("{} {}", target::user(url), target::called(url)),
     target::called,
 ];
 
-/// Which of the webhooks there are each declared one is, if it is one.
+/// The existing webhook that each declared one is, if there is one.
 fn matched(
     tx: &Tx<'_>,
     context: &ApplyContext<'_>,
@@ -310,7 +310,7 @@ fn matched(
     })?;
     for (step, likeness) in LIKENESSES.into_iter().enumerate() {
         if step > 0 {
-            // Of several that are merely alike, the one that is in use.
+            // Of several that are merely alike, the enabled ones first.
             known.sort_by_key(|known| (!known.enabled, known.id));
         }
         match_by(likeness, declared, &mut matched, &mut known);
@@ -346,7 +346,7 @@ fn match_by(
         .filter(|(_, own)| own.is_none())
     {
         let all = alike.get_mut(&likeness(&webhook.target_url)).into_iter();
-        // A key is given to one that has none, and never takes the place of another.
+        // A key is given to a webhook without one, and never replaces another.
         let fits = |known: &&mut &mut ExistingWebhook| {
             !known.is_taken && (webhook.key.is_none() || !known.has_key)
         };
@@ -380,7 +380,7 @@ fn apply_webhook(
             retries_max: declared.retries_max,
             ..stored.clone()
         };
-        // What was deleted stays so, until the file asks for it in so many words.
+        // A deleted webhook stays deleted until the file explicitly asks for it.
         if wanted == stored || wanted.is_deleted() {
             (stored, ChangeKind::Unchanged)
         } else {
@@ -403,7 +403,7 @@ fn apply_webhook(
     Ok(context.applied(item, change))
 }
 
-/// The names of what differs, and nothing of the values: some are secret.
+/// The names of what differs. No values: some are secret.
 fn differences(before: &Webhook, after: &Webhook) -> Vec<String> {
     let mut names = Vec::new();
     let mut differs = |name: &str, differs: bool| {

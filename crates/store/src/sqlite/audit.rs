@@ -1,5 +1,5 @@
-//! The audit log: who changed what. Nothing in it is a secret: URLs are masked, of headers and
-//! settings only that they changed is written, because only a dialect knows what is in them.
+//! The audit log: who changed what. It holds no secrets: URLs are masked, and of headers and
+//! settings it says only that they changed, because only a dialect knows what is in them.
 
 use std::collections::BTreeSet;
 
@@ -38,10 +38,10 @@ statements! {
         limit ?3";
 }
 
-/// Who acts when nobody asked.
+/// The actor when nobody asked.
 pub(crate) const WILLCALL: &str = "willcall";
 
-/// Entries answered at most, and names in one entry: a list for people.
+/// The most entries in an answer, and the most names in an entry: people read them.
 const ENTRIES_MAX: usize = 1_000;
 const NAMES_MAX: usize = 50;
 
@@ -183,7 +183,7 @@ pub(crate) fn of_change(before: &Webhook, after: &Webhook) -> Value {
     })
 }
 
-/// The first names, and how many more there are.
+/// The first `NAMES_MAX` names, and how many more there are.
 fn names(all: BTreeSet<&str>) -> Value {
     let more = all.len().saturating_sub(NAMES_MAX);
     let mut shown: Vec<String> = all.into_iter().take(NAMES_MAX).map(str::to_owned).collect();

@@ -54,7 +54,7 @@ pub(crate) fn backlog(
             Some((latest, count)) if *latest == webhook => *count += 1,
             Some(_) | None => of_webhooks.push((webhook, 1)),
         }
-        // Only the last row says where it goes on: reading less of the others halves the work.
+        // Only the last row says where to go on: reading less of the others halves the work.
         if looked_at == limits::BULK_STEP_MAX {
             last = Some(backlog_mark(row, unattempted)?);
         }

@@ -1,7 +1,8 @@
-//! Bulk jobs: what is done to many deliveries of a webhook, step by step.
+//! Bulk jobs: replay or cancel many deliveries of a webhook, in steps.
 //!
-//! A bulk job walks along indexes by notification and remembers in its own row how far it came, in
-//! the transaction that did the work: each delivery is met once, whatever happens in between.
+//! A bulk job walks along indexes in the order of notifications. It stores how far it has come in
+//! its own row, in the transaction that did the work. So each delivery is met once, whatever
+//! happens in between.
 
 use model::contract::StoreError;
 use model::dashboard::{BoundedCount, BulkJob, BulkJobKind, NewBulkJob};
@@ -71,7 +72,7 @@ statements! {
         select 1 from delivery indexed by delivery_state
         where state <> 1 and state = 3 and webhook_id = ?1
         limit ?2";
-    // What is due is as good as asked for.
+    // What is due already needs no replay.
     COUNT_WAITING = "
         select 1 from delivery indexed by delivery_due
         where state in (0, 4) and webhook_id = ?1 and due_at > ?3 -
@@ -95,7 +96,7 @@ struct BulkJobProgress {
     upto: i64,
 }
 
-/// A part of a bulk job: where its deliveries are found, whether each is meant, and what is done.
+/// A stage of a bulk job: where its deliveries are found, and what is done to them.
 struct BulkJobStage {
     find: &'static str,
     action: BulkJobAction,
@@ -109,7 +110,7 @@ enum BulkJobAction {
 }
 
 impl BulkJobAction {
-    /// Answers whether the delivery was one that can be changed so.
+    /// Answers whether the delivery was in a state that can be changed so.
     fn apply(self, tx: &mut Tx<'_>, id: DeliveryId, at: Timestamp) -> Result<bool, JobError> {
         let due_at = tx.schedule(at)?.as_millis();
         let keys = (id.notification.0, id.webhook.0, due_at);
@@ -122,9 +123,9 @@ impl BulkJobAction {
     }
 }
 
-/// The parts of a bulk job, in an order in which no delivery that is meant can slip past.
+/// The stages of a bulk job, in an order in which no delivery can slip through.
 fn stages(kind: BulkJobKind) -> &'static [BulkJobStage] {
-    // What waits comes first, so that what is sent again is not met among it.
+    // Waiting deliveries come first, so that replayed ones are not met again among them.
     const RETRY: &[BulkJobStage] = &[
         BulkJobStage {
             find: WAITING,
@@ -217,7 +218,7 @@ pub(crate) fn running(
     Ok(found)
 }
 
-/// Takes a step of the oldest bulk job; answers whether there is more to do.
+/// Takes one step of the oldest bulk job. Answers whether there is more to do.
 pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, JobError> {
     let Some(progress) = oldest(tx.conn)? else {
         return Ok(false);
@@ -236,7 +237,7 @@ pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, JobError> {
                 why,
             ])?;
         }
-        // What is not listed yet could slip past.
+        // What is not materialized yet could slip through.
         None if fan_out::step_before(tx, bulk_job.tenant, progress.upto)? => {}
         None => advance(tx, &bulk_job, progress, at)?,
     }
@@ -311,7 +312,7 @@ fn advance(
     Ok(())
 }
 
-/// The next notifications of a stage, and whether the bulk job is about each.
+/// The next deliveries of a stage, each with whether the bulk job is about it.
 fn find_next(
     tx: &mut Tx<'_>,
     bulk_job: &BulkJob,

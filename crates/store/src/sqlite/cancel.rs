@@ -1,5 +1,4 @@
-//! Cancel: ends what is pending, of a webhook in bounded steps or single deliveries because
-//! somebody asked.
+//! Cancelling: all that a webhook has pending, in bounded steps, or single deliveries on request.
 
 use model::delivery::CancelCause;
 use model::id::{DeliveryId, TenantId, WebhookId};
@@ -28,10 +27,10 @@ statements! {
           limit ?4)";
 }
 
-/// Names of deliveries in one audit entry.
+/// The most deliveries named in one audit entry.
 const NAMES_MAX: usize = 50;
 
-/// Cancels what a webhook has pending, one step of it.
+/// Cancels what the webhook has pending, one bounded step. Answers how many.
 pub(crate) fn cancel_pending(
     tx: &mut Tx<'_>,
     webhook: WebhookId,
@@ -63,7 +62,7 @@ pub(crate) fn cancel(
     }
 }
 
-/// Cancels these deliveries of the tenant that are owed; answers how many.
+/// Cancels those of `asked` that are the tenant's and pending. Answers how many.
 pub(crate) fn cancel_deliveries(
     tx: &mut Tx<'_>,
     tenant: TenantId,
@@ -114,7 +113,7 @@ fn cancel_of_webhook(
     Ok(count)
 }
 
-/// Cancels a delivery because somebody asked, if it is owed; answers whether it was.
+/// Cancels a delivery on request, if it is pending. Answers whether it was.
 pub(crate) fn cancel_one(tx: &mut Tx<'_>, id: DeliveryId, at: Timestamp) -> Result<bool, JobError> {
     if unattempted::cancel(tx, id, CancelCause::Requested, at)? {
         return Ok(true);

@@ -1,4 +1,4 @@
-//! Tenants, tokens, events, and answers kept under idempotency keys.
+//! Tenants, tokens, events and pages of webhooks.
 
 use model::contract::{Conflict, StoreError};
 use model::id::{TenantId, WebhookId};
@@ -155,7 +155,7 @@ pub(crate) fn event(
     query::first(conn, EVENT, params![tenant.0, slug], rows::event)
 }
 
-/// Of several tenants the ids are put in one order first, then only the page is read.
+/// The ids of all tenants are sorted first, then only the page is read.
 pub(crate) fn webhooks(
     conn: &Connection,
     tenants: &[TenantId],

@@ -1,8 +1,7 @@
-//! Moving: has the write-ahead log moved into the file, beside the writer.
+//! The checkpointer: moves the WAL into the database file while the writer goes on.
 //!
-//! It is moved by a thread of its own while the writer goes on. Only when nothing is left is the
-//! log begun anew. So where the writer makes no pause it moves the last of it itself, which is
-//! little.
+//! A thread of its own does most of it. SQLite restarts the WAL only when nothing is left in it. So
+//! under constant load the writer moves the last pages itself, which are few.
 
 use std::sync::{Condvar, Mutex};
 
@@ -12,28 +11,27 @@ use crate::sqlite::error_codes;
 use crate::sqlite::writer::{CHECKPOINT, WAL_PAGES, WalPages, Writer, wal_pages};
 use crate::sync::{lock, wait};
 
-/// Pages in the log before they are moved: 16 MiB, so that a page written in many transactions is
-/// moved once.
+/// Pages in the WAL before a checkpoint: 16 MiB. A page that many transactions wrote is moved once.
 const CHECKPOINT_PAGES_MIN: i64 = 4_096;
 
-/// While more than this is left after a try, trying again would not catch up.
+/// With more pages than this left after a try, another try would not catch up.
 const REST_MAX: i64 = 1_024;
 
-/// A log with so much left grows faster than it is moved: the writer waits for the thread, and
-/// whoever hands in more for the writer.
+/// With so many pages left the WAL grows faster than it is moved: the writer waits for the thread,
+/// and callers wait for the writer.
 const LONG_FROM: i64 = 2 * CHECKPOINT_PAGES_MIN;
 
-/// Readers that look at an old state keep pages from being moved: it is tried again once the log
-/// has grown by so many.
+/// Readers of an old state keep pages from being moved. It is tried again once the WAL has grown by
+/// so many.
 const AGAIN_AFTER: i64 = CHECKPOINT_PAGES_MIN / 4;
 
-/// How often the thread tries to move all before it leaves the rest to the writer.
+/// How often the thread tries to move everything before it leaves the rest to the writer.
 const TRIES: u32 = 4;
 
-/// Asking how long the log is takes some calls to the system: it is asked once so much was written.
+/// The length of the WAL costs some system calls: it is asked for after writing this weight.
 pub(crate) const LOOK_AFTER: usize = 256;
 
-/// What the writer and the thread that moves say to one another.
+/// What the writer and the checkpoint thread say to each other.
 #[derive(Default)]
 pub(crate) struct Checkpointer {
     state: Mutex<CheckpointState>,
@@ -43,26 +41,26 @@ pub(crate) struct Checkpointer {
 #[derive(Default)]
 struct CheckpointState {
     turn: CheckpointTurn,
-    /// What was written since the log was looked at.
+    /// The weight written since the WAL was last looked at.
     written: usize,
-    /// Pages in the log when it was last begun to be moved.
+    /// Pages in the WAL when the latest checkpoint began.
     checkpointed_at: i64,
     closed: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum CheckpointTurn {
-    /// Nothing is to be done.
+    /// There is nothing to do.
     #[default]
     Idle,
-    /// The thread's, to move what there is.
+    /// The thread moves what there is.
     Thread,
-    /// The writer's, to move the rest.
+    /// The writer moves the rest.
     Writer,
 }
 
 impl Checkpointer {
-    /// Moves what is to be moved, again and again, until closed.
+    /// Checkpoints whenever it is the thread's turn, until closed.
     pub(crate) fn run(&self, conn: &Connection) {
         let mut state = lock(&self.state);
         while !state.closed {
@@ -81,7 +79,8 @@ impl Checkpointer {
         }
     }
 
-    /// Looks after the log, after a transaction of `weight`.
+    /// Looks at the WAL after a transaction of `weight`, and starts or finishes a checkpoint if it
+    /// is time.
     pub(crate) fn look(&self, writer: &Writer, weight: usize) {
         let mut state = lock(&self.state);
         state.written = state.written.saturating_add(weight);
@@ -107,7 +106,7 @@ impl Checkpointer {
                 drop(state);
                 writer.checkpoint();
             }
-            // Something was written in the very moment in which nothing was left.
+            // Something was written at the very moment when nothing was left.
             CheckpointTurn::Idle if pages.is_half_checkpointed() => {
                 drop(state);
                 writer.checkpoint();
@@ -122,20 +121,20 @@ impl Checkpointer {
     }
 }
 
-/// Moves what there is, and then what came meanwhile, which is ever less. Says whether nothing was
-/// left in the end, as in a house with pauses.
+/// Moves what there is, then what came meanwhile, which gets less each time. Answers whether
+/// nothing was left in the end.
 fn checkpoint_all(conn: &Connection) -> bool {
     for _ in 0..TRIES {
-        // What is answered to moving is the log as it was when that began.
+        // A checkpoint answers with the WAL as it was when it began.
         let moved = wal_pages(conn, CHECKPOINT).and_then(|_| wal_pages(conn, WAL_PAGES));
         match moved {
             Ok(pages) if pages.left() == 0 => return true,
             Ok(pages) if pages.left() <= REST_MAX => {}
-            // It grows too fast for that.
+            // It grows too fast.
             Ok(_) => return false,
             Err(error) if error_codes::is_write_failure(&error) => return false,
             Err(error) => {
-                tracing::warn!(%error, "the log cannot be moved into the file");
+                tracing::warn!(%error, "the write-ahead log cannot be checkpointed");
                 return false;
             }
         }
@@ -144,7 +143,7 @@ fn checkpoint_all(conn: &Connection) -> bool {
 }
 
 impl WalPages {
-    /// Whether a long log could be begun anew but for what came since it was moved.
+    /// Whether a long WAL could be restarted but for what came since the checkpoint.
     fn is_half_checkpointed(self) -> bool {
         self.all >= CHECKPOINT_PAGES_MIN
             && self.moved > 0

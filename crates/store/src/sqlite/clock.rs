@@ -21,7 +21,7 @@ statements! {
         select coalesce(earliest_at, wall_at), coalesce(latest_at, wall_at) from clock
         where id = 1";
     LAST = "select schedule_at, wall_at from clock where id = 1";
-    // What a store without a beat knows of the time. There is a standing for each webhook.
+    // The newest time in a store without a heartbeat. `standing` has a row for each webhook.
     NEWEST = "
         select max(at) from (
           select (select accepted_at from notification order by id desc limit 1) as at
@@ -31,12 +31,13 @@ statements! {
 
 const HAS_HEARTBEATS: &str = "select 1 from sqlite_schema where type = 'table' and name = 'clock'";
 
-/// Clocks that differ by so little more or less than before are taken to go alike.
+/// Two clocks whose difference changed by less than this are taken to run at the same rate.
 const JITTER_MS: i64 = CLOCK_STEP_MS / 3;
 
 pub(crate) fn record(tx: &mut Tx<'_>, heartbeat: Heartbeat) -> Result<(), JobError> {
     let Heartbeat { mut at, bounds } = heartbeat;
-    // What is told of the future stays the same from one beat to the next, unless there is cause.
+    // Wall-clock times that were shown stay the same from one heartbeat to the next, unless there
+    // is a reason.
     if let Some(before) = tx.heartbeat()?
         && behind_ms(at).saturating_sub(behind_ms(before)).abs() < JITTER_MS
     {
@@ -50,7 +51,7 @@ pub(crate) fn record(tx: &mut Tx<'_>, heartbeat: Heartbeat) -> Result<(), JobErr
     Ok(())
 }
 
-/// The latest beat, or the newest time in a store that has none.
+/// The latest heartbeat; the newest time of a store that has none.
 pub(crate) fn last(conn: &Connection) -> Result<Option<Heartbeat>, rusqlite::Error> {
     let Some(at) = read_heartbeat(conn)? else {
         return Ok(newest(conn)?.map(Heartbeat::certain));
@@ -72,7 +73,7 @@ fn newest(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
     Ok(newest.map(|at| Moment::same(Timestamp::from_millis(at))))
 }
 
-/// The moment of the same, of a store that may be older than beats are.
+/// The moment of `last`, also for a store from before heartbeats.
 pub(crate) fn last_of_any(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> {
     let last = match conn.prepare(HAS_HEARTBEATS)?.exists([])? {
         true => read_heartbeat(conn)?,
@@ -94,16 +95,16 @@ fn read_heartbeat(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> 
     conn.prepare_cached(LAST)?.query_row([], row).optional()
 }
 
-/// By how much the schedule is behind the wall clock.
+/// How far schedule time is behind the wall clock.
 pub(crate) fn lag_ms(conn: &Connection) -> Result<i64, JobError> {
     Ok(read_heartbeat(conn)?.map_or(0, behind_ms))
 }
 
-/// When fresh deliveries are due: since they were accepted, whatever the clock said then.
+/// When unattempted deliveries are due: at the time they were accepted, in schedule time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UnattemptedDue {
     lag_ms: i64,
-    /// It has come; the end of times if there was no beat yet.
+    /// No due time is later than this, since it has come; the end of time without a heartbeat.
     by: Timestamp,
 }
 
@@ -114,7 +115,7 @@ impl UnattemptedDue {
             .min(self.by)
     }
 
-    /// The same, where a time of the schedule has come that is later.
+    /// The same once schedule time has come to `now`.
     pub(crate) fn by(self, now: Timestamp) -> Self {
         match self.by {
             Timestamp::MAX => self,
@@ -124,8 +125,8 @@ impl UnattemptedDue {
 }
 
 impl Tx<'_> {
-    /// The schedule's time while the wall clock says this. It is not later than it really is by
-    /// more than a beat, however the clock was set since the latest.
+    /// Schedule time when the wall clock says `now`. It is ahead of the true one by no more than
+    /// the time between two heartbeats, however the clock was set since the latest.
     pub(crate) fn schedule(&mut self, now: Timestamp) -> Result<Timestamp, JobError> {
         let Some(heartbeat) = self.heartbeat()? else {
             return Ok(now);
@@ -138,7 +139,7 @@ impl Tx<'_> {
         Ok(heartbeat.schedule.plus_ms(since_ms))
     }
 
-    /// What the wall clock will say at this time of the schedule.
+    /// The wall-clock time that goes with this schedule time.
     pub(crate) fn wall(&mut self, schedule: Timestamp) -> Result<Timestamp, JobError> {
         Ok(schedule.plus_ms(self.heartbeat()?.map_or(0, behind_ms)))
     }

@@ -1,5 +1,5 @@
-//! The contract on SQLite: each question and change as a job for the executor. What the dashboard
-//! asks is in `dashboard.rs`.
+//! The contract on SQLite: each question and each change becomes a job of the executor. The
+//! dashboard's part is in `dashboard.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,13 +37,13 @@ pub(crate) struct Sqlite {
     pub(crate) executor: Arc<Executor>,
 }
 
-/// What a notification or settlement counts in a queue: large ones more, so that a full queue
-/// holds 80 MiB of bodies at most.
+/// The weight of a notification or settlement in a queue. Large ones weigh more, so that a full
+/// queue holds 80 MiB of bodies at most.
 fn weight(body_bytes: usize) -> usize {
     1 + body_bytes / 8_192
 }
 
-/// What a batch counts for each tenant that it names.
+/// The weight of a batch, by tenant.
 fn shares(batch: &[NewNotification]) -> Vec<(TenantId, usize)> {
     let weights = batch.iter().map(|new| (new.tenant, weight(new.body.len())));
     let mut shares: Vec<(TenantId, usize)> = weights.collect();
@@ -123,7 +123,7 @@ impl Intake for Sqlite {
 impl Outbox for Sqlite {
     fn subscribe(&self, subscriber: Arc<dyn CommitSubscriber>) {
         if self.executor.shared().subscriber.set(subscriber).is_err() {
-            tracing::error!("a second subscriber was given to the store and is not told anything");
+            tracing::error!("the store has a subscriber already: another one is ignored");
         }
     }
 
@@ -226,7 +226,7 @@ impl Outbox for Sqlite {
         if epoch != Epoch::FIRST {
             return fenced();
         }
-        // If there is no room to list, less can be removed, and that makes room.
+        // Without space on the disk this may fail. Then less can be pruned, and that makes space.
         drop(self.executor.materialize());
         self.executor
             .write(JobClass::Bulk, 1, move |tx| prune::prune(tx, &before, now))

@@ -1,4 +1,4 @@
-//! The contract's halves for people, by handing closures to the executor, as `contract.rs` does.
+//! The contract's parts for users and the dashboard, as jobs of the executor.
 
 use model::contract::{DashboardStore, StoreFuture, UserStore};
 use model::dashboard::{

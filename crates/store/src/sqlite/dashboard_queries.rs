@@ -1,4 +1,4 @@
-//! What the dashboard asks of tenants, webhooks and tokens; the log is in `log.rs`.
+//! What the dashboard asks about tenants, webhooks and tokens. The log is in `log.rs`.
 
 use std::cmp::Ordering;
 
@@ -36,7 +36,7 @@ statements! {
         order by name";
     TOKEN = "select tenant_id, name, active from token where id = ?1";
     REVOKE = "update token set active = 0 where id = ?1";
-    // Uses may come in another order than they were made in, and from a clock that was ahead.
+    // Uses may arrive out of order, and from a clock that was ahead.
     NOTE_USE = "
         update token set used_at = ?2
         where hash = ?1 and (used_at is null or used_at < ?2 or used_at > ?3)";
@@ -75,7 +75,7 @@ pub(crate) fn find_tenants(
     Ok(found)
 }
 
-/// As the index has it.
+/// The order of the index `tenant_name`.
 fn by_name(one: &Tenant, other: &Tenant) -> Ordering {
     let name = |tenant: &Tenant| (tenant.name.to_ascii_lowercase(), tenant.id);
     name(one).cmp(&name(other))
@@ -204,7 +204,7 @@ pub(crate) fn revoke_token(
     Ok(true)
 }
 
-/// Does not count as a change of the catalog: it would empty every cache.
+/// Not a change of the catalog: that would empty every cache.
 pub(crate) fn note_uses(tx: &Tx<'_>, uses: &[(TokenHash, Timestamp)]) -> Result<(), JobError> {
     let mut statement = tx.conn.prepare_cached(NOTE_USE)?;
     for (hash, at) in uses {

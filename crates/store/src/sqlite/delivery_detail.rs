@@ -1,4 +1,4 @@
-//! A delivery as a line of the log, and with its attempts.
+//! A delivery as a row of the log, and in detail with its attempts.
 
 use model::attempt::Attempt;
 use model::delivery::DeliveryState;
@@ -84,8 +84,8 @@ pub(crate) fn delivery(
     Ok(Some(detail))
 }
 
-/// The first 17 columns of `DETAIL`. Nothing (`null`) stands for what the latest answer brought
-/// beside its status: receivers may have sent 64 KiB of lines, and no list shows them.
+/// Reads the first 17 columns of `DETAIL`. `null` stands for the header lines of the latest
+/// response: they may be 64 KiB, and no list shows them.
 pub(crate) fn delivery_row(row: &Row<'_>) -> Result<DeliveryRow, JobError> {
     let state = rows::state(row.get(5)?, row.get(6)?)?;
     let attempts = row.get(7)?;

@@ -1,5 +1,5 @@
-//! Deliveries of a webhook found along an index, status by status, and how each is made due again:
-//! what replays and bulk jobs have in common.
+//! Finds a webhook's deliveries along an index, by status, and makes them due again: what replays
+//! and bulk jobs have in common.
 
 use model::limits;
 use model::time::Timestamp;
@@ -19,7 +19,7 @@ statements! {
     pub(crate) RETRY_NOW = "
         update delivery set due_at = ?3
         where notification_id = ?1 and webhook_id = ?2";
-    // What lies ahead of now ended or began before the bulk job: the clock was set back since.
+    // What lies in the future ended or began before the request: the clock was set back since.
     pub(crate) FAILED = "
         select notification_id, ended_at <= ?5 or ended_at > ?6
         from delivery indexed by delivery_state
@@ -34,7 +34,7 @@ statements! {
           and notification_id > ?2 and notification_id <= ?3
         order by notification_id
         limit ?4";
-    // Not what is due already, nor what was tried since the bulk job began: that was its turn.
+    // Not what is due already, nor what was attempted since the bulk job began: that was its turn.
     pub(crate) WAITING = "
         select notification_id, due_at > ?7 and coalesce(began_at <= ?5 or began_at > ?6, 1)
         from delivery indexed by delivery_state
@@ -44,7 +44,7 @@ statements! {
         limit ?4";
 }
 
-/// What lies behind this was written by a clock that was ahead.
+/// A time behind this was written while the clock was ahead.
 pub(crate) fn ahead_from(now: Timestamp) -> i64 {
     now.plus_ms(limits::CLOCK_AHEAD_MAX_MS).as_millis()
 }

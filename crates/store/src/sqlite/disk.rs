@@ -1,8 +1,7 @@
-//! The disk below the store: what is wrong with it, how much room it has, and whether the store's
+//! The disk below the store: what is wrong with it, how much space is left, and whether the store's
 //! files are still where they were opened.
 //!
-//! A write fails for many reasons, of which SQLite passes few on. So one is tried beside the store.
-//! Each fault is said in the log once a minute at most, however many meet it.
+//! Each fault is logged once a minute at most, however many jobs meet it.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -24,44 +23,44 @@ use crate::sqlite::error_codes::DiskSymptom;
 use crate::sqlite::metrics::Metrics;
 use crate::sync::lock;
 
-/// A fault that lasts is said so often.
+/// A lasting fault is logged this often.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// The files and the room are looked at so often, and what a try came to counts for as long.
+/// Files and free space are looked at this often, and the result of a probe counts for as long.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What could not be read is worth knowing for so long.
+/// A failed read is reported for so long.
 const UNREAD_REPORTED: Duration = Duration::from_secs(10 * 60);
 
-/// What is known of the disk.
+/// What is known about the disk.
 #[derive(Default)]
 pub(crate) struct DiskWatch {
-    /// Where the store is; nothing if it is in memory.
+    /// Where the store is; unset if it is in memory.
     path: OnceLock<PathBuf>,
     /// Its files as they were opened.
     files: OnceLock<Vec<(PathBuf, FileId)>>,
     /// One of them is not where it was opened. Nothing may be written then.
     is_moved: AtomicBool,
-    /// Something keeps from writing.
+    /// A fault prevents writing.
     is_failing: AtomicBool,
     state: Mutex<DiskState>,
 }
 
 #[derive(Default)]
 struct DiskState {
-    /// What keeps from writing.
+    /// The fault that prevents writing.
     fault: Option<DiskFault>,
     logged_at: BTreeMap<DiskFault, Instant>,
-    /// When something could not be read last.
+    /// When a read last failed.
     unread_at: Option<Instant>,
-    /// What a try to write came to, and when.
+    /// When the disk was last probed, and the fault that was found.
     probed: Option<(Instant, Option<DiskFault>)>,
     looked_at: Option<Instant>,
-    /// Bytes that are free, if there are few.
+    /// Free bytes, if there are few.
     low: Option<u64>,
 }
 
-/// By what a file is known again.
+/// The identity of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileId {
     device: u64,
@@ -69,12 +68,12 @@ struct FileId {
 }
 
 impl DiskWatch {
-    /// The store is there.
+    /// Sets where the store is.
     pub(crate) fn set_path(&self, path: &Path) {
         self.path.get_or_init(|| path.to_owned());
     }
 
-    /// From now on its files are to stay where they are. They are open.
+    /// From now on the files are expected to stay where they are. They are open.
     pub(crate) fn watch(&self, path: &Path) -> io::Result<()> {
         let files = FILES.map(|ending| {
             let file = beside(path, ending);
@@ -86,7 +85,7 @@ impl DiskWatch {
         Ok(())
     }
 
-    /// Somebody met this sign of a fault; answers which it is, and has it said.
+    /// A job met `symptom`. Answers which fault it is, and has it logged.
     pub(crate) fn report(&self, symptom: DiskSymptom) -> DiskFault {
         let fault = judge_by(symptom, || self.probed());
         self.note(fault, None);
@@ -100,13 +99,13 @@ impl DiskWatch {
         }
     }
 
-    /// Why nothing may be written, if that is known before it is tried.
+    /// Why nothing may be written, if that is known beforehand.
     pub(crate) fn blocks_writes(&self) -> Option<StoreError> {
         let is_moved = self.is_moved.load(Ordering::Relaxed);
         is_moved.then_some(StoreError::Disk(DiskFault::Moved))
     }
 
-    /// Looks after files and room, unless that was done within the last second.
+    /// Looks at files and free space, unless that was done within the last second.
     pub(crate) fn look(&self, metrics: &Metrics) {
         let now = Instant::now();
         let mut state = lock(&self.state);
@@ -135,7 +134,7 @@ impl DiskWatch {
         }
     }
 
-    /// The file that is not where it was opened, if there is one.
+    /// The first file that is not where it was opened.
     pub(crate) fn moved(&self) -> Option<&Path> {
         let mut files = self.files.get()?.iter();
         let moved = files.find(|(file, id)| match std::fs::metadata(file) {
@@ -145,7 +144,7 @@ impl DiskWatch {
         moved.map(|(file, _)| file.as_path())
     }
 
-    /// A sentence for each thing that is worth knowing, or why nothing can be written.
+    /// One sentence for each thing worth knowing; an error if nothing can be written.
     pub(crate) fn judge(&self) -> Result<Vec<String>, StoreError> {
         let state = lock(&self.state);
         if let Some(fault) = state.fault {
@@ -160,7 +159,7 @@ impl DiskWatch {
             .filter(|since| *since < UNREAD_REPORTED)
             .map(|since| {
                 let (seconds, fault) = (since.as_secs(), DiskFault::Unreadable);
-                format!("{seconds} s ago it was met that {fault}. {}", fault.to_do())
+                format!("A read failed {seconds} s ago: {fault}. {}", fault.to_do())
             });
         Ok(low.into_iter().chain(unread).collect())
     }
@@ -189,10 +188,10 @@ impl DiskWatch {
                 tracing::warn!(
                     %file,
                     to_do,
-                    "{fault}: what is handed in is refused until that is over"
+                    "{fault}: intake is refused until this is over"
                 );
             }
-            false => tracing::warn!(%file, to_do, "{fault}: what needs it is refused"),
+            false => tracing::warn!(%file, to_do, "{fault}: operations that need it are refused"),
         }
     }
 
@@ -200,14 +199,14 @@ impl DiskWatch {
         let is_low = free < FREE_BYTES_LOW;
         let mut state = lock(&self.state);
         let was_low = state.low.is_some();
-        // A disk that fills and empties a little at a time is told of once.
+        // A disk that fills and empties a little at a time is logged once.
         state.low = (is_low || was_low && free < 2 * FREE_BYTES_LOW).then_some(free);
         drop(state);
         if is_low && !was_low {
             let free_mib = free / (1024 * 1024);
             tracing::warn!(
                 free_mib,
-                "the disk of the store is nearly full: once it is, what is handed in is refused"
+                "the disk of the store is nearly full: once it is full, intake is refused"
             );
         }
     }

@@ -1,7 +1,7 @@
 //! Finds out what is wrong with a disk by writing to it.
 //!
-//! A write fails for many reasons, of which SQLite passes few on. So a file is written beside the
-//! store, and the system's own error decides.
+//! A write fails for many reasons, and SQLite passes on few of them. So a file is written beside
+//! the store, and the system's own error decides.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -14,13 +14,13 @@ use rustix::io::Errno;
 use crate::files::beside;
 use crate::sqlite::error_codes::DiskSymptom;
 
-/// What is written: more than a small job takes.
+/// The size of the write: more than a small job takes.
 const PROBE_BYTES: usize = 1024 * 1024;
 
-/// The files that a server works on. All but the first are beside it, with these endings.
+/// The files that an open store has, as suffixes of its path.
 pub(crate) const FILES: [&str; 3] = ["", "-wal", "-shm"];
 
-/// What an error says of the disk, if it is about the disk.
+/// The disk fault that an error stands for, if it is about the disk.
 pub(crate) fn fault_of(error: &io::Error) -> Option<DiskFault> {
     match Errno::from_io_error(error)? {
         Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Some(DiskFault::Full),
@@ -30,12 +30,12 @@ pub(crate) fn fault_of(error: &io::Error) -> Option<DiskFault> {
     }
 }
 
-/// Whether it is the disk's fault that the store at `path` cannot be opened.
+/// The disk fault that keeps the store at `path` from being opened, if it is one.
 pub(crate) fn bars_opening(path: &Path) -> Option<DiskFault> {
     write_beside(path).err().as_ref().and_then(fault_of)
 }
 
-/// The fault that a sign met at `path` is one of.
+/// The fault behind a symptom that was met at `path`.
 pub(crate) fn judge(symptom: DiskSymptom, path: &Path) -> DiskFault {
     judge_by(symptom, || fault_beside(path))
 }
@@ -47,7 +47,7 @@ pub(crate) fn judge_by(
     match symptom {
         DiskSymptom::Certain(fault) => fault,
         DiskSymptom::Unwritten => probed().unwrap_or(DiskFault::Failing),
-        // What is full or read-only can still be read.
+        // A full or read-only disk can still be read.
         DiskSymptom::Unread => match probed() {
             Some(DiskFault::Failing) => DiskFault::Failing,
             _ => DiskFault::Unreadable,
@@ -61,7 +61,7 @@ pub(crate) fn fault_beside(path: &Path) -> Option<DiskFault> {
     Some(fault_of(&error).unwrap_or(DiskFault::Failing))
 }
 
-/// Writes where the store's files end, to a file of its own, and has that reach the disk.
+/// Writes a file of its own at the offset where the store's files end, and syncs it.
 pub(crate) fn write_beside(path: &Path) -> io::Result<()> {
     let probe = beside(path, "-probe");
     let mut options = OpenOptions::new();
@@ -71,7 +71,7 @@ pub(crate) fn write_beside(path: &Path) -> io::Result<()> {
         found.map_or(0, |found| found.len())
     });
     let written = options.open(&probe).and_then(|file| {
-        // A process may be allowed to write files up to some length only.
+        // A process may have a limit for the length of files.
         let end = end.into_iter().max().unwrap_or(0);
         file.write_all_at(&vec![0; PROBE_BYTES], end)?;
         file.sync_data()

@@ -1,35 +1,34 @@
-//! What the writer remembers of envelopes, all of one day: those written or found lately.
+//! The writer's cache of envelopes, all of one day.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::webhook::Headers;
 
-/// Most take about 1 KiB; a webhook needs a handful, one for each length of a body.
+/// Most take about 1 KiB. A webhook needs a handful, one for each length of a body.
 const CACHED_MAX: usize = 4_096;
 
-/// All that are remembered together: receivers may answer with much, and with something else each
-/// time.
+/// All cached envelopes together: receivers may answer with much, and differently each time.
 const CACHED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Webhooks whose attempts are recognized without reading what they share.
+/// Webhooks whose attempts are recognized by address, without comparing what they share.
 const SHARED_MAX: usize = 256;
 
-/// What is longer is read.
+/// Longer ones are compared.
 const SHARED_BYTES_MAX: usize = 4 * 1024;
 
-/// Those written or found lately, all of one day.
+/// Envelopes written or found lately, all of one day.
 #[derive(Default)]
 pub(crate) struct EnvelopeCache {
     day: i64,
     known: BTreeMap<i64, InternedEnvelope>,
-    /// Of what is known.
+    /// Of all in `known`.
     bytes: usize,
-    /// The latest of these for each place that what is looked for is at in memory.
+    /// The latest envelope for each slot, by the address of what the attempt shares.
     shared: Vec<Option<SharedEnvelope>>,
-    /// The lines of an answer that were found last.
+    /// The header lines of the latest response that was found.
     pub(crate) latest_response: Option<(Headers, i64)>,
-    /// Hashes of answers' lines that were met once.
+    /// Hashes of response lines that were met once.
     met_once: BTreeSet<i64>,
 }
 
@@ -39,8 +38,8 @@ pub(crate) struct InternedEnvelope {
     pub(crate) id: i64,
 }
 
-/// What the engine's attempts at one webhook share: the very same memory, so that their texts need
-/// not be read. It is held here, and so nothing else can be at its place.
+/// What the engine's attempts at one webhook share: the same memory, so the texts need not be
+/// compared. It is held here, so nothing else can get its address.
 pub(crate) struct SharedEnvelope {
     pub(crate) url: Arc<str>,
     pub(crate) headers: Headers,
@@ -48,7 +47,7 @@ pub(crate) struct SharedEnvelope {
 }
 
 impl EnvelopeCache {
-    /// Forgets those of another day.
+    /// Forgets envelopes of another day.
     pub(crate) fn turn_to(&mut self, day: i64) {
         if self.day != day {
             *self = Self::default();
@@ -104,9 +103,9 @@ impl InternedEnvelope {
     }
 }
 
-/// Where those at this address in memory are seen.
+/// The slot for what has this address.
 fn slot_of(headers: &Headers) -> usize {
-    // Of the lowest bits most are the same for all.
+    // The lowest bits are mostly the same for all.
     let address = headers.0.as_ptr().addr();
     (address / 16 + address / 4_096) % SHARED_MAX
 }

@@ -1,8 +1,8 @@
-//! Envelopes: what many attempts have in common (masked URL, request header lines), kept once. So
-//! are an answer's header lines from the second time on: they differ by their date at most.
+//! Envelopes: what many attempts have in common, stored once. That is the masked URL with the
+//! request header lines, and the header lines of a response from the second time on.
 //!
-//! Found by a hash of both, compared in full. An envelope belongs to the day of the latest
-//! notification when it was written, so pruning knows which have no attempt left.
+//! An envelope is found by a hash and compared in full. It belongs to the day of the latest
+//! notification when it was written, so pruning knows which envelopes have no attempt left.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ statements! {
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
-/// The id of the envelope of this attempt, which is written down if it is new.
+/// The id of the attempt's envelope, which is inserted if it is new.
 pub(crate) fn intern(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<i64, JobError> {
     let (url, headers) = (&attempt.url, &attempt.request_headers);
     let day = day(tx.highest_accepted_at()?);
@@ -47,8 +47,8 @@ pub(crate) fn intern(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<i64, JobError
     Ok(id)
 }
 
-/// The id of the envelope of an answer's lines; none for lines that are met for the first time,
-/// which stay with their attempt.
+/// The id of the envelope of a response's header lines. `None` for lines that are met for the first
+/// time: they stay with their attempt.
 pub(crate) fn intern_response(tx: &mut Tx<'_>, headers: &Headers) -> Result<Option<i64>, JobError> {
     if headers.is_empty() {
         return Ok(None);
@@ -95,7 +95,7 @@ fn look_up(
     Ok(id)
 }
 
-/// The day that envelopes written while `accepted_at` is the latest there was belong to.
+/// The day of envelopes that are written while `accepted_at` is the latest there is.
 pub(crate) fn day(accepted_at: model::time::Timestamp) -> i64 {
     accepted_at.as_millis().div_euclid(DAY_MS)
 }
@@ -118,7 +118,7 @@ fn find(
     Ok(None)
 }
 
-/// FNV-1a, 64 bits: in every file out there, so it may not change between versions.
+/// FNV-1a, 64 bits. It is in every file out there and may not change between versions.
 fn hash(url: &str, headers: &Bytes) -> i64 {
     let bytes = url.bytes().chain([0]).chain(headers.iter().copied());
     bytes

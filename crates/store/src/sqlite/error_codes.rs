@@ -26,7 +26,7 @@ pub(crate) fn symptom(error: &rusqlite::Error) -> Option<DiskSymptom> {
             _ => DiskFault::ReadOnly,
         });
     }
-    // What the system says while it reads is told as damage, too.
+    // A failed read of the system is reported as damage, too.
     if [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase].contains(&code) {
         return Some(DiskSymptom::Unread);
     }

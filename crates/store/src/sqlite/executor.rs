@@ -1,10 +1,10 @@
-//! The executor: one writer and some readers, as threads in production, inline in tests and
-//! simulation. The only place with threads.
+//! The executor: one writer and some readers. Threads in production, inline in tests and
+//! simulation. The only place of the crate with threads.
 //!
-//! The writer takes all jobs that have arrived and runs them as one transaction; they are answered
-//! once it is durable (`wal_sync.rs`). Jobs that sweep get a transaction of their own in between.
-//! Queues are bounded: what does not fit is `Busy` at once. If one of the threads panics, the whole
-//! executor ends and nobody waits in vain.
+//! The writer takes all jobs that have arrived and runs them as one transaction. Callers get their
+//! answers once it is durable (`wal_sync.rs`). Bulk jobs of the queue get a transaction of their
+//! own in between. Queues are bounded: what does not fit is `Busy` at once. If a thread panics the
+//! whole executor ends, and nobody waits in vain.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,8 +29,8 @@ use crate::sqlite::wal_sync::{SyncOutcome, SyncTarget, WalSync};
 use crate::sqlite::writer::Writer;
 use crate::sync::lock;
 
-/// Reading threads. The first takes only what is quick, so that nobody waits for a login because
-/// somebody searches a long log.
+/// Reader threads. The first takes only quick jobs, so that a sign-in never waits for a search
+/// through a long log.
 pub(crate) const READERS: usize = 2;
 
 const _: () = assert!(READERS > 1);
@@ -60,7 +60,7 @@ impl Executor {
         }))
     }
 
-    /// `checkpoint_conn` is the connection that moves the log, `disk` what makes it durable.
+    /// `checkpoint_conn` is the connection that checkpoints, `disk` what makes the WAL durable.
     pub(crate) fn threads(
         writer: Writer,
         checkpoint_conn: Connection,
@@ -101,10 +101,10 @@ impl Executor {
         let (own, given) = (handles.clone(), Arc::clone(&shared));
         start("store writer".to_owned(), move || {
             let writer = write_loop(writer, &given, &own);
-            // The last one to close moves the log into the file. Two that close at the same
-            // time each take the other for the last.
+            // The last connection to close checkpoints the WAL. Two that close at the same time
+            // would each take the other for the last.
             while others_left.recv().is_ok() {}
-            // What the disk may have lost is for the next start to find.
+            // After a failed sync the next start has to find out what the disk holds.
             if !own.wal_sync.is_dead() {
                 drop(writer.close());
             }
@@ -124,7 +124,7 @@ impl Executor {
         }
     }
 
-    /// Has `work` done by the writer. `weight` is how many notifications or settlements it is.
+    /// Runs `work` on the writer, once. `weight` is how many notifications or settlements it holds.
     pub(crate) fn write<T, F>(&self, class: JobClass, weight: usize, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
@@ -139,7 +139,7 @@ impl Executor {
         self.put((class, Vec::new()), weight, None, job, answer)
     }
 
-    /// The same with work that may be done again after it was rolled back.
+    /// The same for work that can be run again after a rollback.
     pub(crate) fn write_again<T, F>(
         &self,
         class: JobClass,
@@ -153,8 +153,8 @@ impl Executor {
         self.write_repeatable((class, Vec::new()), weight, None, work)
     }
 
-    /// The same with what is handed in for tenants, each once with what it counts. `Busy` at once
-    /// if one of them has to wait.
+    /// The same for what tenants hand in; `shares` has each tenant once, with its part of the
+    /// weight. `Busy` at once if one of them has to wait.
     pub(crate) fn write_intake<T, F>(
         &self,
         shares: Vec<(TenantId, usize)>,
@@ -172,8 +172,8 @@ impl Executor {
         self.write_repeatable((JobClass::Intake, shares), weight, None, work)
     }
 
-    /// The same for what nobody waits for: it waits so long for a commit that is made anyway, or
-    /// until `flush`.
+    /// The same for work that nobody waits for: it is held back for `commit_delay`, or until
+    /// `flush`, to join a commit that is made anyway.
     pub(crate) fn write_delayed<T, F>(
         &self,
         class: JobClass,
@@ -208,7 +208,7 @@ impl Executor {
         self.put(whose, weight, commit_delay, job, answer)
     }
 
-    /// Has what waits patiently written at once.
+    /// Writes delayed jobs soon.
     pub(crate) fn flush(&self) {
         match self {
             Self::Threads(threads) => threads.handles.writing.flush(),
@@ -228,7 +228,7 @@ impl Executor {
             Self::Threads(threads) => {
                 let weight = weight.max(1);
                 let metrics = &threads.shared.metrics;
-                // Before it is put, so that the count never falls below zero.
+                // Counted before it is put, so that the gauge never falls below zero.
                 metrics.queued.inc_by(weight_of(weight));
                 let job = WriteJob {
                     class,
@@ -255,7 +255,7 @@ impl Executor {
                         };
                         (writer.run(vec![job]), writer.owes_fan_out())
                     };
-                    // Outside the lock, so that a subscriber may ask the store something.
+                    // Outside the lock, so that a subscriber may call the store.
                     done.publish(&inline.shared);
                     next =
                         goes_on.then(|| Box::new(FanOutStep::new(&inline.shared)) as Box<dyn Job>);
@@ -265,7 +265,7 @@ impl Executor {
         wait_for(answer)
     }
 
-    /// Has `work` done by a reader: it sees everything that was answered before.
+    /// Runs `work` on a reader. It sees everything that was answered before.
     pub(crate) fn read<T, F>(&self, class: JobClass, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
@@ -297,8 +297,8 @@ impl Executor {
         wait_for(answer)
     }
 
-    /// The same for what shows deliveries: those of recent notifications are listed first, and
-    /// `work` is told up to where it sees all.
+    /// The same for work that shows deliveries. Inline deliveries are materialized first, and
+    /// `work` is told up to which notification it sees all.
     pub(crate) fn read_materialized<T, F>(
         self: &Arc<Self>,
         class: JobClass,
@@ -334,12 +334,12 @@ impl Executor {
         })
     }
 
-    /// Has recent notifications listed.
+    /// Materializes the inline deliveries.
     pub(crate) fn materialize(&self) -> StoreFuture<()> {
         self.write_again(JobClass::Work, 1, unattempted::materialize)
     }
 
-    /// Whether the readers are there; that the writer is, its answer shows.
+    /// Whether the readers live. The writer shows it by answering.
     pub(crate) fn readers_live(&self) -> bool {
         match self {
             Self::Threads(threads) => threads.handles.reading.lives(),
@@ -347,7 +347,7 @@ impl Executor {
         }
     }
 
-    /// Answers once a thread has died.
+    /// Completes once a thread has died.
     pub(crate) fn ended(&self) -> StoreFuture<()> {
         let Self::Threads(threads) = self else {
             return Box::pin(std::future::pending());
@@ -367,7 +367,7 @@ impl Executor {
                 threads.handles.close();
                 let mut closed = threads.closed.clone();
                 Box::pin(async move {
-                    // An error says that every sender is gone, and so every thread.
+                    // An error says that every sender is gone, and with it every thread.
                     while closed.changed().await.is_ok() {}
                     Ok(())
                 })
@@ -405,13 +405,13 @@ fn start(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<
     thread.spawn(work).map(drop)
 }
 
-/// If the thread that holds this panics, whoever waits for any thread is let go.
+/// If the thread that holds this panics, everybody who waits for any thread is released.
 struct PanicGuard<'a>(&'a ExecutorHandles);
 
 impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!("a thread of the store has panicked, the store ends");
+            tracing::error!("a thread of the store has panicked: the store ends");
             self.0.die();
         }
     }

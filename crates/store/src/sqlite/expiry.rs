@@ -1,6 +1,7 @@
-//! Removing what signing in and bulk jobs leave behind, once it is past its time.
+//! Expiry: removes old sessions, links, sign-in failures and bulk jobs.
 //!
-//! None of it lies further off than its own time: what a clock wrote that was ahead is put right.
+//! None of them may end later than its own lifetime from now: times written while the clock was
+//! ahead are put right.
 
 use model::limits;
 use model::time::TimeBounds;
@@ -69,7 +70,7 @@ pub(crate) fn prune(tx: &Tx<'_>, now: TimeBounds, budget: &mut RowBudget) -> Res
     put_right(tx, BULK_JOBS_AHEAD, now, 0, budget)
 }
 
-/// Moves what lies further ahead than `ahead_ms` to where it would lie if it began now.
+/// Moves times beyond `ahead_ms` from now to where they would be if they began now.
 fn put_right(
     tx: &Tx<'_>,
     sql: &'static str,

@@ -1,10 +1,10 @@
-//! Wide notifications: they owe more fresh deliveries than a transaction has time for, so these
-//! are listed in steps, and whatever others want done comes between.
+//! Fan-out: a notification for so many webhooks that a transaction has no time for all their rows.
+//! They are materialized in steps, with other jobs in between.
 //!
-//! A notification is accepted with whom it is for, all at once; those of a transaction that are for
-//! the same webhooks share one listing, and a step takes one webhook after the other, whose rows
-//! are neighbours. Tenants take turns. What is not listed yet is seen by nobody, and told with its
-//! step.
+//! The notification is accepted at once, with the list of its webhooks. Notifications of a
+//! transaction for the same webhooks share one batch. A step takes one webhook after the other,
+//! whose rows are neighbours. Tenants take turns. A delivery that is not materialized yet is seen
+//! by nobody; the subscriber is told with its step.
 
 use std::sync::Arc;
 
@@ -56,8 +56,8 @@ statements! {
     END_WIDE = "delete from wide where listing_id = ?1";
 }
 
-/// Audiences that are looked through for a webhook: each takes up to half a millisecond, for which
-/// all wait.
+/// So many audiences are searched for a webhook: each takes up to half a millisecond, for which all
+/// wait.
 const AUDIENCES_READ_MAX: usize = 16;
 
 /// What a step works on.
@@ -67,8 +67,7 @@ struct FanOutBatch {
     webhooks: Arc<[WebhookId]>,
 }
 
-/// Refuses what is handed in for a tenant of whose deliveries very many are still to be listed. To
-/// be asked before anything is written.
+/// `Busy` for a tenant with too much left to materialize. To be asked before anything is written.
 pub(crate) fn vet(tx: &mut Tx<'_>, tenant: TenantId) -> Result<(), JobError> {
     match is_much(fan_out(tx)?.owed.get(&tenant)) {
         true => Err(JobError::Refused(StoreError::Busy)),
@@ -76,12 +75,12 @@ pub(crate) fn vet(tx: &mut Tx<'_>, tenant: TenantId) -> Result<(), JobError> {
     }
 }
 
-/// Whether anything is to be listed.
+/// Whether anything is left to materialize.
 pub(crate) fn is_left(tx: &mut Tx<'_>) -> Result<bool, JobError> {
     Ok(fan_out(tx)?.is_left())
 }
 
-/// Owes the fresh deliveries of a new notification, to be listed in steps.
+/// Records the deliveries of a new notification, to be materialized in steps.
 pub(crate) fn record_owed(
     tx: &mut Tx<'_>,
     tenant: TenantId,
@@ -119,7 +118,7 @@ fn begin(tx: &mut Tx<'_>, tenant: TenantId, webhooks: &Arc<[WebhookId]>) -> Resu
     Ok(id)
 }
 
-/// Lists some of what is to be listed, of the tenant whose turn it is.
+/// One step, for the tenant whose turn it is.
 pub(crate) fn step(tx: &mut Tx<'_>) -> Result<(), JobError> {
     let latest = tx.cache.fan_out_turn;
     match fan_out(tx)?.next(latest) {
@@ -131,7 +130,8 @@ pub(crate) fn step(tx: &mut Tx<'_>) -> Result<(), JobError> {
     }
 }
 
-/// Lists some of the tenant's notifications up to and with `upto`; answers whether there were any.
+/// One step of the tenant, if its first notification is not above `upto`. Answers whether it was
+/// so.
 pub(crate) fn step_before(tx: &mut Tx<'_>, tenant: TenantId, upto: i64) -> Result<bool, JobError> {
     let Some(batch) = first(tx, tenant)? else {
         return Ok(false);
@@ -157,7 +157,7 @@ fn step_of(tx: &mut Tx<'_>, tenant: TenantId) -> Result<(), JobError> {
     }
 }
 
-/// The first of the tenant's notifications of which not all is listed.
+/// The first of the tenant's notifications that is not fully materialized.
 pub(crate) fn first_of(
     conn: &Connection,
     tenant: TenantId,
@@ -167,9 +167,9 @@ pub(crate) fn first_of(
     })
 }
 
-/// Whether something that the webhook is owed, which is disabled, may still be to be listed. Not,
-/// if all that is to be listed was accepted while it was disabled; else that is said for certain
-/// only of a few audiences, and of more it is assumed.
+/// Whether the disabled webhook may be owed something that is not materialized yet. No, if all that
+/// is left was accepted while it was disabled. Otherwise a few audiences are searched; with more of
+/// them the answer is yes.
 pub(crate) fn may_owe(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Result<bool, JobError> {
     let Some(first) = first_of(tx.conn, tenant)? else {
         return Ok(false);
@@ -181,7 +181,7 @@ pub(crate) fn may_owe(tx: &Tx<'_>, tenant: TenantId, webhook: WebhookId) -> Resu
     let mut rows = statement.query([tenant.0])?;
     let mut read = 0;
     while let Some(row) = rows.next()? {
-        // Later ones are for later notifications.
+        // The audiences that follow are for later notifications.
         if row.get::<_, i64>(2)? > upto.0 {
             return Ok(false);
         }
@@ -260,7 +260,7 @@ fn materialize_step(
     Ok(())
 }
 
-/// Lists what the notifications owe to one webhook, which may have been disabled meanwhile.
+/// Materializes what the notifications owe to one webhook, which may have been disabled meanwhile.
 fn materialize_for(
     tx: &mut Tx<'_>,
     webhook: WebhookId,
@@ -274,7 +274,7 @@ fn materialize_for(
     let cancelled = match found {
         Some((None, _)) => None,
         Some((Some(at), cause)) => {
-            let cause = cause.ok_or(CorruptRow("reason to be disabled"))?;
+            let cause = cause.ok_or(CorruptRow("reason for being disabled"))?;
             let cause = rows::cancel_cause(rows::disabled_cause(cause)?);
             Some((Timestamp::from_millis(at), cause))
         }
@@ -298,7 +298,7 @@ fn materialize_for(
     webhook_health::count_failed(tx, webhook, at, notifications.len())
 }
 
-/// What is to be listed, read if it is not known.
+/// The state of the fan-out, read if it is not cached.
 fn fan_out<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut FanOut, JobError> {
     let known = match tx.cache.fan_out.take() {
         Some(known) => known,

@@ -1,5 +1,5 @@
-//! What is still to be materialized in steps, by tenant: as the writer knows it, and what of it
-//! others have to know.
+//! What the fan-out has left to materialize, by tenant: the writer's own count, and the copy that
+//! others see.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -22,21 +22,21 @@ statements! {
     OWED = "select sum(owed) from listing where tenant_id = ?1";
 }
 
-/// Rows that a transaction lists at once for what it accepts, and that a step lists: some
-/// milliseconds, for which others wait, if each is on a page of its own.
+/// Rows that a transaction or a step materializes at most: some milliseconds, for which others
+/// wait, if each row is on a page of its own.
 pub(crate) const STEP_ROWS: usize = 1_024;
 
-/// So long nothing is listed after a step has failed: somebody has to make room.
+/// How long the fan-out pauses after a failed step: somebody has to make space.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is to be listed.
+/// What is left to materialize.
 #[derive(Debug, Default)]
 pub(crate) struct FanOut {
-    /// Deliveries, by tenant; none has none.
+    /// Deliveries by tenant; tenants with none are not in it.
     pub(crate) owed: BTreeMap<TenantId, usize>,
-    /// The listing that what is accepted in this transaction may join.
+    /// The batch that notifications of this transaction may join.
     pub(crate) open: Option<OpenBatch>,
-    /// Whether `owed` is not what `FanOutBacklog` says.
+    /// Whether `FanOutBacklog` has not been told of the latest change.
     is_changed: bool,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct OpenBatch {
     pub(crate) notifications: usize,
 }
 
-/// What of it others than the writer have to know.
+/// What others than the writer see of it.
 #[derive(Debug, Default)]
 pub(crate) struct FanOutBacklog {
     owed: Mutex<BTreeMap<TenantId, usize>>,
@@ -56,7 +56,7 @@ pub(crate) struct FanOutBacklog {
 }
 
 impl FanOutBacklog {
-    /// Whether so much is to be listed of one of the tenants that it has to wait.
+    /// Whether one of the tenants has so much left that it has to wait.
     pub(crate) fn is_full(&self, shares: &[(TenantId, usize)]) -> bool {
         let owed = lock(&self.owed);
         shares.iter().any(|(tenant, _)| is_much(owed.get(tenant)))
@@ -77,17 +77,17 @@ pub(crate) fn is_much(owed: Option<&usize>) -> bool {
 }
 
 impl FanOut {
-    /// Whether there is something to list.
+    /// Whether anything is left.
     pub(crate) fn is_left(&self) -> bool {
         !self.owed.is_empty()
     }
 
-    /// To be called before anything is accepted in a transaction.
+    /// To be called at the beginning of a transaction.
     pub(crate) fn close(&mut self) {
         self.open = None;
     }
 
-    /// Tells what was committed; answers how many deliveries are to be listed, if that is news.
+    /// Publishes what was committed. Answers how many deliveries are left, if that has changed.
     pub(crate) fn tell(&mut self, backlog: &FanOutBacklog) -> Option<usize> {
         if !std::mem::take(&mut self.is_changed) {
             return None;
@@ -111,7 +111,7 @@ impl FanOut {
         }
     }
 
-    /// The tenant whose turn it is after that of `latest`.
+    /// The tenant that is next after `latest`.
     pub(crate) fn next(&self, latest: Option<TenantId>) -> Option<TenantId> {
         let after = latest.map_or(Bound::Unbounded, Bound::Excluded);
         let mut later = self.owed.range((after, Bound::Unbounded));

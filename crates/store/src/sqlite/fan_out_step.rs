@@ -1,4 +1,4 @@
-//! A step of materializing, as a job that nobody waits for.
+//! A step of the fan-out, as a job that nobody waits for.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
-//! Grouping: which jobs of the writer share a commit.
+//! Group commit: which jobs of the writer share a commit.
 //!
-//! All that have come do, and all that come while the disk makes the group before durable. In a
-//! busy house those who were answered come back within moments: a group waits a little for as many
-//! as half of the one before, so that large groups are not followed by commits of one or two. In a
-//! quiet house nothing waits.
+//! All jobs that have arrived do, and all that arrive while the disk syncs the group before. Under
+//! load callers come back within a moment of their answer. So a group waits a little until it has
+//! half as many callers as the group before: large groups are not followed by commits of one or
+//! two. With little load nothing waits.
 
 use std::time::Duration;
 
@@ -17,40 +17,41 @@ use crate::sqlite::tx::Job;
 use crate::sqlite::wal_sync::{SyncOutcome, WalSync};
 use crate::sqlite::writer::{OpenGroup, Writer};
 
-/// A group in which somebody waits for so little comes of a quiet house: the writer waits for the
-/// disk itself, which spares two threads waking each other.
+/// With callers of at most this weight the writer syncs the WAL itself. That happens with little
+/// load, and it saves waking two threads.
 const ALONE_MAX: usize = 2;
 
-/// A group grows to this while the disk is waited for, so that what it holds is bounded.
+/// A group grows up to this weight while a sync is running.
 const WEIGHT_MAX: usize = 2_048;
 
-/// After a group with fewer callers nobody is waited for.
+/// After a group with fewer callers a group waits for nobody.
 const BUSY_FROM: usize = 4;
 
-/// So long after callers were answered others are waited for: what some dozen take to come back.
+/// How long a group waits for callers after the last answers: some dozen of them take this long to
+/// come back.
 const COMPANY_LIMIT: Duration = Duration::from_micros(500);
 
 /// Puts jobs into groups.
 #[derive(Debug, Default)]
 pub(crate) struct GroupCommit {
-    /// Callers that the group before answered.
+    /// How many callers the latest group had.
     latest: usize,
     weight: usize,
 }
 
-/// A group that grows.
+/// A group that is still open.
 struct GrowingGroup<'a> {
     writer: &'a mut Writer,
     group: OpenGroup,
     shared: &'a Shared,
     weight: usize,
-    /// Jobs that somebody waits for, and what they weigh.
+    /// Jobs with a caller that waits, and their weight.
     callers: usize,
     callers_weight: usize,
 }
 
 impl GroupCommit {
-    /// Runs jobs and those that belong to them, and has them made durable.
+    /// Runs `jobs` and those that join them as one transaction, and has it made durable.
     pub(crate) fn write(
         &mut self,
         writer: &mut Writer,
@@ -95,7 +96,7 @@ impl GroupCommit {
         SyncOutcome::Durable
     }
 
-    /// That of the latest group.
+    /// The weight of the latest group.
     pub(crate) fn weight(&self) -> usize {
         self.weight
     }
@@ -117,7 +118,7 @@ impl GroupCommit {
 }
 
 impl GrowingGroup<'_> {
-    /// What comes of a quiet house: one or two who wait, and outcomes that waited for them.
+    /// One or two callers, and outcomes that were held back for them.
     fn is_small(&self) -> bool {
         self.callers_weight <= ALONE_MAX
             && self.weight - self.callers_weight <= limits::DELAYED_OUTCOMES_MAX

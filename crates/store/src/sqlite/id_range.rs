@@ -1,7 +1,7 @@
-//! Ranges of notifications by their ids, and times as bounds of them.
+//! Ranges of notification ids, and times as their bounds.
 //!
-//! Times rise with the ids, but where the clock was set back, and that is written down. So a time
-//! is found by halving, in each run of ids between two falls.
+//! Times rise with the ids, except where the clock was set back; the store knows where. So a time
+//! is found by binary search in each run of ids between two falls.
 
 use model::id::NotificationId;
 use model::limits;
@@ -29,7 +29,7 @@ statements! {
           limit ?2)";
 }
 
-/// Ids from `from` up to and without `to`.
+/// Ids from `from` up to but without `to`.
 #[derive(Clone, Copy)]
 pub(crate) struct IdRange {
     pub(crate) from: i64,
@@ -56,7 +56,7 @@ impl IdRange {
     }
 }
 
-/// The id of the latest notification that is there; 0 if there is none.
+/// The id of the latest notification that is stored; 0 without any.
 pub(crate) fn latest_id(conn: &Connection) -> Result<i64, JobError> {
     let latest: Option<i64> = conn
         .prepare_cached(LATEST_ID)?
@@ -64,8 +64,8 @@ pub(crate) fn latest_id(conn: &Connection) -> Result<i64, JobError> {
     Ok(latest.unwrap_or(0))
 }
 
-/// Whether `accepted_at` may fall once more. Beyond that it stands still while the clock is set
-/// back: a clock that jumps all the time must not make looking for a time slow.
+/// Whether `accepted_at` may fall once more. Otherwise it stands still while the clock is set back:
+/// a clock that jumps all the time must not make searching for a time slow.
 pub(crate) fn may_fall(conn: &Connection) -> Result<bool, JobError> {
     Ok(falls(conn)?.len() < limits::CLOCK_SETBACKS_MAX)
 }
@@ -78,15 +78,15 @@ pub(crate) fn reached(conn: &Connection) -> Result<Timestamp, JobError> {
     Ok(reached.map_or(Timestamp::EPOCH, Timestamp::from_millis))
 }
 
-/// Where times fall, in order; nowhere if the clock was never set back.
+/// The ids at which times fall, in order; empty if the clock was never set back.
 pub(crate) fn falls(conn: &Connection) -> Result<Vec<i64>, JobError> {
     let mut statement = conn.prepare_cached(FALLS)?;
     let falls = statement.query_map([], |row| row.get(0))?;
     Ok(falls.collect::<Result<_, _>>()?)
 }
 
-/// The first id of a notification that was accepted at `at` or later, if a time is asked for; one
-/// that is not given yet if there is none.
+/// The first id of a notification accepted at `at` or later, if a time is given. The next unused id
+/// if there is none.
 pub(crate) fn id_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i64>, JobError> {
     match at {
         Some(at) => id_between(conn, at, Timestamp::MAX).map(Some),
@@ -94,8 +94,8 @@ pub(crate) fn id_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i
     }
 }
 
-/// The same, where nobody knows when those were accepted that are later than `upto`: the clock was
-/// ahead. They count as accepted when the run behind them begins.
+/// The same where times later than `upto` are unknown, because the clock was ahead. Such
+/// notifications count as accepted when the next run begins.
 pub(crate) fn id_between(
     conn: &Connection,
     at: Timestamp,
@@ -106,7 +106,7 @@ pub(crate) fn id_between(
     for run in runs(conn, end)? {
         let (id, found_at) = halve(conn, run, at)?;
         if id > run.from {
-            // The run begins before `at`, and so does all that is in front of it.
+            // The run begins before `at`, and so does everything in front of it.
             ahead = None;
         }
         match found_at {
@@ -118,7 +118,7 @@ pub(crate) fn id_between(
     Ok(ahead.unwrap_or(end))
 }
 
-/// Behind the last id of a notification that was accepted before `at`, if a time is asked for.
+/// The id behind the last notification accepted before `at`, if a time is given.
 pub(crate) fn end_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i64>, JobError> {
     let Some(at) = at else {
         return Ok(None);
@@ -133,7 +133,7 @@ pub(crate) fn end_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<
     Ok(Some(0))
 }
 
-/// Ids within which times never fall.
+/// The runs of ids within which times never fall.
 fn runs(conn: &Connection, end: i64) -> Result<Vec<IdRange>, JobError> {
     let falls = falls(conn)?;
     let starts = std::iter::once(0).chain(falls.iter().copied());
@@ -142,14 +142,14 @@ fn runs(conn: &Connection, end: i64) -> Result<Vec<IdRange>, JobError> {
     Ok(runs.filter(|run| run.from < run.to).collect())
 }
 
-/// The first id of a run from which on notifications were accepted at `at` or later, and when that
-/// one was; the end of the run if there is none.
+/// The first id of a run that was accepted at `at` or later, and its time; the end of the run if
+/// there is none.
 fn halve(
     conn: &Connection,
     run: IdRange,
     at: Timestamp,
 ) -> Result<(i64, Option<Timestamp>), JobError> {
-    // All below `low` are earlier than `at`, none from `high` on is.
+    // All below `low` are earlier than `at`; none from `high` on is.
     let (mut low, mut high, mut found_at) = (run.from, run.to, None);
     let mut statement = conn.prepare_cached(ACCEPTED_FROM)?;
     while low < high {

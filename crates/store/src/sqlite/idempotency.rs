@@ -1,7 +1,7 @@
-//! What is done once under an idempotency key: the effect, and a row that says what came of it.
+//! Idempotency keys: runs an operation once, and stores a record of what came of it.
 //!
-//! The row has no answer yet: whoever asked makes it of what is written here, now or, if it does
-//! not live to, the next time the key is used.
+//! The record is no response yet. The caller makes the response from it, now or, if the process
+//! dies before, when the key is used again.
 
 use model::contract::{Conflict, ReplayResult, ReplayScope, StoreError};
 use model::id::{NotificationId, WebhookId};
@@ -23,10 +23,10 @@ statements! {
         where key = ?1 and holder = ?2 and kept_at >= ?3";
 }
 
-/// As it stands in the row.
+/// The record as it is stored, as JSON.
 #[derive(Serialize, Deserialize)]
 enum OperationRecord {
-    /// Under which name, as what, the notification's id, its deliveries.
+    /// For each: its key, what became of it, the notification's id, how many deliveries.
     Accepted(Vec<(String, AcceptedAs, i64, u32)>),
     Created(i64),
     Saved(i64),
@@ -37,7 +37,7 @@ enum OperationRecord {
 enum AcceptedAs {
     Accepted,
     Repeated,
-    /// Since that moment.
+    /// With the time at which the other one was accepted.
     Contradicted(i64),
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn run(
             let count = match done {
                 ReplayResult::Done { count, more: false } => count,
                 ReplayResult::Reached { count, upto: None } if last => count,
-                // Nothing was done, or not all of it.
+                // Nothing was done, or not everything.
                 ReplayResult::Done { .. }
                 | ReplayResult::Reached { .. }
                 | ReplayResult::Unknown
@@ -113,7 +113,7 @@ pub(crate) fn run(
     Ok(result)
 }
 
-/// Later parts of a request have rows of their own, under names that nobody can send in a header.
+/// Later parts of a request have rows of their own, under names that no header can hold.
 fn name(key: &str, operation: &IdempotentOperation) -> String {
     match operation {
         IdempotentOperation::Accept {
@@ -126,7 +126,7 @@ fn name(key: &str, operation: &IdempotentOperation) -> String {
     }
 }
 
-/// What came of it before. Nothing is written yet when it is asked, so what it refuses leaves
+/// The record of an earlier run. Nothing has been written when this is asked, so a refusal leaves
 /// nothing to undo.
 fn find(
     tx: &mut Tx<'_>,
@@ -145,7 +145,7 @@ fn find(
         let taken = StoreError::Conflict(Conflict::IdempotencyKey);
         return Err(JobError::Refused(taken));
     }
-    // A whole answer is no record: whoever asked finds it where answers are kept.
+    // A complete response is no record: the caller finds it among the stored responses.
     match serde_json::from_slice(&record?) {
         Ok(record) => Ok(Some(record)),
         Err(_) => Err(JobError::Refused(StoreError::Stale)),

@@ -12,26 +12,26 @@ use model::id::{DeliveryId, WebhookId};
 
 /// Webhooks of one notification: one bit for each.
 const WEBHOOKS_MAX: usize = 64;
-/// Notifications between the latest that is listed and the latest there is: more than are on their
-/// way in a busy house, and few enough to be looked through for each question of the engine.
+/// Notifications between the last materialized one and the latest: more than are in flight under
+/// load, and few enough to be searched for each question of the engine.
 const NOTIFICATIONS_MAX: usize = 2_048;
-/// Deliveries of them, tried or not.
+/// Their deliveries, attempted or not.
 const DELIVERIES_MAX: usize = 16_384;
-/// So many deliveries leave at once, because it costs a write that says so. Not more, because each
-/// that is still fresh is a write, too.
+/// So many deliveries are evicted at once, because each eviction writes how far it went. Not more,
+/// because each unattempted one costs a row.
 const EVICTED_TOGETHER_MAX: usize = 512;
 
 pub(crate) struct InlineDeliveries {
-    /// Up to and with this notification all is listed, and the file says so.
+    /// Up to and with this notification everything is materialized; the file says so, too.
     materialized_upto: i64,
     /// Above `materialized_upto`, by id. Notifications that no webhook wanted or that did not fit
     /// are not in it.
     entries: VecDeque<InlineEntry>,
-    /// Of the entries, so many at the front have nothing fresh any more.
+    /// So many entries at the front have nothing unattempted left.
     attempted: usize,
     /// Of all entries.
     deliveries: usize,
-    /// Counts what is done here.
+    /// Counts changes.
     changes: u64,
 }
 
@@ -53,7 +53,7 @@ impl InlineDeliveries {
         }
     }
 
-    /// Moves whenever something is changed here.
+    /// Changes with every change.
     pub(crate) fn changes(&self) -> u64 {
         self.changes
     }
@@ -62,12 +62,13 @@ impl InlineDeliveries {
         self.materialized_upto
     }
 
-    /// Whether a notification for so many webhooks may be added.
+    /// Whether a notification for so many webhooks fits.
     pub(crate) fn has_room(&self, webhooks: usize) -> bool {
         (1..=WEBHOOKS_MAX).contains(&webhooks) && self.deliveries + webhooks <= DELIVERIES_MAX
     }
 
-    /// Adds a notification that is later than all there are, for these webhooks by id.
+    /// Adds a notification with a higher id than all before, for these webhooks in the order of
+    /// their ids.
     pub(crate) fn add(&mut self, id: i64, wanted: Arc<[WebhookId]>) {
         let others = WEBHOOKS_MAX.saturating_sub(wanted.len());
         let others = u32::try_from(others).unwrap_or(u32::MAX);
@@ -80,7 +81,7 @@ impl InlineDeliveries {
         });
     }
 
-    /// Has the delivery be fresh no more. Answers whether it was, and stood here.
+    /// The delivery is no longer unattempted. Answers whether it was, and was inline.
     pub(crate) fn take(&mut self, id: DeliveryId) -> bool {
         self.changes += 1;
         let Some(entry) = self.find(id.notification.0) else {
@@ -95,8 +96,8 @@ impl InlineDeliveries {
         was_unattempted
     }
 
-    /// Takes out the first entries if there are too many. The caller has listed what is fresh of
-    /// them, and written down what `materialized_upto` says then, before anything else is done.
+    /// Takes out the first entries if there are too many. The caller has to materialize what is
+    /// unattempted of them and store the new `materialized_upto` before anything else.
     pub(crate) fn evict(&mut self, latest: i64) -> Option<Vec<InlineEntry>> {
         while self
             .entries
@@ -120,7 +121,7 @@ impl InlineDeliveries {
         Some(self.take_out(count.min(self.entries.len()), latest))
     }
 
-    /// Takes out all entries, in the same way; nothing if the file says so already.
+    /// Takes out all entries, in the same way; `None` if everything is materialized.
     pub(crate) fn evict_all(&mut self, latest: i64) -> Option<Vec<InlineEntry>> {
         (latest > self.materialized_upto).then(|| self.take_out(self.entries.len(), latest))
     }
@@ -140,7 +141,7 @@ impl InlineDeliveries {
         evicted
     }
 
-    /// What is fresh, by webhook: notifications by id.
+    /// The unattempted deliveries by webhook, each a notification id.
     pub(crate) fn unattempted(&self) -> BTreeMap<WebhookId, Vec<i64>> {
         let mut unattempted: BTreeMap<WebhookId, Vec<i64>> = BTreeMap::new();
         let entries = self.entries.iter().skip(self.attempted);
@@ -155,7 +156,7 @@ impl InlineDeliveries {
     }
 
     fn find(&mut self, id: i64) -> Option<&mut InlineEntry> {
-        // Ids follow each other nearly always.
+        // Ids are consecutive nearly always.
         let first = self.entries.front()?.id;
         let guess = usize::try_from(id.checked_sub(first)?).ok()?;
         let at = match self.entries.get(guess) {
@@ -170,7 +171,7 @@ impl InlineDeliveries {
 }
 
 impl InlineEntry {
-    /// The keys of what is fresh: webhook and notification.
+    /// The unattempted deliveries of the entry, as webhook and notification ids.
     pub(crate) fn unattempted(&self) -> impl Iterator<Item = [i64; 2]> + '_ {
         let all = self.wanted.iter().enumerate();
         let unattempted = all.filter(|(at, _)| self.unattempted & (1 << at) != 0);

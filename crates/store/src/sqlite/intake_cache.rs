@@ -1,4 +1,4 @@
-//! What the writer remembers to accept notifications: who wants a match key, and which events are
+//! What the writer caches to accept notifications: who wants a match key, and which events are
 //! registered.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +8,9 @@ use model::filter::MatchKey;
 use model::id::{TenantId, WebhookId};
 use model::limits::EVENTS_REGISTERED_MAX;
 
-/// Match keys and webhooks remembered together: some hundred bytes for a key, 8 for a webhook. Some
-/// dozen of the largest sets that can be: else a batch would read the same again and again.
+/// Match keys and webhooks cached together: some hundred bytes for a key, 8 for a webhook. Room for
+/// some dozen of the largest sets there can be, so that a batch does not read the same again and
+/// again.
 const SUBSCRIBERS_CACHED_MAX: usize = 262_144;
 
 /// Who wants what, as far as it was asked lately.
@@ -22,28 +23,27 @@ pub(crate) struct SubscriptionCache {
 /// Who wants one topic.
 #[derive(Default)]
 struct TopicMatches {
-    /// Whatever the scope: mostly all there are, so they are read once and shared.
+    /// In any scope: mostly all there are, so they are read once and shared.
     anywhere: Option<Arc<[WebhookId]>>,
     /// By scope, each with those of `anywhere`.
     at: BTreeMap<String, Arc<[WebhookId]>>,
 }
 
-/// Tenants and events remembered together: a few hundred bytes each.
+/// Tenants and events cached together: a few hundred bytes each.
 const EVENTS_CACHED_MAX: usize = 4_096;
 
-/// Events that are known to be registered, and how many there are.
+/// Events known to be registered, and how many there are.
 #[derive(Default)]
 pub(crate) struct EventCache {
     tenants: BTreeMap<TenantId, TenantEvents>,
     size: usize,
 }
 
-/// Those of one tenant.
+/// The events of one tenant.
 #[derive(Default)]
 struct TenantEvents {
     slugs: BTreeSet<String>,
-    /// How many the store has of it, `EVENTS_REGISTERED_MAX` for all above; nothing if they were
-    /// not counted yet.
+    /// How many are stored, `EVENTS_REGISTERED_MAX` for more; `None` if not counted yet.
     count: Option<usize>,
 }
 
@@ -116,12 +116,12 @@ impl SubscriptionCache {
 }
 
 impl EventCache {
-    /// To be called when an event was registered otherwise.
+    /// To be called when an event was registered in another way.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
 
-    /// Whether nothing is to be done: it is registered, or none registers itself any more.
+    /// Whether there is nothing to do: it is registered, or the tenant has too many.
     pub(crate) fn is_settled(&self, tenant: TenantId, slug: &str) -> bool {
         self.tenants.get(&tenant).is_some_and(|events| {
             events.slugs.contains(slug) || events.count >= Some(EVENTS_REGISTERED_MAX)
@@ -141,7 +141,7 @@ impl EventCache {
         self.size += usize::from(added);
     }
 
-    /// What is remembered of the tenant, with room for one thing more.
+    /// The tenant's entry, with room for one event more.
     fn of(&mut self, tenant: TenantId) -> &mut TenantEvents {
         if self.size >= EVENTS_CACHED_MAX {
             self.forget();

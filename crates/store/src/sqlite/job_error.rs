@@ -1,7 +1,7 @@
-//! What can go wrong inside a piece of work, and what its caller is told of it.
+//! Errors of a job, and what its caller is told.
 //!
-//! Decided by SQLite's codes, never by a text. What they leave open of the disk is found out by
-//! trying it (`disk.rs`).
+//! SQLite's codes decide, never a text. What they leave open about the disk is found out by a probe
+//! (`disk_probe.rs`).
 
 use std::sync::Arc;
 
@@ -11,21 +11,20 @@ use rusqlite::ErrorCode;
 use crate::sqlite::disk::DiskWatch;
 use crate::sqlite::error_codes::{DiskSymptom, code, is_busy, symptom};
 
-/// Why a piece of work was not done.
+/// Why a job was not done.
 #[derive(Debug)]
 pub(crate) enum JobError {
     /// SQLite could not.
     Sql(rusqlite::Error),
-    /// We would not.
+    /// The job refused, perhaps after writing something.
     Store(StoreError),
-    /// We would not, and this was decided before the job wrote or remembered anything: there is
-    /// nothing to undo.
+    /// The job refused before it wrote or cached anything: there is nothing to undo.
     Refused(StoreError),
 }
 
 /// A row holds what no version of this program writes.
 #[derive(Debug, thiserror::Error)]
-#[error("the store holds a {0} that cannot be one")]
+#[error("the store holds an invalid {0}")]
 pub(crate) struct CorruptRow(pub(crate) &'static str);
 
 impl From<rusqlite::Error> for JobError {
@@ -53,7 +52,7 @@ impl From<serde_json::Error> for JobError {
 }
 
 impl JobError {
-    /// What the caller is told, if nothing was written.
+    /// What the caller is told if nothing was written.
     pub(crate) fn into_store_error(self, disk: &DiskWatch) -> StoreError {
         let error = match self {
             Self::Store(error) | Self::Refused(error) => return error,
@@ -67,9 +66,9 @@ impl JobError {
     }
 }
 
-/// What callers are told when the commit itself failed.
+/// What callers are told if the commit failed.
 pub(crate) fn commit_error(error: rusqlite::Error, disk: &DiskWatch) -> StoreError {
-    // The last write may have reached the disk, and a crash would find it there.
+    // The last write may have reached the disk, where a crash would find it.
     let symptom = symptom(&error);
     if code(&error) == Some(ErrorCode::SystemIoFailure) && symptom != Some(DiskSymptom::Unwritten) {
         symptom.map(|symptom| disk.report(symptom));

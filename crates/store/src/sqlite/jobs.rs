@@ -1,4 +1,4 @@
-//! Jobs as the executor's threads hand them on: what is written, what is read, and who waits.
+//! Jobs of the executor: what is to be written or read, and the caller that waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::sqlite::wal_sync::WalSync;
 
 pub(crate) struct WriteJob {
     pub(crate) class: JobClass,
-    /// What of the weight is whose, where tenants share.
+    /// Each tenant's part of the weight, where tenants share the queue.
     pub(crate) shares: Vec<(TenantId, usize)>,
     pub(crate) weight: usize,
-    /// How long it waits for a commit that is made anyway.
+    /// How long it may be held back to join a commit that is made anyway.
     pub(crate) commit_delay: Option<Duration>,
     pub(crate) job: Box<dyn Job>,
 }
@@ -34,11 +34,11 @@ pub(crate) struct ReadJob {
 }
 
 pub(crate) trait ReadTask: Send {
-    /// `durable` returns once what was seen is, or says that it never will be.
+    /// `durable` blocks until what was read is durable; false if it never will be.
     fn run(self: Box<Self>, conn: &Connection, disk: &DiskWatch, durable: &dyn Fn() -> bool);
 }
 
-/// What the threads have in common, to be closed together.
+/// What the threads share, closed together.
 #[derive(Clone)]
 pub(crate) struct ExecutorHandles {
     pub(crate) writing: Arc<JobQueue<WriteJob>>,
@@ -49,7 +49,7 @@ pub(crate) struct ExecutorHandles {
 }
 
 impl ExecutorHandles {
-    /// The writer closes the rest once it has done what it has.
+    /// The writer closes WAL sync once it has done what it has.
     pub(crate) fn close(&self) {
         self.writing.close();
         self.reading.close();
@@ -57,7 +57,7 @@ impl ExecutorHandles {
     }
 
     pub(crate) fn die(&self) {
-        // The writer's queue last: whoever hears from it that it died finds all so.
+        // The writer's queue last: whoever learns from it that it died finds all of them dead.
         self.reading.die();
         self.checkpointer.close();
         self.wal_sync.die();
@@ -66,7 +66,7 @@ impl ExecutorHandles {
     }
 }
 
-/// Work for the writer, and who waits for it.
+/// Work for the writer, run once, and who waits for it.
 pub(crate) struct OneShotJob<T, F> {
     pub(crate) work: Option<F>,
     pub(crate) found: Option<T>,
@@ -94,7 +94,7 @@ where
     }
 }
 
-/// Work for the writer that may be done more than once, and who waits for it.
+/// Work for the writer that can be run again, and who waits for it.
 pub(crate) struct RepeatableJob<T, F> {
     pub(crate) work: F,
     pub(crate) found: Option<T>,
@@ -131,7 +131,7 @@ fn hand_over<T>(
         (None, Some(found)) => Ok(found),
         (None, None) => Err(broken("a job was not run")),
     };
-    // Nobody may be waiting any more, which changes nothing.
+    // The caller may have gone, which changes nothing.
     drop(reply.send(answer));
 }
 
@@ -150,7 +150,7 @@ where
         if reply.is_closed() {
             return;
         }
-        // One transaction, so that several statements see the same state.
+        // One transaction, so that all statements see the same state.
         let found = conn
             .unchecked_transaction()
             .map_err(JobError::Sql)
@@ -169,9 +169,9 @@ where
 }
 
 impl WriteJob {
-    /// A step of listing.
+    /// A step of the fan-out.
     pub(crate) fn step(shared: &Arc<Shared>) -> Self {
-        // Counted as what waits, since it is taken off there.
+        // Counted as queued, since taking it subtracts it there.
         shared.metrics.queued.inc_by(weight_of(STEP_ROWS));
         Self {
             class: JobClass::Bulk,

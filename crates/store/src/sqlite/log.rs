@@ -1,7 +1,7 @@
-//! The log as people and programs read it: of a tenant or of one webhook, newest first, filtered.
+//! The log: deliveries of a tenant or of one webhook, newest first, filtered.
 //!
-//! A status is found by an index, but for `delivered`. What no index answers is looked at row
-//! by row, up to a bound, and the page says how far it came. Bodies count by their size.
+//! An index finds each status but `delivered`. What no index answers is checked row by row, up to a
+//! bound, and the page says how far it came. Searching a body counts by its size.
 
 use model::delivery::DeliveryState;
 use model::id::{DeliveryId, TenantId, WebhookId};
@@ -16,7 +16,7 @@ use crate::sqlite::unattempted::ReadHorizon;
 use crate::sqlite::{delivery_detail, notification_rows, query, rows, webhook_rows};
 
 statements! {
-    // As `story::delivery_row` reads it.
+    // The columns that `delivery_detail::delivery_row` reads, and two more.
     ROW = "
         select n.id, w.id, n.key, n.action_type, n.event, coalesce(d.state, 4), d.cause,
           coalesce(d.attempts, 0), n.accepted_at,
@@ -32,16 +32,17 @@ statements! {
           select 1 from fresh where notification_id = ?1 and webhook_id = ?2))";
     STATE = "
         select state from delivery where notification_id = ?1 and webhook_id = ?2";
-    // All of it stands before the body in a row, so that no body is read.
+    // These columns stand before the body in a row, so that no body is read.
     HEAD = "
         select action_type, event, length(body) from notification where id = ?1";
     HAS_TEXT = "select instr(body, ?2) > 0 from notification where id = ?1";
 }
 
-/// A body of this size costs as much to search as a row to look at.
+/// A body of this size costs as much to search as a row to check.
 const BODY_BYTES_A_ROW: u32 = 1_024;
 
-/// Only of what is listed, without gaps: pages go on from the latest that was shown.
+/// Only what is materialized without gaps: the next page goes on from the latest row that was
+/// shown.
 pub(crate) fn log(
     conn: &Connection,
     tenant: TenantId,
@@ -106,7 +107,7 @@ pub(crate) fn log(
     Ok(page)
 }
 
-/// Those of these deliveries that are the tenant's, in the order asked for.
+/// Those of the deliveries that are the tenant's, in the order of `asked`.
 pub(crate) fn log_rows(
     conn: &Connection,
     tenant: TenantId,
@@ -132,12 +133,12 @@ pub(crate) fn log_rows(
     Ok(page)
 }
 
-/// What looking through a log came to.
+/// The result of searching a log.
 struct LogSearch {
     found: Vec<DeliveryId>,
-    /// The last row that was looked at.
+    /// The last row that was checked.
     last: Option<DeliveryId>,
-    /// Whether it ended because it had looked at enough.
+    /// Whether it ended because it had checked enough rows.
     stopped: bool,
 }
 
@@ -167,9 +168,9 @@ fn search(
     Ok(search)
 }
 
-/// What no index answers.
+/// The conditions that no index answers.
 struct RowFilter<'a> {
-    /// Each time is looked at, because ids do not say all: the clock was set back meanwhile.
+    /// Checked for each row, because ids do not tell all: the clock was set back meanwhile.
     times: Option<(&'a Connection, &'a LogQuery)>,
     delivered: Option<CachedStatement<'a>>,
     head: Option<CachedStatement<'a>>,
@@ -256,7 +257,7 @@ impl<'a> RowFilter<'a> {
     }
 }
 
-/// The place in the log from where a page of newer rows begins with `from` itself.
+/// The cursor behind which a page of newer rows begins with `from` itself.
 fn before(from: LogCursor) -> DeliveryId {
     let (LogCursor::OlderThan(id) | LogCursor::NewerThan(id)) = from;
     DeliveryId {
@@ -265,7 +266,7 @@ fn before(from: LogCursor) -> DeliveryId {
     }
 }
 
-/// The place in the log from where a page of older rows begins with `from` itself.
+/// The cursor behind which a page of older rows begins with `from` itself.
 fn behind(from: LogCursor) -> DeliveryId {
     let (LogCursor::OlderThan(id) | LogCursor::NewerThan(id)) = from;
     DeliveryId {

@@ -1,8 +1,8 @@
-//! Merging the logs of many webhooks into one, by notification and webhook: the log of a tenant
-//! without an index of its own.
+//! Merges the logs of many webhooks, by notification and webhook: the log of a tenant without an
+//! index of its own.
 //!
-//! Each log is an index that is read in pieces, the first of one row: a page costs one seek for
-//! each webhook, and what it shows.
+//! Each log is an index that is read in pieces, the first of one row. So a page costs one seek for
+//! each webhook, and the rows that it shows.
 
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -23,27 +23,27 @@ statements! {
         where tenant_id = ?1 and disabled_cause = 3";
 }
 
-/// Rows that one log is read ahead by at most.
+/// The most rows that are read ahead of one log.
 const PIECE_MAX: i64 = 256;
 
-/// The order of a merge: from the newest down, or from the oldest up.
+/// The order of a merge: from the newest down or from the oldest up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     Older,
     Newer,
 }
 
-/// Logs that are given out as one, in the order of their ids.
+/// Logs that are read as one, in the order of their ids.
 pub(crate) struct LogMerge<'a> {
     conn: &'a Connection,
     direction: Direction,
     sources: Vec<MergeSource>,
-    /// The first row of each source that has one, the next to be given out on top.
+    /// The next row of each source that has one; the first in order is on top.
     heads: BinaryHeap<(i64, i64, usize)>,
 }
 
-/// What is merged: a question with `?1` as whose rows, and ids from `?2` up to and without `?3`,
-/// at most `?4`.
+/// A log to be merged: SQL with the owner as `?1`, ids from `?2` up to but without `?3`, and the
+/// limit as `?4`.
 pub(crate) struct MergeSource {
     sql: std::sync::Arc<str>,
     owner: i64,
@@ -68,7 +68,7 @@ impl MergeSource {
         }
     }
 
-    /// The ids of a webhook's log that come behind `from`.
+    /// The ids of a webhook's log behind `from`.
     fn log(
         sql: &std::sync::Arc<str>,
         webhook: WebhookId,
@@ -146,7 +146,7 @@ impl<'a> LogMerge<'a> {
         }))
     }
 
-    /// Whether there is a row behind those that were given out.
+    /// Whether there is a row behind those that were read.
     pub(crate) fn has_more(&self) -> bool {
         !self.heads.is_empty()
     }
@@ -185,7 +185,7 @@ pub(crate) fn all_webhooks(
     Ok(all)
 }
 
-/// Every question that a log of a webhook may become, to be prepared and looked at.
+/// All SQL that reads the log of a webhook, to be prepared and tested.
 pub(crate) fn log_statements() -> Vec<String> {
     let statuses = DeliveryStatus::ALL.into_iter().map(Some).chain([None]);
     statuses
@@ -196,19 +196,19 @@ pub(crate) fn log_statements() -> Vec<String> {
         .collect()
 }
 
-/// The ids in a webhook's log of this status, one question for each place that holds some; of
-/// `Delivered` those of any that were tried.
+/// The SQL for the ids of this status in a webhook's log, one for each index that has some. For
+/// `Delivered` it finds all that were attempted.
 pub(crate) fn log_sqls(status: Option<DeliveryStatus>, direction: Direction) -> Vec<String> {
     let indexes = indexes(status).iter();
     indexes.map(|index| log_sql(index, direction)).collect()
 }
 
-/// Where the deliveries of a status are found, in the order of a webhook's log.
+/// Where deliveries of a status are found, in the order of a webhook's log.
 #[derive(Clone, Copy)]
 struct StatusIndex {
     /// The table, as `d`, and its index.
     from: &'static str,
-    /// The condition that the index stands for.
+    /// The condition that selects the status.
     only: &'static str,
 }
 
@@ -217,8 +217,8 @@ const UNATTEMPTED: StatusIndex = StatusIndex {
     only: "",
 };
 
-/// All that is not fresh. Most are delivered, and an index of those would be as large as the log:
-/// of that status whoever reads looks at the state.
+/// All but the unattempted. Most are delivered, and an index of those would be as large as the log.
+/// So for that status the reader checks the state.
 const ATTEMPTED: StatusIndex = StatusIndex {
     from: "delivery d",
     only: "",
@@ -261,7 +261,7 @@ fn log_sql(StatusIndex { from, only }: &StatusIndex, direction: Direction) -> St
     )
 }
 
-/// The logs of these webhooks, of this status, as they are to be merged.
+/// The logs of these webhooks, of this status, as sources of a merge.
 pub(crate) fn logs(
     webhooks: &[WebhookId],
     status: Option<DeliveryStatus>,

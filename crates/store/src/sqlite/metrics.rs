@@ -1,4 +1,4 @@
-//! What the store counts about itself. All names begin with `willcall_store_`.
+//! Metrics of the store. All names begin with `willcall_store_`.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -11,9 +11,9 @@ pub(crate) struct Metrics {
     commit_duration: Histogram,
     sync_duration: Histogram,
     group_jobs: Histogram,
-    /// Jobs, notifications and settlements that wait for the writer.
+    /// Jobs that wait for the writer, weighted by notifications and settlements.
     pub(crate) queued: Gauge,
-    /// Deliveries that are to be listed in steps.
+    /// Deliveries that are still to be materialized in steps.
     pub(crate) fan_out_backlog: Gauge,
     pub(crate) full: Counter,
     pub(crate) failed: Counter,

@@ -26,7 +26,7 @@ pub(crate) fn accepted_at(
     query::first(conn, ACCEPTED_AT, [id.0], |row| rows::time(row, 0))
 }
 
-/// The first of these notifications that is still there, and when it was accepted.
+/// The first of these notifications that is still stored, and when it was accepted.
 pub(crate) fn first_accepted(
     conn: &Connection,
     ids: &mut std::slice::Iter<'_, i64>,

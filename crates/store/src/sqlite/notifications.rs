@@ -1,7 +1,7 @@
-//! Notifications as people read them: the list of a tenant, and one of them whole.
+//! Notifications: the list of a tenant, and one in detail.
 //!
-//! There is no index by tenant: what somebody wanted is found in the logs of the tenant's
-//! webhooks, merged, and what nobody wanted in an index of its own.
+//! There is no index by tenant. What some webhook wanted is found in the merged logs of the
+//! tenant's webhooks, what none wanted in an index of its own.
 
 use model::dashboard::{NotificationDetail, NotificationQuery, NotificationRow};
 use model::id::{NotificationId, TenantId, WebhookId};
@@ -54,7 +54,7 @@ pub(crate) fn page(
     while page.len() < limit
         && let Some(id) = merge.next()?
     {
-        // One that several webhooks got comes several times, in a row.
+        // A notification that several webhooks got comes several times, in a row.
         if latest.replace(id.notification) != Some(id.notification) {
             page.extend(query::list(
                 conn,

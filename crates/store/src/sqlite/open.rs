@@ -1,8 +1,8 @@
-//! Opening: connections and how they are set, the executor around them.
+//! Opening a store: its connections, their settings, and the executor around them.
 //!
-//! A file is examined before it is opened for writing (`inspect.rs`), so one that is refused is
-//! left as it is. A new file gets its schema before its write-ahead log: whoever finds a file of
-//! ours without its log still sees that it is ours.
+//! A file is inspected before it is opened for writing (`inspect.rs`), so a refused file is left as
+//! it is. A new file gets its schema before its WAL: whoever finds one without a WAL still sees
+//! that it is ours.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,28 +25,28 @@ use crate::sqlite::wal_preallocation;
 use crate::sqlite::wal_sync::{SyncTarget, WalFile};
 use crate::sqlite::writer::{CHECKPOINT, Writer, wal_pages};
 
-/// How long another process may hold the write lock before we give up: `willcall apply` holds it
-/// for some milliseconds.
+/// How long another process may hold the write lock: `willcall apply` holds it for some
+/// milliseconds.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 
-/// Where waiting could end in a deadlock SQLite does not wait: two that make the same file at the
-/// same time meet this, and one of them has to step back.
+/// SQLite does not wait where that could end in a deadlock. Two processes that create the same file
+/// meet this, and one of them has to step back for so long.
 const TRY_AFTER: Duration = Duration::from_millis(20);
 
-/// Negative numbers are KiB. Most pages are written and not looked at again: with few of them kept,
-/// the next is put into memory that the processor still has at hand.
+/// Negative numbers are KiB. Most pages are written and not read again: with a small cache the next
+/// page is put into memory that the CPU still has cached.
 const WRITER_CACHE: i64 = -1_024;
 const READER_CACHE: i64 = -4_096;
-// Moving goes around the cache.
+// A checkpoint bypasses the page cache.
 const CHECKPOINTER_CACHE: i64 = -64;
 
-/// What the log may keep on the disk after a burst.
+/// The WAL is cut to this size after a burst.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
 /// More than there are statements, so that none is ever prepared twice.
 const STATEMENTS_CACHED: usize = 256;
 
-/// `pages` bounds the file; without it the disk does. `disk` stands in for the log's own file.
+/// `pages` limits the file; without it only the disk does. `disk` replaces the WAL's own file.
 pub(crate) fn threads(
     path: &Path,
     shared: Shared,
@@ -54,13 +54,13 @@ pub(crate) fn threads(
     disk: Option<Box<dyn SyncTarget>>,
 ) -> Result<Sqlite, OpenError> {
     let (shared, mut writer) = on_file(path, shared)?;
-    // SQLite keeps the log beside the file that a link leads to.
+    // SQLite keeps the WAL beside the file that a symbolic link leads to.
     let found = std::fs::canonicalize(path);
     let found = found.map_err(|error| OpenError::NoAccess(path.to_owned(), error.to_string()))?;
     let path = found.as_path();
     let broken = |error: rusqlite::Error| OpenError::of(path, error);
     let conn = writer.conn();
-    // The executor syncs the log itself, and has it moved by a thread of its own.
+    // The executor syncs the WAL itself, and checkpoints on a thread of its own.
     conn.pragma_update(None, "synchronous", "normal")
         .map_err(broken)?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)
@@ -71,7 +71,7 @@ pub(crate) fn threads(
             .map_err(broken)?;
     }
     let mark_writer = mark_writer(conn, path)?;
-    // Only one store has been given this.
+    // Set once: only this store has it.
     drop(shared.mark_writer.set(mark_writer));
     let followed = shared.disk.watch(path);
     followed.map_err(|error| OpenError::of_io(path, &error))?;
@@ -141,13 +141,13 @@ fn on_file(path: &Path, shared: Shared) -> Result<(Arc<Shared>, Writer), OpenErr
     Ok((shared, writer.map_err(|error| OpenError::of(path, error))?))
 }
 
-/// A connection to a file that is whole, up to date, and written ahead of.
+/// A connection to a file that is whole, migrated and in WAL mode.
 fn ready(path: &Path) -> Result<Connection, OpenError> {
     let integrity = inspect::before_opening(path)?;
     snapshot::write_mark(path, integrity).map_err(|error| OpenError::of_io(path, &error))?;
     let conn = Connection::open_with_flags(path, flags(true));
     let conn = conn.map_err(|error| OpenError::of(path, error))?;
-    // SQLite opens what it may not write for reading, and fails at the first write.
+    // SQLite opens a file that it may not write for reading, and fails at the first write.
     if conn.is_readonly(MAIN_DB).is_ok_and(|readonly| readonly) {
         let why = "it can only be read".to_owned();
         return Err(OpenError::NoAccess(path.to_owned(), why));
@@ -157,10 +157,10 @@ fn ready(path: &Path) -> Result<Connection, OpenError> {
         let before = migrate::version(&conn)?;
         migrate::migrate(&conn)?;
         if before < migrate::KNOWN {
-            // What version it has decides how it is looked at next time, without its log.
+            // The version in the file itself decides how it is inspected without its WAL.
             drop(wal_pages(&conn, CHECKPOINT));
         }
-        // Answers the mode it is in then, and fails while somebody else holds the file.
+        // Answers the mode that it is in then, and fails while somebody else holds the file.
         conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
         conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
         for sql in statements() {
@@ -185,11 +185,12 @@ pub(crate) fn configure(conn: &Connection, cache: i64) -> Result<(), rusqlite::E
     conn.busy_timeout(BUSY_LIMIT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    // A store is closed by us, so that it says of itself that it was.
+    // We close the store ourselves, so that its header says so.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
-    // A plan that looks at values is made anew each time they change: a tenth of a millisecond.
+    // A plan that depends on values is made again each time they change, which takes a tenth of a
+    // millisecond.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.pragma_update(None, "synchronous", "full")?;
     conn.pragma_update(None, "foreign_keys", true)?;

@@ -12,20 +12,20 @@ use model::id::WebhookId;
 use model::limits;
 use model::time::Timestamp;
 
-/// What is to be told once the transaction is committed.
+/// What the subscriber is told once the transaction is durable.
 #[derive(Default)]
 pub(crate) struct PostCommit {
     notices: Vec<PostCommitNotice>,
-    /// Deliveries in all of `notices`.
+    /// The number of deliveries in `notices`.
     delivery_count: usize,
     skipped: EarliestDue,
-    /// Those that were passed over since the latest mark, apart so that they can be taken back.
+    /// Those skipped since the latest savepoint, apart so that they can be rolled back.
     skipped_since: EarliestDue,
     catalog_changed: bool,
     bulk_job_started: bool,
 }
 
-/// Webhooks, each with the earliest of some due times.
+/// Webhooks, each with the earliest due time.
 type EarliestDue = BTreeMap<WebhookId, Timestamp>;
 
 enum PostCommitNotice {
@@ -50,7 +50,7 @@ impl PostCommit {
         due_at: Timestamp,
         due: impl Fn(WebhookId) -> DueDelivery,
     ) {
-        // Who listens keeps no more either, and reads the rest from the store.
+        // The subscriber does not keep more, either.
         let room = limits::BUFFERED_MAX.saturating_sub(self.delivery_count);
         let (delivery_count, rest) = webhooks.split_at(webhooks.len().min(room));
         self.delivery_count += delivery_count.len();
@@ -66,12 +66,12 @@ impl PostCommit {
         }
     }
 
-    /// Something is due for the webhook that is not told: the subscriber reads it from the store.
+    /// The webhook has something due that is not told: the subscriber reads it from the store.
     pub(crate) fn skipped(&mut self, webhook: WebhookId, due_at: Timestamp) {
         lower(&mut self.skipped_since, webhook, due_at);
     }
 
-    /// Somebody asked for this delivery, and waits for it.
+    /// Somebody asked for this delivery and waits for it.
     pub(crate) fn requested(&mut self, due: DueDelivery) {
         if self.delivery_count < limits::BUFFERED_MAX {
             self.delivery_count += 1;
@@ -98,14 +98,14 @@ impl PostCommit {
         self.catalog_changed
     }
 
-    /// Forgets what there is to tell of webhooks.
+    /// Forgets everything about webhooks.
     pub(crate) fn forget_webhooks(&mut self) {
         self.notices.clear();
         self.skipped.clear();
         self.skipped_since.clear();
     }
 
-    /// Where `rollback_to` leads, until the next mark.
+    /// A savepoint for `rollback_to`, valid until the next one.
     pub(crate) fn savepoint(&mut self) -> NoticeSavepoint {
         for (webhook, due_at) in std::mem::take(&mut self.skipped_since) {
             lower(&mut self.skipped, webhook, due_at);
@@ -123,7 +123,7 @@ impl PostCommit {
         }
     }
 
-    /// Forgets what came after the latest mark.
+    /// Forgets what came after the latest savepoint.
     pub(crate) fn rollback_to(&mut self, mark: &NoticeSavepoint) {
         self.notices.truncate(mark.notices);
         if let Some(PostCommitNotice::Accepted(list)) = self.notices.last_mut() {
@@ -136,7 +136,7 @@ impl PostCommit {
     }
 
     pub(crate) fn publish(mut self, subscriber: &dyn CommitSubscriber) {
-        // Whatever was passed over is told, whether or not there was a mark since.
+        // What was skipped since the latest savepoint is told, too.
         self.savepoint();
         let mut changed = Vec::new();
         for notice in self.notices {

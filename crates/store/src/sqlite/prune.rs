@@ -1,9 +1,9 @@
-//! Pruning: what ended and is old goes, in bounded steps. Nothing that is pending ever goes.
+//! Pruning: removes what ended long ago, in bounded steps. Nothing pending is ever removed.
 //!
-//! Each dialect keeps its log for a time of its own, and a webhook has one dialect, so pruning
-//! walks along each webhook's log until it meets what is young enough; what nobody wanted is in
-//! no log and is found by tenant. It remembers where it stopped, so that a step does not look at
-//! what the one before had to leave.
+//! Each dialect has a retention of its own, and a webhook has one dialect. So pruning walks along
+//! each webhook's log until it meets what is young enough. Notifications that no webhook wanted are
+//! in no log and are found by tenant. Pruning remembers where it stopped, so that a step does not
+//! look again at what the one before had to leave.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ statements! {
         where d.webhook_id = ?1 and d.notification_id >= ?2 and d.notification_id < ?3
         order by d.notification_id
         limit ?4";
-    // Before anything is removed, so that no id is given twice.
+    // Before anything is removed, so that no id is used twice.
     COUNT = "
         insert into counted (what, latest)
         select 'notification', id from notification order by id desc limit 1
@@ -56,7 +56,7 @@ statements! {
           select id from notification indexed by notification_unwanted
           where delivery_count = 0 and tenant_id = ?1 and id < ?2
           limit ?3)";
-    // Attempts are numbered without gaps. The latest goes with the delivery.
+    // Attempts are numbered without gaps. The latest one is part of the delivery's row.
     DROP_ATTEMPTS = "
         delete from attempt
         where notification_id = ?1 and webhook_id = ?2 and number < ?3 + (
@@ -69,7 +69,7 @@ statements! {
     COUNT_REMOVED = "
         update notification set removed_count = coalesce(removed_count, 0) + 1
         where id = ?1";
-    // What it was to notifications is in `webhook_past`, until the oldest there is came later.
+    // `webhook_past` explains it to notifications, until the oldest one left is later.
     HAS_NOTHING_LEFT = "
         select 1 from webhook
         where id = ?1 and disabled_cause = 3 and declared is null
@@ -95,16 +95,16 @@ statements! {
 }
 
 /// Rows of one step: some ten milliseconds of work, which others may have to wait for. The pages
-/// are old ones, so most have to be read first.
+/// are old, so most have to be read first.
 const STEP_ROWS: usize = 1_000;
 
 const _: () = assert!(STEP_ROWS <= limits::BULK_STEP_MAX);
 
-/// From which notification on everything stays.
+/// Up to where things are removed.
 struct RetentionBounds {
     now: Timestamp,
     by_dialect: BTreeMap<DialectName, RetentionBound>,
-    /// For tenants with a time of their own.
+    /// For tenants with a retention of their own.
     by_own_ms: BTreeMap<i64, RetentionBound>,
 }
 
@@ -117,11 +117,11 @@ struct RetentionBound {
 /// What decides how long something is kept.
 struct RetentionRule {
     dialect: DialectName,
-    /// The tenant's own time.
+    /// The tenant's own retention.
     own_ms: Option<i64>,
 }
 
-/// Removes what is old and listed; answers whether there may be more.
+/// One step: removes what is old and materialized. Answers whether there may be more.
 pub(crate) fn prune(
     tx: &mut Tx<'_>,
     before: &BTreeMap<DialectName, Timestamp>,
@@ -152,7 +152,7 @@ pub(crate) fn prune(
     Ok(!budget.left())
 }
 
-/// Prunes the log of `webhook`, or of the next there is, and answers where to go on.
+/// Prunes the log of `webhook`, or of the next there is. Answers where to go on.
 fn prune_log(
     tx: &mut Tx<'_>,
     webhook: WebhookId,
@@ -203,9 +203,9 @@ fn prune_log(
     )))
 }
 
-/// Removes a webhook that was deleted, once nothing is left that was accepted before that: the log
-/// of a tenant looks at each that is there. What an operator's file names stays, so that the file
-/// does not bring it back.
+/// Removes a deleted webhook once nothing is left that was accepted before: the log of a tenant
+/// looks at every webhook there is. One that an operator's file names stays, so that the file does
+/// not bring it back.
 fn drop_deleted_webhook(
     tx: &mut Tx<'_>,
     webhook: i64,
@@ -223,8 +223,8 @@ fn drop_deleted_webhook(
     Ok(())
 }
 
-/// Removes a delivery with its attempts, and its notification if that was the last. Answers
-/// whether the budget reached.
+/// Removes a delivery with its attempts, and its notification if it was the last. Answers false if
+/// the budget was too small.
 fn drop_delivery(
     tx: &Tx<'_>,
     notification: i64,
@@ -253,7 +253,7 @@ fn drop_delivery(
     Ok(true)
 }
 
-/// Removes what nobody wanted of `tenant`, or of the next there is, and answers where to go on.
+/// Removes what no webhook wanted of `tenant`, or of the next there is. Answers where to go on.
 fn prune_unwanted(
     tx: &mut Tx<'_>,
     tenant: TenantId,
@@ -275,8 +275,8 @@ fn prune_unwanted(
     Ok(Some(PruneCursor::Unwanted(TenantId(next))))
 }
 
-/// Removes what belongs to notifications before the oldest that is left: envelopes that no
-/// attempt has, and states of webhooks that none met.
+/// Removes what only notifications older than the oldest one needed: envelopes without an attempt,
+/// and former states of webhooks.
 fn drop_leftovers(tx: &mut Tx<'_>, budget: &mut RowBudget) -> Result<(), JobError> {
     let oldest: Option<(i64, i64)> =
         query::first(tx.conn, OLDEST, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -286,7 +286,7 @@ fn drop_leftovers(tx: &mut Tx<'_>, budget: &mut RowBudget) -> Result<(), JobErro
     let day = match oldest {
         Some((_, at)) => envelopes::day(Timestamp::from_millis(at)),
         None => {
-            // Nothing is left at all, so what is remembered goes, too.
+            // Nothing is left at all, so the cache is emptied, too.
             tx.cache.envelopes = EnvelopeCache::default();
             i64::MAX
         }
@@ -342,7 +342,7 @@ impl RetentionBound {
 
     fn at(tx: &mut Tx<'_>, before: Timestamp, now: Timestamp) -> Result<Self, JobError> {
         let id = id_range::id_between(tx.conn, before, now)?;
-        // Without its row what is recent would look as if it was never tried.
+        // Without its row an inline delivery would look unattempted.
         let id = id.min(unattempted::materialized_upto(tx)?.saturating_add(1));
         Ok(Self { before, id })
     }

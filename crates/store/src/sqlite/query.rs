@@ -4,7 +4,7 @@ use rusqlite::{Connection, Params, Row};
 
 use crate::sqlite::job_error::JobError;
 
-/// All rows of a question whose answer is small.
+/// All rows of a small answer.
 pub(crate) fn list<T>(
     conn: &Connection,
     sql: &'static str,

@@ -1,9 +1,9 @@
-//! The queues in front of the executor's threads: bounded, in order, sweeps behind the rest. What a
-//! tenant hands in finds as much room as it leaves to others, and when more has come than a group
-//! takes, tenants take turns.
+//! The queues in front of the executor's threads: bounded, in order, bulk work last. A tenant may
+//! have as much waiting as it leaves to others; when more is waiting than a group takes, tenants
+//! take turns.
 //!
-//! What does not fit is `Busy` at once. Once closed, a queue takes nothing more and gives out what
-//! it has; once dead, it lets go of everything.
+//! What does not fit is `Busy` at once. A closed queue takes nothing more and gives out what it
+//! has. A dead one drops everything.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,76 +17,76 @@ use tokio::time::Instant;
 use crate::sqlite::job_error::broken;
 use crate::sync::{lock, wait};
 
-/// How often an idle writer looks whether another process has changed something.
+/// How often an idle writer checks whether another process has changed something.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A sweep waits for as many groups at most, however busy the house is.
+/// Bulk work waits for at most so many groups, however busy the writer is.
 const GROUPS_BEFORE_BULK: u32 = 4;
 
-/// A commit costs nearly the same for one job as for many. What nobody waits for lets so much time
-/// pass before it joins one that is made anyway, so that most commits of a busy house have nothing
-/// of it.
+/// A commit costs nearly the same for one job as for many. A delayed job waits this long before it
+/// joins a commit that is made anyway, so that under load most commits carry no delayed jobs.
 pub(crate) const COMMIT_DELAY: Duration = Duration::from_millis(5);
 
-/// How long a job of little consequence waits for a commit that is made anyway.
+/// How long an outcome of little consequence waits for a commit that is made anyway.
 pub(crate) const COMMIT_DELAY_MAX: Duration = Duration::from_millis(limits::COMMIT_DELAY_MAX_MS);
 
-/// A group takes so much at once, or one job: some dozen milliseconds, for which others wait.
+/// The weight of a group, unless a single job is heavier: some dozen milliseconds, for which others
+/// wait.
 const GROUP_WEIGHT_MAX: usize = 2_048;
 
-/// Of so many tenants it is remembered that nothing waits, which spares making room each time.
+/// So many tenants with nothing waiting stay in the map, which saves inserting them each time.
 const TENANTS_KEPT: usize = 64;
 
-/// A tenant may have so many times as much waiting as there is room for others.
+/// A tenant may have so many times as much waiting as there is room left for others.
 const TIMES_WHAT_IS_LEFT: usize = 3;
 
-/// Patience ends when so much is there.
+/// Delayed jobs of this weight wait no longer.
 const DELAYED_WEIGHT_MAX: usize = limits::DELAYED_OUTCOMES_MAX;
 
-/// What waits for a thread.
+/// Jobs that wait for a thread.
 pub(crate) struct JobQueue<J> {
     inner: Mutex<QueueInner<J>>,
     arrived: Condvar,
 }
 
-/// What a job is to the queue: each class has a bound of its own, so that a flood of one cannot
-/// shut out the others.
+/// The class of a job. Each class has a bound of its own, so that a flood of one cannot shut out
+/// the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JobClass {
     /// New notifications.
     Intake,
-    /// What became of attempts.
+    /// Outcomes of attempts.
     Outcome,
-    /// Everything else that somebody waits for.
+    /// Everything else that a caller waits for.
     Work,
-    /// What takes long: removing and cancelling, lists that are filtered.
+    /// What takes long: pruning, cancelling, bulk jobs, filtered lists.
     Bulk,
 }
 
 struct QueueInner<J> {
     jobs: VecDeque<J>,
-    /// Jobs that nobody waits for.
+    /// Jobs that nobody waits for yet.
     delayed: VecDeque<J>,
     bulk: VecDeque<J>,
-    /// Groups taken since a sweep waits.
+    /// Groups taken since bulk work is waiting.
     groups_since: u32,
     /// By class.
     weights: [usize; 4],
-    /// What each tenant has waiting.
+    /// The weight that each tenant has waiting.
     tenants: BTreeMap<TenantId, usize>,
-    /// Whose turn it was when not all could be taken.
+    /// The tenant whose turn it was last when not all jobs fit into a group.
     latest: TenantId,
-    /// The latest turn of what is no job was a sweep's.
+    /// Whether bulk work had the latest turn between groups, and not the fan-out.
     took_bulk: bool,
     closing: bool,
     dead: bool,
-    /// Threads that wait for a job, and of these how many were woken and are on their way.
+    /// Threads that wait for a job, and how many of them were woken and are on their way.
     waiting: usize,
     woken: usize,
-    /// When the first of the patient jobs came, and when the patience of one of them is over.
+    /// When the first delayed job came, and when the first of them has to be released.
     delayed_since: Option<Instant>,
     delayed_until: Option<Instant>,
-    /// When the thread that waits for a job looks again by itself.
+    /// When the waiting thread looks again by itself.
     looks_at: Option<Instant>,
     /// Something was taken since a thread last waited in vain.
     stirred: bool,
@@ -103,7 +103,7 @@ pub(crate) enum GroupWait {
 
 pub(crate) enum NextWork<J> {
     Group(Vec<J>),
-    /// What is to be done between groups has its turn.
+    /// It is the turn of what is done between groups.
     BetweenGroups,
     Nothing,
     Closed,
@@ -136,8 +136,8 @@ impl<J> Default for JobQueue<J> {
 }
 
 impl<J: QueuedJob> JobQueue<J> {
-    /// Nothing is refused that finds its class empty, or nothing else of its tenants, however heavy
-    /// it is, as long as there is room at all.
+    /// Takes a job, or answers `Busy`. A job is never refused, however heavy, if its class is empty
+    /// or its tenants have nothing else waiting, as long as there is any room.
     pub(crate) fn put(&self, job: J) -> Result<(), StoreError> {
         let mut inner = lock(&self.inner);
         if inner.dead {
@@ -185,8 +185,8 @@ impl<J: QueuedJob> JobQueue<J> {
                 true
             }
         };
-        // A thread that works finds it by itself, and so does one that is on its way: waking it
-        // would cost a call to the system.
+        // A thread that is working, or on its way, finds the job by itself: waking it would cost a
+        // system call.
         match class {
             JobClass::Intake | JobClass::Outcome | JobClass::Work => {
                 if matters && inner.waiting > inner.woken {
@@ -195,19 +195,19 @@ impl<J: QueuedJob> JobQueue<J> {
                     self.arrived.notify_one();
                 }
             }
-            // Not every thread takes it.
+            // Not every thread takes it, so all are woken.
             JobClass::Bulk => self.wake_all(inner),
         }
         Ok(())
     }
 
-    /// All jobs that have arrived, or one sweep, or the turn of what `waits` between groups.
-    /// Patient ones only when their time has come.
+    /// All jobs that have arrived, or one of bulk work, or the turn of what is done between groups
+    /// if that `waits`. Delayed jobs only once their time has come.
     pub(crate) fn take_group(&self, waits: bool) -> NextWork<J> {
         let mut inner = lock(&self.inner);
         let mut waited = false;
         loop {
-            // A sweep that would be next has them go before.
+            // Bulk work that would be next lets them go first.
             let flush = inner.jobs.is_empty() && !inner.bulk.is_empty();
             let joins = !inner.jobs.is_empty();
             inner.release_delayed(flush, joins);
@@ -237,8 +237,8 @@ impl<J: QueuedJob> JobQueue<J> {
                 return NextWork::Nothing;
             }
             let delayed = inner.delayed_until;
-            // Where something was written outcomes come next: who looks soon anyway need not be
-            // woken for them.
+            // After a write outcomes follow: a thread that looks again soon need not be woken for
+            // them.
             let idle = match std::mem::take(&mut inner.stirred) {
                 true => COMMIT_DELAY_MAX,
                 false => LOOK_EVERY,
@@ -250,8 +250,8 @@ impl<J: QueuedJob> JobQueue<J> {
         }
     }
 
-    /// What has come for a group that is open, as soon as there is something; nothing once `waits`
-    /// says no. Sweeps stay, and so do patient jobs whose time has not come.
+    /// Jobs that have come for an open group, as soon as there are any; `None` once `wait` says no.
+    /// Bulk work stays, and so do delayed jobs whose time has not come.
     pub(crate) fn take_more(&self, wait: impl Fn() -> GroupWait) -> Option<Vec<J>> {
         let mut inner = lock(&self.inner);
         loop {
@@ -268,7 +268,7 @@ impl<J: QueuedJob> JobQueue<J> {
         }
     }
 
-    /// More waits behind what is patient: it is patient only as long as in a busy house.
+    /// More work waits behind the delayed jobs: they are released after `COMMIT_DELAY`.
     pub(crate) fn flush(&self) {
         let mut inner = lock(&self.inner);
         let Some((since, until)) = inner.delayed_since.zip(inner.delayed_until) else {
@@ -283,7 +283,7 @@ impl<J: QueuedJob> JobQueue<J> {
         }
     }
 
-    /// Has whoever waits in `take_more` look again.
+    /// Makes whoever waits in `take_more` look again.
     pub(crate) fn nudge(&self) {
         let inner = lock(&self.inner);
         if inner.waiting > inner.woken {
@@ -297,7 +297,7 @@ impl<J: QueuedJob> JobQueue<J> {
         self.arrived.notify_all();
     }
 
-    /// Waits to be woken; says whether that took as long as it may.
+    /// Waits to be woken. Answers whether the time ran out.
     fn wait<'a>(
         &self,
         mut inner: MutexGuard<'a, QueueInner<J>>,
@@ -314,13 +314,14 @@ impl<J: QueuedJob> JobQueue<J> {
             None => (wait(&self.arrived, inner), false),
         };
         inner.waiting -= 1;
-        // One whose time was up may count for another that is on its way: then that is woken twice.
+        // A thread whose time ran out may count for another that is on its way. That one is then
+        // woken twice.
         inner.woken = inner.woken.saturating_sub(1);
         (inner, timed_out)
     }
 
-    /// The next job; none once the queue is closed and empty. Sweeps come last, and only to who
-    /// takes them.
+    /// The next job; `None` once the queue is closed and empty. Bulk work comes last, and only with
+    /// `bulk_too`.
     pub(crate) fn take_one(&self, bulk_too: bool) -> Option<J> {
         let mut inner = lock(&self.inner);
         loop {
@@ -343,13 +344,13 @@ impl<J: QueuedJob> JobQueue<J> {
         !lock(&self.inner).dead
     }
 
-    /// Takes nothing more; what was taken is still done.
+    /// Takes nothing more. What was taken is still done.
     pub(crate) fn close(&self) {
         lock(&self.inner).closing = true;
         self.arrived.notify_all();
     }
 
-    /// Lets go of everything: whoever waits is told that the store is broken.
+    /// Drops everything: callers learn that the store has ended.
     pub(crate) fn die(&self) {
         let mut inner = lock(&self.inner);
         inner.dead = true;
@@ -363,7 +364,7 @@ impl<J: QueuedJob> JobQueue<J> {
 }
 
 impl<J: QueuedJob> QueueInner<J> {
-    /// Takes a job that waits for company; says whether whoever waits for jobs would look too late.
+    /// Takes a delayed job. Answers whether the thread that waits would look again too late.
     fn put_delayed(&mut self, job: J, commit_delay: Duration) -> bool {
         let now = Instant::now();
         let until = now + commit_delay;
@@ -374,18 +375,18 @@ impl<J: QueuedJob> QueueInner<J> {
         self.looks_too_late_for(until) || self.is_delayed_full()
     }
 
-    /// Whether a thread that waits for a job would look by itself only after that moment.
+    /// Whether the waiting thread would look by itself only after `at`.
     fn looks_too_late_for(&self, at: Instant) -> bool {
         self.looks_at.is_none_or(|looks_at| looks_at > at)
     }
 
-    /// Whether so many patient jobs are there that none needs to wait for more.
+    /// Whether so many delayed jobs are there that waiting for more gains nothing.
     fn is_delayed_full(&self) -> bool {
         let weights = self.delayed.iter().map(J::weight);
         weights.sum::<usize>() >= DELAYED_WEIGHT_MAX
     }
 
-    /// Puts patient jobs behind the others once their time has come, which is sooner if they can
+    /// Moves delayed jobs behind the others once their time has come, which is sooner if they can
     /// join a commit that is made anyway.
     fn release_delayed(&mut self, flush: bool, joins: bool) {
         let Some((since, until)) = self.delayed_since.zip(self.delayed_until) else {
@@ -401,7 +402,7 @@ impl<J: QueuedJob> QueueInner<J> {
         }
     }
 
-    /// All jobs, if they are not too many for a group.
+    /// All jobs, if they fit into a group.
     fn take_jobs(&mut self) -> Vec<J> {
         let weight: usize = self.jobs.iter().map(J::weight).sum();
         let jobs = match weight <= GROUP_WEIGHT_MAX {
@@ -412,9 +413,9 @@ impl<J: QueuedJob> QueueInner<J> {
         jobs.into()
     }
 
-    /// A part of the jobs: an equal share of each tenant's, but one at least, from the one on whose
-    /// turn it is; and all that is nobody's. Each tenant's in order. What is of several tenants has
-    /// the turn of the first, and is its part.
+    /// Part of the jobs: all that belong to no tenant, and an equal share of each tenant's, at
+    /// least one, beginning behind the tenant that had the last turn. Each tenant's jobs stay in
+    /// order. A job of several tenants counts for the first.
     fn take_turns(&mut self) -> VecDeque<J> {
         let mut of: BTreeMap<TenantId, VecDeque<usize>> = BTreeMap::new();
         let mut taken = vec![false; self.jobs.len()];
@@ -469,11 +470,11 @@ impl<J: QueuedJob> QueueInner<J> {
 }
 
 pub(crate) trait QueuedJob {
-    /// What of its weight is whose, where tenants share: each tenant once.
+    /// Each tenant's part of its weight, where tenants share the queue: each tenant once.
     fn shares(&self) -> &[(TenantId, usize)];
     fn class(&self) -> JobClass;
     fn weight(&self) -> usize;
-    /// How long it waits for a commit that is made anyway, if nobody waits for it.
+    /// How long it may be held back to join a commit, if nobody waits for it.
     fn commit_delay(&self) -> Option<Duration>;
 }
 

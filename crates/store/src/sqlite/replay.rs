@@ -1,5 +1,5 @@
-//! Replay: sends deliveries again, one or many. Each step is bounded by
-//! `limits::BULK_STEP_MAX`, and is made so that repeating it goes on where it stopped.
+//! Replay: makes deliveries due again, one or many. Each step is bounded by
+//! `limits::BULK_STEP_MAX`; repeating it goes on where it stopped.
 
 use model::contract::{ReplayFilter, ReplayRequest, ReplayResult, ReplayScope};
 use model::delivery::DeliveryState;
@@ -23,7 +23,7 @@ statements! {
         union all
         select 4, null, 0 from fresh
         where notification_id = ?1 and webhook_id = ?2";
-    // What lies ahead of now ended or began before the asking: the clock was set back since.
+    // What lies in the future ended or began before the request: the clock was set back since.
     FAILED = "
         select notification_id from delivery indexed by delivery_state
         where state <> 1 and state = 2 and webhook_id = ?1 and (ended_at <= ?2 or ended_at > ?4)
@@ -34,7 +34,7 @@ statements! {
         where state <> 1 and state = 3 and webhook_id = ?1 and (ended_at <= ?2 or ended_at > ?4)
         order by notification_id
         limit ?3";
-    // Not what was tried since the asking began: it would be found again by every step.
+    // Not what was attempted since the request: every step would find it again.
     RETRYING = "
         select notification_id
         from delivery indexed by delivery_due
@@ -99,7 +99,7 @@ fn replay_one(
     };
     let now = tx.schedule(at)?;
     let change = match rows::state(state, cause)? {
-        // Due already: it is as good as asked for.
+        // Due already: nothing has to change.
         DeliveryState::Pending if due_at.is_some_and(|due_at| due_at <= now.as_millis()) => {
             notify_requested(tx, id)?;
             return Ok(done);
@@ -119,7 +119,8 @@ fn replay_one(
     Ok(done)
 }
 
-/// Somebody waits for this one: it need not wait for others of its webhook.
+/// Tells the subscriber that somebody waits for this delivery: it need not wait behind others of
+/// its webhook.
 fn notify_requested(tx: &mut Tx<'_>, id: DeliveryId) -> Result<(), JobError> {
     if let Some(due) = due::one(tx.conn, id)? {
         tx.post_commit.requested(due);
@@ -127,7 +128,7 @@ fn notify_requested(tx: &mut Tx<'_>, id: DeliveryId) -> Result<(), JobError> {
     Ok(())
 }
 
-/// Finds by the first statement of each pair what the second has sent again.
+/// Runs the second statement of each pair on what the first one finds.
 fn replay_all(
     tx: &mut Tx<'_>,
     request: &ReplayRequest,
@@ -138,7 +139,7 @@ fn replay_all(
     let mut count = 0;
     let now = tx.schedule(at)?.as_millis();
     let (webhook, until, ahead) = (request.webhook.0, began_at.as_millis(), ahead_from(at));
-    // What is sent again leaves the index it was found in, so the next step finds the next.
+    // A replayed delivery leaves the index it was found in, so the next step finds the next ones.
     for &(find, change) in kinds {
         let room = rows::bound(limits::BULK_STEP_MAX.saturating_sub(count));
         let all = if find == RETRYING {
@@ -162,8 +163,8 @@ fn replay_all(
     })
 }
 
-/// One step along what is of that status, whether it is meant or not: what is not stays where it
-/// was found.
+/// One step along all deliveries of a status. Those that the filter leaves out stay where they were
+/// found.
 fn replay_filtered(
     tx: &mut Tx<'_>,
     request: &ReplayRequest,
@@ -188,7 +189,7 @@ fn replay_filtered(
         DeliveryStatus::Pending | DeliveryStatus::Delivered => (Vec::new(), RETRY_NOW),
     };
     let mut count = 0;
-    // Ids say when they came unless the clock was set back.
+    // Ids tell the time unless the clock was set back.
     let asks_times = filter.since.is_some() || filter.until.is_some();
     let by_row =
         filter.action_type.is_some() || asks_times && !id_range::falls(tx.conn)?.is_empty();

@@ -1,7 +1,8 @@
-//! Row <-> model: the numbers that stand for states, causes and kinds, and how columns are read.
+//! Rows and the model: the numbers that stand for states, causes and kinds, and how columns are
+//! read.
 //!
-//! A number here is for ever: what it means is in every file out there. Anything else that is
-//! found in a row is `CorruptRow`, never a guess.
+//! A number is for ever: it is in every file out there. Anything else found in a row is a
+//! `CorruptRow`, never a guess.
 
 use bytes::Bytes;
 use model::attempt::{BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
@@ -17,15 +18,16 @@ use rusqlite::{Row, RowIndex};
 
 use crate::sqlite::job_error::{CorruptRow, JobError};
 
-/// Pending, and tried before.
+/// Pending, and attempted before.
 pub(crate) const RETRYING: i64 = 0;
 pub(crate) const DELIVERED: i64 = 1;
 pub(crate) const FAILED: i64 = 2;
 pub(crate) const CANCELLED: i64 = 3;
-/// Pending and never tried. A fresh delivery counts as one, too, and has no row.
+/// Pending and never attempted, with a due time. An unattempted delivery without a row counts as
+/// this, too.
 pub(crate) const UNATTEMPTED: i64 = 4;
 
-/// How a state is written down that an attempt led to.
+/// The state after an attempt, and its cause.
 pub(crate) fn state_number(state: DeliveryState) -> (i64, Option<i64>) {
     match state {
         DeliveryState::Pending => (RETRYING, None),
@@ -58,7 +60,7 @@ pub(crate) fn cause_number(cause: CancelCause) -> i64 {
     }
 }
 
-/// Why a delivery is cancelled when its webhook is off for this reason.
+/// Why deliveries are cancelled when their webhook is disabled for this reason.
 pub(crate) fn cancel_cause(cause: DisableCause) -> CancelCause {
     match cause {
         DisableCause::Requested => CancelCause::WebhookDisabled,
@@ -79,7 +81,7 @@ pub(crate) fn disabled_cause(number: i64) -> Result<DisableCause, CorruptRow> {
     DisableCause::ALL
         .into_iter()
         .find(|cause| disabled_number(*cause) == number)
-        .ok_or(CorruptRow("reason to be disabled"))
+        .ok_or(CorruptRow("reason for being disabled"))
 }
 
 pub(crate) fn token_kind_number(kind: TokenKind) -> i64 {
@@ -122,7 +124,7 @@ pub(crate) fn bulk_job_kind(number: i64) -> Result<BulkJobKind, CorruptRow> {
     BulkJobKind::ALL
         .into_iter()
         .find(|kind| bulk_job_number(*kind) == number)
-        .ok_or(CorruptRow("kind of errand"))
+        .ok_or(CorruptRow("kind of bulk job"))
 }
 
 pub(crate) fn failure_number(kind: FailureKind) -> i64 {
@@ -140,7 +142,7 @@ pub(crate) fn failure_number(kind: FailureKind) -> i64 {
     }
 }
 
-/// Nothing for a body that was read whole, as most are.
+/// `None` for a body that was read to its end, as most are.
 pub(crate) fn body_end_number(end: BodyEnd) -> Option<i64> {
     match end {
         BodyEnd::Whole => None,
@@ -179,7 +181,7 @@ pub(crate) fn outcome(row: &Row<'_>, at: usize, body: Bytes) -> Result<Outcome, 
     }))
 }
 
-/// A blob that may be null, for nothing.
+/// A blob; null is an empty one.
 pub(crate) fn bytes(row: &Row<'_>, at: impl RowIndex) -> Result<Bytes, JobError> {
     match row.get_ref(at)? {
         ValueRef::Null => Ok(Bytes::new()),

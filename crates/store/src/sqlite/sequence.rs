@@ -1,5 +1,5 @@
-//! The ids and times that new notifications get. Ids rise always; times rise, but where the clock
-//! was set back.
+//! The ids and times of new notifications. Ids always rise. Times rise, except where the clock was
+//! set back.
 
 use model::limits::CLOCK_STEP_MS;
 use model::time::Timestamp;
@@ -20,8 +20,9 @@ statements! {
 }
 
 impl Tx<'_> {
-    /// The time to write for a notification accepted at `at`, and whether times fall with it: the
-    /// clock was set back. By less than that it stands still for as long.
+    /// The `accepted_at` to write for a notification that came at `at`, and whether times fall with
+    /// it because the clock was set back. If it was set back by less than `CLOCK_STEP_MS`, the time
+    /// stands still until the clock has caught up.
     pub(crate) fn accepted_at(&mut self, at: Timestamp) -> Result<(Timestamp, bool), JobError> {
         let latest = self.latest_accepted_at()?;
         let falls = latest.ms_since(at) >= CLOCK_STEP_MS && id_range::may_fall(self.conn)?;
@@ -29,15 +30,15 @@ impl Tx<'_> {
             true => at,
             false => latest.max(at),
         };
-        // How far it has come must be known before it falls.
+        // The highest time has to be known before it falls.
         let highest = self.highest_accepted_at()?.max(written);
         self.cache.highest_accepted_at = Some(highest);
         self.cache.accepted_at = Some(written);
         Ok((written, falls))
     }
 
-    /// The latest `accepted_at` that any notification had, which is not that of the latest one if
-    /// the clock was set back.
+    /// The highest `accepted_at` of any notification. It is not that of the latest one if the clock
+    /// was set back.
     pub(crate) fn highest_accepted_at(&mut self) -> Result<Timestamp, JobError> {
         if let Some(highest) = self.cache.highest_accepted_at {
             return Ok(highest);
@@ -49,14 +50,14 @@ impl Tx<'_> {
         Ok(highest)
     }
 
-    /// The id for a new notification. Of those that are given some may stay unused.
+    /// The id for a new notification. Some ids may stay unused.
     pub(crate) fn next_id(&mut self) -> Result<i64, JobError> {
         let next = self.latest_id()?.saturating_add(1);
         self.cache.latest_id = Some(next);
         Ok(next)
     }
 
-    /// The id that was given last to a notification.
+    /// The id that was last given to a notification.
     pub(crate) fn latest_id(&mut self) -> Result<i64, JobError> {
         if let Some(latest) = self.cache.latest_id {
             return Ok(latest);
@@ -69,7 +70,7 @@ impl Tx<'_> {
         Ok(latest)
     }
 
-    /// `accepted_at` of the latest notification, the epoch if there is none.
+    /// `accepted_at` of the latest notification; the epoch if there is none.
     pub(crate) fn latest_accepted_at(&mut self) -> Result<Timestamp, JobError> {
         if let Some(latest) = self.cache.accepted_at {
             return Ok(latest);
@@ -85,7 +86,7 @@ impl Tx<'_> {
     }
 }
 
-/// From this notification on times begin anew.
+/// From this notification on times begin again.
 pub(crate) fn note_fall(tx: &mut Tx<'_>, id: i64) -> Result<(), JobError> {
     let reached_at = tx.highest_accepted_at()?;
     tx.conn

@@ -1,6 +1,6 @@
-//! What signing in leaves behind: sessions, links that sign in once, and failures.
+//! Sessions, links that sign in once, and failed sign-ins.
 //!
-//! Secrets and names are here as hashes only. What is past its time holds nothing, pruned or not.
+//! Secrets and names are stored as hashes only. What has expired counts for nothing, pruned or not.
 
 use model::id::UserId;
 use model::limits;
@@ -33,7 +33,7 @@ statements! {
     FORGET_OLDEST = "delete from failure where id <= ?1";
 }
 
-/// Nothing begins for a user who may not sign in.
+/// Does nothing for a user who may not sign in.
 pub(crate) fn begin(
     tx: &Tx<'_>,
     session: TokenHash,
@@ -86,7 +86,7 @@ pub(crate) fn end(tx: &Tx<'_>, session: TokenHash) -> Result<(), JobError> {
     Ok(())
 }
 
-/// Nothing is made for a user who may not sign in.
+/// Does nothing for a user who may not sign in.
 pub(crate) fn create_link(
     tx: &Tx<'_>,
     link: TokenHash,
@@ -145,7 +145,8 @@ pub(crate) fn try_sign_in(
             .execute([id.saturating_sub(most)])?;
         return Ok(None);
     };
-    // A failure that lies ahead was noted by a clock that was, and says nothing of when it was.
+    // A failure in the future was written while the clock was ahead, and says nothing about when it
+    // was.
     let was_ahead = before.latest_at.ms_since(at) >= limits::CLOCK_AHEAD_MAX_MS;
     if before.open_at() > at && !was_ahead {
         return Ok(Some(before));

@@ -1,8 +1,8 @@
-//! Settling: attempts, and what they make of their deliveries.
+//! Settling: writes attempts, and the next states of their deliveries.
 //!
-//! The next state is decided elsewhere (`model::delivery`); here it is only written, if the
-//! delivery is still pending in the same round. An attempt that comes late is written down all
-//! the same, and a success counts even then.
+//! `model::delivery` decides the next state. Here it is only written, if the delivery is still
+//! pending in the same round. A late attempt is written all the same, and counts if it was a
+//! success.
 
 use model::attempt::{Attempt, Failure, HttpResponse, Outcome};
 use model::contract::Settlement;
@@ -24,7 +24,7 @@ statements! {
           (webhook_id, notification_id, state, round, attempts, round_start, ended_at, began_at,
            duration_ms, envelope_id, status, answer_id, body)
         values (?2, ?1, 1, 1, 1, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    // Of a fresh delivery.
+    // Of an unattempted delivery.
     FIRST = "
         insert into delivery
           (webhook_id, notification_id, state, cause, round, attempts, round_start, round_began_at,
@@ -42,7 +42,7 @@ statements! {
           detail = ?14, headers = ?15, answer_id = ?16, body_end = ?17,
           next_due_at = iif(?5 and due_at = ?7, next_due_at, ?18), body = ?19
         where notification_id = ?1 and webhook_id = ?2";
-    // What was the latest attempt until now.
+    // The attempt that was the latest until now.
     MOVE_LATEST = "
         insert into attempt
           (notification_id, webhook_id, number, began_at, duration_ms, envelope_id, status, failure,
@@ -65,7 +65,8 @@ statements! {
             where notification_id = ?1 and webhook_id = ?2 and number > ?4 and began_at = ?5)
         from delivery
         where notification_id = ?1 and webhook_id = ?2";
-    // A late attempt belongs to a round that is over, so it takes nothing from this one's schedule.
+    // A late attempt belongs to a round that is over, so it takes nothing from the schedule of this
+    // one.
     LATE = "
         update delivery
         set state = iif(state = 4, 0, state), attempts = attempts + ?14,
@@ -79,17 +80,18 @@ statements! {
         where notification_id = ?1 and webhook_id = ?2 and state <> 1";
 }
 
-/// What a delivery in the store makes of a settlement.
+/// What is to be done with a settlement.
 enum SettleDecision {
-    /// It is pending in the same round, and its next attempt is this one.
+    /// The delivery is pending in the same round, and its next attempt is this one.
     InTime,
-    /// The attempt is one more than was to be.
+    /// The attempt is an extra one.
     Late,
-    /// Nothing is to be written: it is gone, or this was written before and the answer lost.
+    /// Nothing is written: the delivery is gone, or this was written before and the answer was
+    /// lost.
     Skip,
 }
 
-/// An attempt as it is written down.
+/// An attempt as it is written.
 struct AttemptRow<'a> {
     attempt: &'a Attempt,
     answer: Option<&'a HttpResponse>,
@@ -154,13 +156,13 @@ fn settle_decision(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<SettleDec
         )
         .optional()?;
     Ok(match found {
-        // A settlement that was written before finds one more attempt than it names.
+        // A settlement that was written before finds one attempt more than it names.
         Some((_, Some(true))) => SettleDecision::Skip,
         Some((true, _)) => SettleDecision::InTime,
         Some((false, _)) => SettleDecision::Late,
         None => {
             let now = tx.schedule(settlement.ended_at)?;
-            // Fresh, and yet tried before: a backup was put back, or the like.
+            // Unattempted, although it was attempted: a backup was restored, for example.
             match unattempted::defer(tx, id, now)? {
                 true => SettleDecision::Late,
                 false => SettleDecision::Skip,
@@ -169,7 +171,7 @@ fn settle_decision(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<SettleDec
     })
 }
 
-/// Writes down the first attempt of a delivery that was fresh.
+/// Writes the first attempt of an unattempted delivery.
 fn settle_first(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), JobError> {
     write_stale(tx, settlement)?;
     let written = AttemptRow::of(tx, &settlement.attempt)?;
@@ -199,7 +201,7 @@ fn settle_first(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), JobError
     Ok(())
 }
 
-/// Writes down an attempt that the delivery waited for, by `FIRST` or `NEXT`.
+/// Writes an attempt that the delivery waited for, by `FIRST` or `NEXT`.
 fn settle_in_time(
     tx: &mut Tx<'_>,
     settlement: &Settlement,
@@ -209,7 +211,7 @@ fn settle_in_time(
     let next = &settlement.next;
     let (state, cause) = rows::state_number(next.state);
     let ended = next.state.is_end();
-    // What is told of the future is told in wall time, as it looked then.
+    // Future times are shown as wall-clock times, as they look now.
     let next_due_at = match next.due_at {
         Some(due_at) => Some(tx.wall(due_at)?.as_millis()),
         None => None,
@@ -235,7 +237,7 @@ fn settle_in_time(
     Ok(())
 }
 
-/// When a delivery is due that stays pending: the schedule names a time, else at once.
+/// When a delivery that stays pending is due: at the time of the schedule, else at once.
 fn due_at(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Option<i64>, JobError> {
     let next = &settlement.next;
     if next.state.is_end() {
@@ -272,14 +274,14 @@ fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<HourlyOutcome
     })
 }
 
-/// The latest attempt makes room for the next, if there is one.
+/// Moves the latest attempt out of the delivery's row, if there is one.
 fn move_latest(tx: &mut Tx<'_>, id: DeliveryId) -> Result<(), JobError> {
     let keys = [id.notification.0, id.webhook.0];
     tx.hot.get(tx.conn, MOVE_LATEST)?.execute(keys)?;
     Ok(())
 }
 
-/// Writes down the call before the attempt, if there was one.
+/// Writes the call before the attempt that met an ended connection, if there was one.
 fn write_stale(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), JobError> {
     let Some(stale) = &settlement.stale else {
         return Ok(());
@@ -323,7 +325,7 @@ impl<'a> AttemptRow<'a> {
         } = self;
         let detail = failure.map(|failure| failure.detail.as_str());
         let detail = detail.or_else(|| answer.and_then(|answer| answer.note.as_deref()));
-        // Those in an envelope are not written again.
+        // Header lines in an envelope are not written again.
         let headers = answer.filter(|_| self.answer_id.is_none());
         let headers = headers.and_then(|answer| rows::blob(&answer.headers.0));
         let body_end = answer.and_then(|answer| rows::body_end_number(answer.body_end));

@@ -1,4 +1,4 @@
-//! What the writer, the threads beside it and those who ask have in common.
+//! What the writer, the other threads and the contract share.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -11,18 +11,18 @@ use crate::sqlite::disk::DiskWatch;
 use crate::sqlite::fan_out_cache::FanOutBacklog;
 use crate::sqlite::metrics::Metrics;
 
-/// What the writer and those who ask it have in common.
+/// What the writer and its callers share.
 #[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) subscriber: OnceLock<Arc<dyn CommitSubscriber>>,
     pub(crate) version: AtomicU64,
-    /// Counts groups of jobs, and what other processes were seen to write.
+    /// Counts groups of jobs, and commits of other processes.
     pub(crate) changes: AtomicU64,
     pub(crate) metrics: Metrics,
     pub(crate) disk: DiskWatch,
     pub(crate) fan_out_backlog: FanOutBacklog,
-    /// Notes how far the log is durable, if the store is a file with threads.
+    /// Notes how far the WAL is durable, if the store is a file with threads.
     pub(crate) mark_writer: OnceLock<MarkWriter>,
-    /// What is known of the schedule since the store was opened.
+    /// The latest heartbeat since the store was opened.
     pub(crate) last_heartbeat: Arc<Mutex<Option<Heartbeat>>>,
 }

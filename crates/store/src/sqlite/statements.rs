@@ -1,4 +1,4 @@
-//! Every statement of the store in one list, to be prepared at start and looked at by tests.
+//! Every statement of the store in one list: prepared at start, and looked at by tests.
 
 use crate::sqlite::{
     accept, apply, audit, backlog, bulk_jobs, cancel, catalog, clock, dashboard_queries,
@@ -8,7 +8,7 @@ use crate::sqlite::{
     webhook_history, webhook_rows, webhooks, writer,
 };
 
-/// Every statement there is: all are prepared at start, so that a typo ends the start.
+/// Every statement. All are prepared at start, so that a typo ends the start.
 pub(crate) fn statements() -> Vec<String> {
     let fixed = [
         accept::STATEMENTS,

@@ -14,7 +14,7 @@ statements! {
     FIND = "
         select key, holder, request, status, headers, body from kept_answer
         where key = ?1 and holder = ?2";
-    // One that is too old counts as gone, pruned or not.
+    // A response that is too old counts as gone, pruned or not.
     STORE = "
         insert into kept_answer (key, holder, request, status, headers, body, kept_at)
         values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -41,8 +41,8 @@ pub(crate) fn find(
     })
 }
 
-/// Answers that were kept before are forgotten. When they were kept is a time of the schedule: a
-/// clock that is set makes none older or younger.
+/// Responses stored before this are forgotten. The time is schedule time: setting the clock makes
+/// none older or younger.
 pub(crate) fn kept_from(tx: &mut Tx<'_>, now: Timestamp) -> Result<Timestamp, JobError> {
     Ok(tx.schedule(now)?.plus_ms(-limits::IDEMPOTENCY_RETENTION_MS))
 }

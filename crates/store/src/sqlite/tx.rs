@@ -1,4 +1,4 @@
-//! The transaction that a job runs in, and what the writer remembers from one to the next.
+//! The transaction that a job runs in, and what the writer caches from one to the next.
 
 use std::collections::BTreeSet;
 
@@ -14,12 +14,12 @@ use crate::sqlite::intake_cache::{EventCache, SubscriptionCache};
 use crate::sqlite::job_error::JobError;
 use crate::sqlite::post_commit::PostCommit;
 
-/// Something to be written, and whoever waits for it.
+/// A job of the writer, with the caller that waits for it.
 pub(crate) trait Job: Send {
-    /// Whether it may be run again after it was rolled back.
+    /// Whether it can be run again after a rollback.
     fn is_repeatable(&self) -> bool;
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), JobError>;
-    /// Hands the answer over: what `run` found, or why nothing of it was kept.
+    /// Hands over the answer: what `run` found, or why nothing of it was kept.
     fn answer(self: Box<Self>, lost: Option<StoreError>);
 }
 
@@ -31,30 +31,31 @@ pub(crate) struct Tx<'a> {
     pub(crate) post_commit: &'a mut PostCommit,
 }
 
-/// What the writer remembers so as not to look it up; always right, and lost without harm.
+/// What the writer caches instead of looking it up. Always right, and can be forgotten at any time.
 #[derive(Default)]
 pub(crate) struct WriterCache {
     /// `accepted_at` of the latest notification.
     pub(crate) accepted_at: Option<Timestamp>,
-    /// The latest that any had.
+    /// The highest that any notification had.
     pub(crate) highest_accepted_at: Option<Timestamp>,
-    /// The id that was given last to a notification.
+    /// The id that was last given to a notification.
     pub(crate) latest_id: Option<i64>,
-    /// Events that are known to be registered.
+    /// Events known to be registered.
     pub(crate) events: EventCache,
-    /// Tenants of whose many events the log was told. Never forgotten, so that it is told once.
+    /// Tenants that were warned of having too many events. Never forgotten, so that each is warned
+    /// once.
     pub(crate) warned: BTreeSet<TenantId>,
     pub(crate) envelopes: EnvelopeCache,
     pub(crate) subscriptions: SubscriptionCache,
-    /// Notifications whose own rows say what is fresh of them; nothing if they are to be read.
+    /// Notifications with unattempted deliveries in their own rows; `None` if they have to be read.
     pub(crate) inline_deliveries: Option<InlineDeliveries>,
-    /// What is to be listed in steps; nothing if that is to be read.
+    /// What is left to be materialized in steps; `None` if it has to be read.
     pub(crate) fan_out: Option<FanOut>,
-    /// Whose turn it was to have something listed. Never forgotten: a turn is not right or wrong.
+    /// The tenant that had the latest step. Never forgotten: a turn cannot be wrong.
     pub(crate) fan_out_turn: Option<TenantId>,
-    /// Rows that the open transaction has listed.
+    /// Rows that the open transaction has materialized.
     pub(crate) rows_materialized: usize,
-    /// The latest beat, if there is one.
+    /// The latest heartbeat; `Some(None)` if there was none yet.
     pub(crate) heartbeat: Option<Option<Moment>>,
     /// Where pruning goes on.
     pub(crate) prune_cursor: Option<PruneCursor>,
@@ -63,26 +64,26 @@ pub(crate) struct WriterCache {
 /// Where the next step of pruning goes on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum PruneCursor {
-    /// In this webhook's log, with this notification.
+    /// In the log of this webhook, with this notification.
     Log(WebhookId, NotificationId),
-    /// Among what nobody wanted of this tenant.
+    /// Among notifications of this tenant that no webhook wanted.
     Unwanted(TenantId),
 }
 
-/// Statements that many jobs of a transaction use: taken from the connection's cache once, where
-/// they are found by their whole text.
+/// Statements that many jobs of a transaction use, taken from the connection's cache once. The
+/// cache finds them by their whole text.
 #[derive(Default)]
 pub(crate) struct HotStatements<'a>(Vec<(&'static str, CachedStatement<'a>)>);
 
 impl Tx<'_> {
-    /// Whether so many more rows may be listed before others have to have their turn.
+    /// Whether so many more rows may be materialized before others have to have their turn.
     pub(crate) fn has_time_for(&self, rows: usize) -> bool {
         rows == 0 || self.cache.rows_materialized + rows <= STEP_ROWS
     }
 }
 
 impl WriterCache {
-    /// What it says may be wrong, or was rolled back.
+    /// Forgets everything that may be wrong or was rolled back.
     pub(crate) fn forget(&mut self) {
         let warned = std::mem::take(&mut self.warned);
         *self = Self {
@@ -92,7 +93,7 @@ impl WriterCache {
         };
     }
 
-    /// Moves whenever a recent notification does.
+    /// Changes whenever the inline deliveries do.
     pub(crate) fn inline_changes(&self) -> Option<u64> {
         self.inline_deliveries
             .as_ref()

@@ -55,8 +55,8 @@ statements! {
         values (?1, ?2, 4, 1, 0, 0, ?3)";
 }
 
-/// How the webhooks of a notification are written into its own row; nothing if their deliveries
-/// are to be listed.
+/// The webhooks of a notification as its own row has them; `None` if their deliveries are to be
+/// materialized at once.
 pub(crate) fn wanted_by(tx: &mut Tx<'_>, wanted: &[WebhookId]) -> Result<Option<Value>, JobError> {
     if !inline_deliveries(tx)?.has_room(wanted.len()) {
         return Ok(None);
@@ -67,8 +67,8 @@ pub(crate) fn wanted_by(tx: &mut Tx<'_>, wanted: &[WebhookId]) -> Result<Option<
     Ok(Some(Value::Text(unattempted_rows::ids_to_text(wanted))))
 }
 
-/// Owes fresh deliveries of a new notification. `in_row`: its own row says so. Answers whether they
-/// can be told: those that are listed in steps are told then.
+/// Records the deliveries of a new notification. `in_row`: they are inline. Answers whether the
+/// subscriber may be told now; those of the fan-out are told with their step.
 pub(crate) fn record_owed(
     tx: &mut Tx<'_>,
     tenant: TenantId,
@@ -84,7 +84,7 @@ pub(crate) fn record_owed(
     } else {
         unattempted_rows::materialize_rows(tx, wanted.iter().map(|webhook| [webhook.0, id]))?;
     }
-    // Once there is no time for more, those that are recent wait for the next transaction.
+    // Once there is no time left, eviction waits for the next transaction.
     if tx.has_time_for(1)
         && let Some(evicted) = inline_deliveries(tx)?.evict(id)
     {
@@ -93,8 +93,8 @@ pub(crate) fn record_owed(
     Ok(!is_wide)
 }
 
-/// Has the delivery be fresh no more; the caller writes down what it is instead. Answers whether it
-/// was fresh.
+/// The delivery is no longer unattempted; the caller writes what it is instead. Answers whether it
+/// was.
 pub(crate) fn take(tx: &mut Tx<'_>, id: DeliveryId) -> Result<bool, JobError> {
     if inline_deliveries(tx)?.take(id) {
         return Ok(true);
@@ -104,7 +104,7 @@ pub(crate) fn take(tx: &mut Tx<'_>, id: DeliveryId) -> Result<bool, JobError> {
     Ok(taken > 0)
 }
 
-/// Has the delivery wait until `due_at`, if it is fresh. Answers whether it was.
+/// The delivery waits until `due_at`, if it is unattempted. Answers whether it was.
 pub(crate) fn defer(tx: &mut Tx<'_>, id: DeliveryId, due_at: Timestamp) -> Result<bool, JobError> {
     let was_unattempted = take(tx, id)?;
     if was_unattempted {
@@ -114,7 +114,7 @@ pub(crate) fn defer(tx: &mut Tx<'_>, id: DeliveryId, due_at: Timestamp) -> Resul
     Ok(was_unattempted)
 }
 
-/// Cancels the delivery, if it is fresh. Answers whether it was.
+/// Cancels the delivery, if it is unattempted. Answers whether it was.
 pub(crate) fn cancel(
     tx: &mut Tx<'_>,
     id: DeliveryId,
@@ -128,7 +128,7 @@ pub(crate) fn cancel(
     Ok(was_unattempted)
 }
 
-/// Cancels what is fresh of a webhook, at most `limit`; answers how many.
+/// Cancels at most `limit` unattempted deliveries of a webhook. Answers how many.
 pub(crate) fn cancel_some(
     tx: &mut Tx<'_>,
     webhook: WebhookId,
@@ -150,7 +150,7 @@ pub(crate) fn cancel_some(
     Ok(cancelled)
 }
 
-/// Lists what stands in the rows of recent notifications.
+/// Materializes all inline deliveries.
 pub(crate) fn materialize(tx: &mut Tx<'_>) -> Result<(), JobError> {
     let latest = tx.latest_id()?;
     match inline_deliveries(tx)?.evict_all(latest) {
@@ -162,9 +162,9 @@ pub(crate) fn materialize(tx: &mut Tx<'_>) -> Result<(), JobError> {
 /// What a reader sees of all deliveries.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadHorizon {
-    /// Up to and with this notification it sees all; of later ones only what was tried.
+    /// Up to and with this notification it sees everything; of later ones only what was attempted.
     pub(crate) upto: NotificationId,
-    /// Why what was accepted before could not be listed.
+    /// Why inline deliveries could not be materialized.
     lacks: Option<DiskFault>,
 }
 
@@ -181,7 +181,7 @@ impl ReadHorizon {
         })
     }
 
-    /// The same for what is the tenant's alone, of which less may be listed.
+    /// The same for one tenant, of which less may be materialized.
     pub(crate) fn of(self, conn: &Connection, tenant: TenantId) -> Result<Self, JobError> {
         let upto = match fan_out::first_of(conn, tenant)? {
             Some(first) => self.upto.min(NotificationId(first.0 - 1)),
@@ -190,12 +190,12 @@ impl ReadHorizon {
         Ok(Self { upto, ..self })
     }
 
-    /// Whether there is nothing that a reader would not see.
+    /// Whether a reader sees everything.
     pub(crate) fn is_all(self) -> bool {
         self.upto.0 == i64::MAX
     }
 
-    /// Refuses to say of a delivery that was not found that it is not there, if that may be wrong.
+    /// A delivery was not found. An error if it may exist all the same.
     pub(crate) fn not_found(self, id: NotificationId) -> Result<(), JobError> {
         match self.lacks {
             Some(fault) if id > self.upto => Err(StoreError::Disk(fault).into()),
@@ -210,7 +210,7 @@ fn read_materialized_upto(conn: &Connection) -> Result<i64, JobError> {
     Ok(materialized_upto.unwrap_or(0))
 }
 
-/// Lists what is fresh of entries that were taken out, and says how far all is listed.
+/// Materializes entries that were taken out, and stores how far everything is materialized.
 fn materialize_entries(tx: &mut Tx<'_>, evicted: &[InlineEntry]) -> Result<(), JobError> {
     unattempted_rows::materialize_rows(tx, evicted.iter().flat_map(InlineEntry::unattempted))?;
     let materialized_upto = inline_deliveries(tx)?.materialized_upto();
@@ -220,17 +220,17 @@ fn materialize_entries(tx: &mut Tx<'_>, evicted: &[InlineEntry]) -> Result<(), J
     Ok(())
 }
 
-/// What is fresh and not listed, by webhook: notifications by id.
+/// The inline deliveries by webhook, each a notification id.
 pub(crate) fn not_materialized(tx: &mut Tx<'_>) -> Result<BTreeMap<WebhookId, Vec<i64>>, JobError> {
     Ok(inline_deliveries(tx)?.unattempted())
 }
 
-/// Up to and with which notification all is listed.
+/// Up to and with which notification everything is materialized.
 pub(crate) fn materialized_upto(tx: &mut Tx<'_>) -> Result<i64, JobError> {
     Ok(inline_deliveries(tx)?.materialized_upto())
 }
 
-/// The recent notifications, read from their rows if they are not known.
+/// The inline deliveries, read from the notifications' rows if they are not cached.
 fn inline_deliveries<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut InlineDeliveries, JobError> {
     let known = match tx.cache.inline_deliveries.take() {
         Some(known) => known,

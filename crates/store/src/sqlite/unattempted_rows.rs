@@ -1,5 +1,5 @@
-//! Rows of unattempted deliveries as they are written, and webhooks as a text: a notification's own
-//! row and the table `audience` have them so.
+//! Writes rows of unattempted deliveries, and webhooks as text, which is how notifications and the
+//! table `audience` have them.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ statements! {
         values (?1, ?2, 3, ?3, 1, 0, 0, ?4)";
 }
 
-/// Lists deliveries, each as a webhook and a notification.
+/// Inserts rows for deliveries, each given as a webhook and a notification.
 pub(crate) fn materialize_rows(
     tx: &mut Tx<'_>,
     keys: impl Iterator<Item = [i64; 2]>,
@@ -32,7 +32,7 @@ pub(crate) fn materialize_rows(
     Ok(())
 }
 
-/// Writes down a delivery that is cancelled before it was tried.
+/// Writes a delivery that is cancelled before it was attempted.
 pub(crate) fn write_cancelled(
     tx: &mut Tx<'_>,
     id: DeliveryId,
@@ -48,7 +48,7 @@ pub(crate) fn write_cancelled(
     Ok(())
 }
 
-/// Webhooks as a text.
+/// Webhook ids as text, separated by spaces.
 pub(crate) fn ids_to_text(webhooks: &[WebhookId]) -> String {
     let ids: Vec<String> = webhooks.iter().map(|id| id.0.to_string()).collect();
     ids.join(" ")

@@ -1,7 +1,7 @@
 //! Users and their roles at tenants.
 //!
-//! A name is the same whatever the case of its ASCII letters; the table sees to that. What a
-//! change takes away from a user ends with it: sessions and links (`sessions.rs`).
+//! The case of ASCII letters does not count in a name; the table sees to that. What a change takes
+//! from a user ends with it: sessions and links.
 
 use std::collections::BTreeMap;
 
@@ -196,7 +196,7 @@ fn roles(conn: &Connection, user: UserId) -> Result<BTreeMap<TenantId, Role>, Jo
     Ok(found.into_iter().collect())
 }
 
-/// Ends every session of a user, and every link made for them.
+/// Ends every session of a user, and removes the links made for them.
 pub(crate) fn end_all(tx: &Tx<'_>, user: UserId) -> Result<(), JobError> {
     tx.conn.prepare_cached(END_ALL)?.execute([user.0])?;
     tx.conn.prepare_cached(DROP_LINKS)?.execute([user.0])?;

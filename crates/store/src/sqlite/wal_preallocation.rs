@@ -1,8 +1,8 @@
-//! Room: the write-ahead log gets its room on the disk before it is written to.
+//! WAL preallocation: the WAL gets its disk space before it is written to.
 //!
-//! While a log grows, each sync has the file system write down that it did, which costs a second
-//! wait for the disk. Once it was begun anew it does not grow; with this it never does, unless more
-//! is written at once than is usual.
+//! While a file grows, each sync also writes the file system's metadata, which costs a second wait
+//! for the disk. A WAL that was restarted does not grow. With this it never does, unless more is
+//! written at once than usual.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -14,26 +14,26 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::error::OpenError;
 use crate::files::wal_of;
 
-/// What a log takes before it is moved and begun anew, with what is written meanwhile.
+/// The size of a WAL before it is checkpointed and restarted, with what is written meanwhile.
 pub(crate) const WAL_BYTES: u64 = 24 * 1024 * 1024;
 
-/// Written at once. The system keeps it in memory as one piece, and goes through all of a piece for
-/// each page that is written into it: a log of pieces of 1 MiB costs twice the time to write to.
+/// Written at once. The page cache keeps it as one piece and walks through the whole piece for each
+/// page written into it: with pieces of 1 MiB writing to the WAL takes twice as long.
 const PIECE: usize = 64 * 1024;
 
-/// Makes room for the log of the store at `path`, if there is enough on the disk. SQLite takes the
-/// zeros behind the log's end for nothing.
+/// Preallocates the WAL of the store at `path`, if there is enough space on the disk. SQLite
+/// ignores zeros behind the end of the WAL.
 pub(crate) fn preallocate(conn: &Connection, path: &Path) -> Result<(), OpenError> {
-    // While this is open nobody writes to the log.
+    // While this transaction is open nobody writes to the WAL.
     let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate);
     let tx = tx.map_err(|error| OpenError::of(path, error))?;
     let log = OpenOptions::new().write(true).open(wal_of(path));
     let broken = |error| OpenError::Broken(path.to_owned(), Arc::new(error));
     let mut log = log.map_err(broken)?;
     if let Err(error) = fill(&mut log) {
-        tracing::debug!(%error, "no room was made for the log: it grows when it has to");
+        tracing::debug!(%error, "the write-ahead log is not preallocated: it grows as needed");
     }
-    // What a process that was killed has left in the log is told from now on.
+    // From now on readers see what a killed process has left in the WAL, so it has to be durable.
     log.sync_all().map_err(broken)?;
     tx.rollback().map_err(|error| OpenError::of(path, error))
 }

@@ -1,10 +1,10 @@
-//! Syncing: has what was committed reach the disk, and only then told.
+//! WAL sync: makes commits durable, then publishes them.
 //!
-//! The writer commits without waiting for the disk; a thread of its own waits, for one group after
-//! the other. Meanwhile the writer works on the next group, which stays open until the disk is
-//! free. So neither waits for the other, and a busy house has as few commits as it can.
+//! The writer commits without waiting for the disk. A thread of its own syncs, one group after the
+//! other. Meanwhile the writer works on the next group, which stays open until the disk is free. So
+//! neither waits for the other, and under load there are as few commits as possible.
 //!
-//! Nobody hears of what was committed and has not reached the disk: readers wait for it, too.
+//! Nobody learns of a commit before it is durable: readers wait for it, too.
 
 use std::fs::File;
 use std::io;
@@ -18,9 +18,9 @@ use crate::sqlite::shared::Shared;
 use crate::sqlite::writer::GroupResult;
 use crate::sync::{lock, wait};
 
-/// What makes everything committed so far durable.
+/// Makes everything committed so far durable.
 pub trait SyncTarget: Send + Sync {
-    /// Returns once it is, or with why it may not be.
+    /// Returns once it is durable, or why it may not be.
     fn sync(&self) -> io::Result<()>;
 }
 
@@ -30,11 +30,11 @@ pub(crate) struct WalFile {
     file: OnceLock<File>,
 }
 
-/// Where groups are between their commit and being told.
+/// The groups between their commit and being published.
 pub(crate) struct WalSync {
     disk: Box<dyn SyncTarget>,
     state: Mutex<SyncState>,
-    /// Wakes the thread that waits for the disk.
+    /// Wakes the thread that syncs.
     given: Condvar,
     /// Wakes whoever waits for that thread.
     changed: Condvar,
@@ -42,33 +42,33 @@ pub(crate) struct WalSync {
 
 #[derive(Default)]
 struct SyncState {
-    /// Commits that have begun, counted.
+    /// How many commits have begun.
     begun: u64,
-    /// Of these, so many have reached the disk or were rolled back.
+    /// So many of them are durable or were rolled back.
     durable: u64,
-    /// A group that waits for the disk.
+    /// The group that is to be synced.
     next: Option<PendingGroup>,
-    /// A group was put and is not told yet.
+    /// A group was put and is not published yet.
     busy: bool,
-    /// When the latest group was told.
+    /// When the latest group was published.
     free_since: Option<Instant>,
-    /// Threads that wait for another to be done.
+    /// How many threads wait in `wait`.
     waiting: usize,
     closing: bool,
     dead: bool,
 }
 
-/// A group that was committed: the how many-eth, and what is to be told.
+/// A group that was committed, and the number of its commit.
 struct PendingGroup {
     number: u64,
     done: GroupResult,
 }
 
-/// What came of a group.
+/// What became of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SyncOutcome {
     Durable,
-    /// What the disk holds is not known any more: the store must end.
+    /// What the disk holds is unknown: the store has to end.
     Uncertain,
 }
 
@@ -83,8 +83,8 @@ impl WalFile {
 }
 
 impl SyncTarget for WalFile {
-    // SQLite keeps this one file as long as anybody has the store open, so it is opened once. Its
-    // locks are on other files, so closing this one drops none of them.
+    // SQLite keeps this one file for as long as anybody has the store open, so it is opened once.
+    // SQLite's locks are on other files, so closing this one drops none of them.
     fn sync(&self) -> io::Result<()> {
         let file = match self.file.get() {
             Some(file) => file,
@@ -107,21 +107,21 @@ impl WalSync {
         }
     }
 
-    /// A commit is about to begin, the how many-eth.
+    /// A commit is about to begin. Returns its number.
     pub(crate) fn begin(&self) -> u64 {
         let mut state = lock(&self.state);
         state.begun += 1;
         state.begun
     }
 
-    /// Since when no group waits for the disk or is being told, if none does.
+    /// Since when the disk is free; `None` while a group is being synced or published.
     pub(crate) fn free_since(&self) -> Option<Instant> {
         let state = lock(&self.state);
         let since = state.free_since.unwrap_or_else(Instant::now);
         (!state.busy).then_some(since)
     }
 
-    /// Waits until no group waits for the disk.
+    /// Waits until the disk is free.
     pub(crate) fn wait_until_free(&self) {
         let mut state = lock(&self.state);
         while state.busy && !state.dead {
@@ -129,7 +129,7 @@ impl WalSync {
         }
     }
 
-    /// Hands a group to the thread that waits for the disk. Only while it has none.
+    /// Hands a group to the thread that syncs. Only while the disk is free.
     pub(crate) fn put(&self, number: u64, done: GroupResult) {
         let mut state = lock(&self.state);
         assert!(
@@ -145,7 +145,7 @@ impl WalSync {
         self.given.notify_one();
     }
 
-    /// Waits for the disk here, and tells. Only while no group waits.
+    /// Syncs and publishes on the calling thread. Only while the disk is free.
     pub(crate) fn finish_here(
         &self,
         number: u64,
@@ -155,7 +155,7 @@ impl WalSync {
         self.finish(PendingGroup { number, done }, shared)
     }
 
-    /// Finishes one group after the other, until closed. `free` is called after each.
+    /// Syncs and publishes one group after the other until closed. Calls `free` after each.
     pub(crate) fn run(&self, shared: &Shared, free: impl Fn()) -> SyncOutcome {
         loop {
             let mut state = lock(&self.state);
@@ -179,8 +179,8 @@ impl WalSync {
         }
     }
 
-    /// Returns once everything is durable that a reader can have seen by now, or says false if
-    /// that will never be.
+    /// Blocks until everything is durable that a reader can have seen by now. False if that will
+    /// never be.
     pub(crate) fn wait_for_durable(&self) -> bool {
         let mut state = lock(&self.state);
         let seen = state.begun;
@@ -190,18 +190,18 @@ impl WalSync {
         state.durable >= seen
     }
 
-    /// Whether what the disk holds is not known any more.
+    /// Whether what the disk holds is unknown.
     pub(crate) fn is_dead(&self) -> bool {
         lock(&self.state).dead
     }
 
-    /// Ends the thread once it has told what it was given.
+    /// Ends the thread once it has published what it was given.
     pub(crate) fn close(&self) {
         lock(&self.state).closing = true;
         self.given.notify_one();
     }
 
-    /// Lets go of everybody who waits.
+    /// Releases everybody who waits.
     pub(crate) fn die(&self) {
         let mut state = lock(&self.state);
         state.dead = true;
@@ -216,7 +216,7 @@ impl WalSync {
         if done.has_written() {
             let began_at = Instant::now();
             if let Err(error) = self.disk.sync() {
-                // The system may have dropped what it could not write, and says so only once.
+                // The system may have dropped what it could not write, and reports that only once.
                 tracing::error!(%error, "the disk failed to make the log durable: the store ends, \
                     and a restart finds out what is there");
                 done.forsake();
@@ -241,8 +241,7 @@ impl WalSync {
         state
     }
 
-    /// Wakes who waits for another to be done. Mostly nobody does, and then the system is not
-    /// called.
+    /// Wakes whoever waits in `wait`. Mostly nobody does, which saves the system call.
     fn notify_changed(&self, state: MutexGuard<'_, SyncState>) {
         let waiting = state.waiting;
         drop(state);

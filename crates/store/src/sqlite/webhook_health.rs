@@ -1,7 +1,7 @@
-//! How webhooks fare: what the latest attempt of each came to, and tallies by the hour.
+//! Webhook health: the result of the latest attempt of each webhook, and counts by the hour.
 //!
-//! Settling adds up a whole batch in memory and writes once for each webhook; accepting writes
-//! nothing here. What is cancelled counts as failed, once for each step.
+//! Settling adds up a whole batch in memory and writes once for each webhook. Accepting writes
+//! nothing here. Each step of cancelling counts its deliveries as failed.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::sqlite::tx::Tx;
 use crate::sqlite::{clock, query, rows, webhook_rows};
 
 statements! {
-    // A success among what is written begins anew; else the first failure stays the first.
+    // A success in the batch begins anew; else the first failure stays the first.
     SAVE = "
         insert into standing
           (webhook_id, notification_id, ended_at, success, words, failing_since)
@@ -61,17 +61,17 @@ statements! {
           limit ?3)";
 }
 
-/// What an attempt came to, as a tally counts it.
+/// What an attempt counts as in its hour.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum HourlyOutcome {
     Delivered,
     Retried,
     Failed,
-    /// It changed nothing: the delivery had ended, or was sent again meanwhile.
+    /// Nothing changed: the delivery had ended, or was replayed meanwhile.
     Nothing,
 }
 
-/// How webhooks fared in one batch of settlements.
+/// The health of the webhooks in one batch of settlements.
 #[derive(Default)]
 pub(crate) struct BatchHealth<'a>(BTreeMap<WebhookId, WebhookBatch<'a>>);
 
@@ -155,7 +155,7 @@ impl<'a> BatchHealth<'a> {
     }
 }
 
-/// So many deliveries of the webhook were cancelled.
+/// Counts cancelled deliveries of the webhook.
 pub(crate) fn count_failed(
     tx: &Tx<'_>,
     webhook: WebhookId,
@@ -171,7 +171,7 @@ pub(crate) fn count_failed(
     Ok(())
 }
 
-/// Removes tallies of hours that ended before that.
+/// Removes the counts of hours that ended before `before`.
 pub(crate) fn prune(
     tx: &Tx<'_>,
     webhook: WebhookId,

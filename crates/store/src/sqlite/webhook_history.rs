@@ -1,7 +1,8 @@
-//! How webhooks stood before, and so what each of them was to a notification.
+//! Webhook history: former states of webhooks, which explain what each was to a notification.
 //!
-//! Kept at each change of what decides what a webhook gets, up to the notification that was the
-//! latest then: whatever has a higher id met the next state. What met no notification is not kept.
+//! A state is kept whenever something changes that decides what a webhook gets, with the
+//! notification that was the latest then: those with higher ids met the next state. A state that
+//! met no notification is not kept.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +28,7 @@ statements! {
         where webhook_id = ?1 and until >= ?2
         order by until
         limit 1";
-    // Whatever had a higher id than `until` met it as it was changed to.
+    // Notifications with higher ids than `until` met the state that followed.
     ENABLED_UPTO = "
         select until from webhook_past
         where webhook_id = ?1 and until >= ?2 and disabled_at is null and filter is not null
@@ -66,7 +67,7 @@ statements! {
           limit ?2)";
 }
 
-/// Keeps how a webhook stood, if what decides what it gets has changed.
+/// Keeps the state before, if something has changed that decides what the webhook gets.
 pub(crate) fn keep(tx: &Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), JobError> {
     let same = before.disabled == after.disabled
         && before.settings == after.settings
@@ -89,7 +90,7 @@ pub(crate) fn keep(tx: &Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(),
     Ok(())
 }
 
-/// Keeps that a webhook was not there yet.
+/// Keeps that the webhook did not exist.
 pub(crate) fn keep_none(tx: &Tx<'_>, created: &Webhook) -> Result<(), JobError> {
     tx.conn.prepare_cached(SAVE)?.execute(params![
         created.id.0,
@@ -104,8 +105,8 @@ pub(crate) fn keep_none(tx: &Tx<'_>, created: &Webhook) -> Result<(), JobError> 
     Ok(())
 }
 
-/// The last notification that can have met the webhook enabled, which is disabled now; nothing if
-/// that is one before `from`.
+/// The last notification that can have met the webhook enabled, which is disabled now; `None` if it
+/// is before `from`.
 pub(crate) fn enabled_upto(
     conn: &Connection,
     webhook: WebhookId,
@@ -137,7 +138,7 @@ pub(crate) fn match_explanations(
     found.extend(query::list(conn, OWED, deleted, webhook)?);
     let mut page = Vec::new();
     for webhook in found.into_iter().take(limit) {
-        // That of another tenant cannot be among them, unless a row is spoilt.
+        // A webhook of another tenant can only come from a corrupt row.
         if let Some(webhook) = webhook_rows::find_any(conn, webhook)?
             && webhook.tenant == tenant
         {
@@ -174,7 +175,7 @@ fn match_explanation(
     })
 }
 
-/// Nothing if the webhook was not there yet.
+/// `None` if the webhook did not exist yet.
 fn then(row: &Row<'_>) -> Result<Option<WebhookSnapshot>, JobError> {
     let Some(filter) = row.get::<_, Option<String>>(2)? else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Webhooks as they are read: by id, by key, and whose they are.
+//! Reading webhooks: by id, by key, and their tenant.
 
 use model::id::{TenantId, WebhookId};
 use model::webhook::Webhook;
@@ -29,14 +29,14 @@ pub(crate) fn find(
     Ok(found.filter(|webhook| webhook.tenant == tenant && !webhook.is_deleted()))
 }
 
-/// Whoever it belongs to, and deleted or not: for what the engine asks, which serves all tenants.
+/// Of any tenant, deleted or not: the engine serves all tenants.
 pub(crate) fn find_any(conn: &Connection, id: WebhookId) -> Result<Option<Webhook>, JobError> {
     let mut statement = conn.prepare_cached(FIND)?;
     let mut rows = statement.query([id.0])?;
     rows.next()?.map(rows::webhook).transpose()
 }
 
-/// The webhook that one of these tenants has under this key.
+/// The webhook that one of these tenants has under `key`.
 pub(crate) fn find_by_key(
     conn: &Connection,
     tenants: &[TenantId],
@@ -63,12 +63,12 @@ pub(crate) fn find_key(
     })
 }
 
-/// Whose webhook it is, deleted or not.
+/// The tenant of a webhook, deleted or not.
 pub(crate) fn tenant_of(conn: &Connection, id: WebhookId) -> Result<Option<TenantId>, JobError> {
     query::first(conn, TENANT_OF, [id.0], |row| Ok(TenantId(row.get(0)?)))
 }
 
-/// How a scope stands in the index: nothing for any, so that no named scope looks like it.
+/// A scope as the index has it: empty for any scope, so that no name looks like it.
 pub(crate) fn scope_key(scope: Option<&str>) -> String {
     scope.map_or_else(String::new, |name| format!("={name}"))
 }

@@ -1,5 +1,5 @@
-//! Webhooks as they are written: created, changed, switched off. Their subscriptions are kept as
-//! an index from match key to webhook, only while the webhook is enabled.
+//! Writing webhooks: created, changed, disabled. Subscriptions are an index from match key to
+//! webhook, kept only while the webhook is enabled.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::sqlite::tx::Tx;
 use crate::sqlite::{cancel, fan_out, query, rows, webhook_history, webhook_rows};
 
 statements! {
-    // Whether there are more than so many that are not deleted. The state as in `webhook_tenant`.
+    // Whether there are more than so many that are not deleted, by the index `webhook_tenant`.
     MORE_THAN = "
         select 1 from webhook indexed by webhook_tenant
         where tenant_id = ?1 and disabled_cause is not 3
@@ -35,7 +35,7 @@ statements! {
           paused_until = iif(?11, paused_until, null),
           key = ?12
         where id = ?1";
-    // It may only grow, and is not meant for a webhook that somebody changed while the attempt ran.
+    // It may only grow, and does not count if the webhook was changed while the attempt ran.
     PAUSE = "
         update webhook set paused_until = ?2
         where id = ?1 and version = ?3 and coalesce(paused_until, 0) < ?2";
@@ -46,7 +46,7 @@ statements! {
         where tenant_id = ?1 and topic = ?2 and scope = ?3 and webhook_id = ?4";
 }
 
-/// A webhook more, unless its tenant has as many as it may have.
+/// Creates a webhook, unless its tenant has as many as it may have.
 pub(crate) fn create(
     tx: &mut Tx<'_>,
     new: NewWebhook,
@@ -58,7 +58,7 @@ pub(crate) fn create(
     Ok(created)
 }
 
-/// To be called behind whatever may have given the tenant more webhooks.
+/// To be called after whatever may have given the tenant more webhooks.
 pub(crate) fn bound(tx: &Tx<'_>, tenant: TenantId) -> Result<(), JobError> {
     let most = i64::try_from(limits::WEBHOOKS_MAX).unwrap_or(i64::MAX);
     match query::exists(tx.conn, MORE_THAN, params![tenant.0, most])? {
@@ -67,7 +67,7 @@ pub(crate) fn bound(tx: &Tx<'_>, tenant: TenantId) -> Result<(), JobError> {
     }
 }
 
-/// A webhook more. Whoever calls this has `bound` judge what comes of it.
+/// Creates a webhook. The caller has to call `bound`.
 pub(crate) fn add(
     tx: &mut Tx<'_>,
     new: NewWebhook,
@@ -118,7 +118,7 @@ pub(crate) fn add(
     Ok(webhook)
 }
 
-/// Writes a changed webhook down. `Stale` unless its version is the stored one, or it is gone.
+/// Saves a changed webhook. `Stale` unless its version is the stored one, or if it is gone.
 pub(crate) fn save(
     tx: &mut Tx<'_>,
     webhook: Webhook,
@@ -143,7 +143,7 @@ pub(crate) fn save_any(
         .ok_or(StoreError::Stale)?;
     let same_target = before.target_url == webhook.target_url;
     let after = Webhook {
-        // One that has a key keeps it.
+        // A key that was given stays.
         key: before.key.clone().or_else(|| webhook.key.clone()),
         paused_until: before.paused_until.filter(|_| same_target),
         created_at: before.created_at,
@@ -156,7 +156,7 @@ pub(crate) fn save_any(
         (None, Some(disabled)) => {
             cancel::cancel_pending(tx, after.id, disabled.cause, at)?;
         }
-        // What was owed when it was disabled is cancelled before anything is owed again.
+        // What was pending when it was disabled is cancelled before anything is owed again.
         (Some(disabled), None) => {
             let count = cancel::cancel_pending(tx, after.id, disabled.cause, at)?;
             if count >= limits::BULK_STEP_MAX || fan_out::may_owe(tx, after.tenant, after.id)? {
@@ -176,14 +176,14 @@ pub(crate) fn save_any(
     Ok(after)
 }
 
-/// Switches off the webhook whose receiver said in an attempt that it is gone.
+/// Disables the webhook whose receiver said in an attempt that it is gone.
 pub(crate) fn disable_gone(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(), JobError> {
     let (id, at) = (settlement.id, settlement.ended_at);
     let Some(before) = webhook_rows::find_any(tx.conn, id.webhook)? else {
         return Ok(());
     };
-    // Somebody changed the webhook while the attempt ran: what it met may not be there any more.
-    // If it still is, the next attempt will tell.
+    // Somebody changed the webhook while the attempt ran: it may have met another receiver. If not,
+    // the next attempt will tell.
     let outdated = before.version != settlement.webhook_version;
     if !before.enabled() || outdated {
         return Ok(());
@@ -207,7 +207,7 @@ pub(crate) fn disable_gone(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<(
         .write(tx)
 }
 
-/// Leaves the webhook alone until its receiver wants to be called again.
+/// Pauses the webhook until its receiver wants to be called again.
 pub(crate) fn pause(
     tx: &Tx<'_>,
     settlement: &Settlement,
@@ -245,7 +245,7 @@ fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), JobEr
     Ok(())
 }
 
-/// Brings the index from what `before` stands for to what `after` stands for.
+/// Updates the index of subscriptions from `before` to `after`.
 fn update_subscriptions(
     tx: &mut Tx<'_>,
     before: Option<&Webhook>,

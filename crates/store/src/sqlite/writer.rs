@@ -1,11 +1,11 @@
-//! The writer: runs a group of jobs as one transaction, and what jobs work with meanwhile.
+//! The writer: runs a group of jobs as one transaction.
 //!
 //! A group may grow while it is open. A job that fails is rolled back alone. If the transaction is
-//! lost, every job of it is. Nobody is told anything before the commit is durable.
+//! lost, all of its jobs are. Nobody is told anything before the commit is durable.
 //!
-//! Savepoints cost a copy of every page that a job touches. So a group of jobs that can be run
-//! twice is run without them first, and only if one of its jobs fails it is rolled back as a whole
-//! and run again, each job behind a savepoint of its own.
+//! Savepoints cost a copy of every page that a job touches. So repeatable jobs run without them
+//! first. Only if one fails the group is rolled back and run again, each job in a savepoint of its
+//! own.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,18 +44,18 @@ pub(crate) struct Writer {
     conn: Connection,
     file: Option<PathBuf>,
     cache: WriterCache,
-    /// What `pragma data_version` said; it moves when another connection commits.
+    /// The latest `pragma data_version`; it changes when another connection commits.
     data_version: i64,
-    /// Pages in the log after the latest commit, as SQLite tells them.
+    /// Frames in the WAL after the latest commit, as SQLite reports them.
     wal_frames: Arc<AtomicU32>,
     shared: Arc<Shared>,
 }
 
-/// A transaction that is open, and what its jobs came to so far.
+/// An open transaction, and the results of its jobs so far.
 pub(crate) struct OpenGroup {
     done: GroupResult,
     began_at: Instant,
-    /// Whether each job is behind a savepoint of its own from here on.
+    /// Whether each job gets a savepoint of its own from here on.
     careful: bool,
     /// Why nothing of it can be kept.
     lost: Option<StoreError>,
@@ -63,18 +63,18 @@ pub(crate) struct OpenGroup {
     changes_before: u64,
 }
 
-/// What became of a group: jobs to be answered, and what is to be told before that.
+/// What became of a group: the answers, and what is published before them.
 pub(crate) struct GroupResult {
     elsewhere: bool,
     post_commit: PostCommit,
     answers: Vec<(Box<dyn Job>, Option<StoreError>)>,
     written: bool,
-    /// Where it ends in the log.
+    /// Where it ends in the WAL.
     mark: Option<DurabilityMark>,
 }
 
 impl Writer {
-    /// `file` is where the store is, if it is not in memory.
+    /// `file` is where the store is; `None` if it is in memory.
     pub(crate) fn of(
         conn: Connection,
         file: Option<PathBuf>,
@@ -100,8 +100,8 @@ impl Writer {
         &self.conn
     }
 
-    /// From now on the writer knows where its commits end in the log. SQLite does not move the log
-    /// by itself any more.
+    /// From now on the writer knows where its commits end in the WAL. SQLite checkpoints no longer
+    /// by itself.
     pub(crate) fn track_wal(&mut self) -> Result<(), rusqlite::Error> {
         let into_store_error = Arc::clone(&self.wal_frames);
         self.conn.wal_hook(Some(move |_: &mut Wal, frames| {
@@ -110,9 +110,9 @@ impl Writer {
         }))
     }
 
-    /// Closes the store: if nobody else has it open, it is one file then.
+    /// Closes the store. It is one file then, if nobody else has it open.
     pub(crate) fn close(self) -> Result<(), rusqlite::Error> {
-        // Whatever is in the place of files that were moved is not ours to close.
+        // Files that took the place of moved ones are not ours to close.
         if let Some(file) = &self.file
             && self.shared.disk.moved().is_none()
         {
@@ -121,14 +121,14 @@ impl Writer {
         self.conn.close().map_err(|(_, error)| error)
     }
 
-    /// Runs jobs as one transaction. Tells and answers nothing yet: `GroupResult::publish` does.
+    /// Runs jobs as one transaction. `GroupResult::publish` tells and answers.
     pub(crate) fn run(&mut self, jobs: Vec<Box<dyn Job>>) -> GroupResult {
         let mut group = self.open(jobs.len());
         self.add(&mut group, jobs);
         self.commit(group)
     }
 
-    /// Begins a transaction for about so many jobs.
+    /// Begins a transaction for about `jobs` jobs.
     pub(crate) fn open(&mut self, jobs: usize) -> OpenGroup {
         let mut group = OpenGroup {
             done: GroupResult {
@@ -147,14 +147,14 @@ impl Writer {
         group
     }
 
-    /// Runs jobs within an open transaction.
+    /// Runs jobs in the open transaction.
     pub(crate) fn add(&mut self, group: &mut OpenGroup, mut jobs: Vec<Box<dyn Job>>) {
         if group.lost.is_none() && !group.careful {
             if jobs.iter().all(|job| job.is_repeatable()) {
                 if self.run_all(jobs, &mut group.done) {
                     return;
                 }
-                // One of them has failed, and all there were can be run again.
+                // One of them has failed, and all so far can be run again.
                 let all = std::mem::take(&mut group.done.answers).into_iter();
                 jobs = all.map(|(job, _)| job).collect();
                 self.roll_back();
@@ -172,7 +172,7 @@ impl Writer {
             let refused = refused.map(|fault| fault.into_store_error(&self.shared.disk));
             group.done.answers.push((job, refused.clone()));
             if self.conn.is_autocommit() {
-                // The error has ended the transaction, and with it what came before in it.
+                // The error has ended the transaction, and everything before it is lost.
                 let cause = match refused {
                     Some(cause @ (StoreError::Disk(_) | StoreError::Busy)) => cause,
                     _ => job_error::broken("the transaction was lost"),
@@ -187,8 +187,7 @@ impl Writer {
         }
     }
 
-    /// Ends the transaction. What it has written is visible then, and durable once the log is
-    /// synced.
+    /// Commits. What was written is visible then, and durable once the WAL is synced.
     pub(crate) fn commit(&mut self, mut group: OpenGroup) -> GroupResult {
         if group.lost.is_none() {
             match self.step(COMMIT) {
@@ -221,22 +220,22 @@ impl Writer {
         group.done
     }
 
-    /// Moves the log into the file, so that the log's room can be used again.
+    /// Checkpoints, so that the space of the WAL can be used again.
     pub(crate) fn checkpoint(&self) {
         if let Err(error) = wal_pages(&self.conn, CHECKPOINT)
-            // Of such a disk it is said anyway.
+            // A disk that cannot be written to is reported anyway.
             && !error_codes::is_write_failure(&error)
         {
-            tracing::warn!(%error, "the log cannot be moved into the file");
+            tracing::warn!(%error, "the write-ahead log cannot be checkpointed");
         }
     }
 
-    /// How long the log is.
+    /// How long the WAL is.
     pub(crate) fn wal_pages(&self) -> Option<WalPages> {
         wal_pages(&self.conn, WAL_PAGES).ok()
     }
 
-    /// Whether something is to be listed in steps, as far as that is known.
+    /// Whether the fan-out has something left to materialize, as far as that is known.
     pub(crate) fn owes_fan_out(&self) -> bool {
         let fan_out = self.cache.fan_out.as_ref();
         fan_out.is_none_or(FanOut::is_left) && !self.shared.fan_out_backlog.is_paused()
@@ -268,8 +267,8 @@ impl Writer {
         }
     }
 
-    /// Runs jobs with nothing between them, and puts all of them with the others of the group.
-    /// Answers whether none of them left something to undo.
+    /// Runs jobs without savepoints and adds them to the group. Answers false if one failed and
+    /// left something to undo.
     fn run_all(&mut self, jobs: Vec<Box<dyn Job>>, done: &mut GroupResult) -> bool {
         let mut tx = Tx {
             conn: &self.conn,
@@ -293,8 +292,8 @@ impl Writer {
         true
     }
 
-    /// Whether another process has committed since the last look. What is remembered may be
-    /// wrong then, and is forgotten.
+    /// Whether another process has committed since the last look. The cache may be wrong then and
+    /// is forgotten.
     pub(crate) fn notice_others(&mut self) -> bool {
         match self.read_data_version() {
             Ok(version) if version == self.data_version => false,
@@ -305,7 +304,7 @@ impl Writer {
                 self.shared.changes.fetch_add(1, Ordering::AcqRel);
                 true
             }
-            // The work that follows meets the same error, and has somebody to tell.
+            // The job that follows meets the same error and has a caller to tell.
             Err(_) => false,
         }
     }
@@ -333,11 +332,11 @@ impl Writer {
             JobError::Refused(_) | JobError::Store(StoreError::Stale | StoreError::Conflict(_))
         );
         if !harmless || inline_deliveries != self.cache.inline_changes() {
-            // What the job remembered is rolled back with it.
+            // What the job cached is rolled back with it.
             self.cache.forget();
         }
         if !self.conn.is_autocommit() {
-            // If even this fails the transaction is beyond saving, and ends as a whole.
+            // If even this fails the transaction cannot be saved and ends as a whole.
             let undone = self.step(UNDO).and_then(|()| self.step(KEEP));
             if undone.is_err() {
                 self.roll_back();
@@ -346,7 +345,7 @@ impl Writer {
         Some(refused)
     }
 
-    /// Nothing of the group is kept: the answers so far are replaced by why.
+    /// Nothing of the group is kept: all answers are replaced by `cause`.
     fn lose(&mut self, done: &mut GroupResult, cause: &StoreError) {
         self.roll_back();
         self.cache.forget();
@@ -375,7 +374,7 @@ impl Writer {
     }
 }
 
-/// How much there is in the log, and how much of it is in the file already.
+/// The length of the WAL, and how much of it was moved into the file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WalPages {
     pub(crate) all: i64,
@@ -389,7 +388,7 @@ impl WalPages {
     }
 }
 
-/// What `pragma`, one of `wal_checkpoint`, says.
+/// What a `wal_checkpoint` pragma reports.
 pub(crate) fn wal_pages(
     conn: &Connection,
     pragma: &'static str,
@@ -408,14 +407,15 @@ impl GroupResult {
         self.written
     }
 
-    /// It is durable: that is noted, so that it is missed if the log is lost.
+    /// It is durable: the mark says so, so that a lost WAL is noticed.
     pub(crate) fn note_durable(&self, shared: &Shared) {
         if let (Some(mark), Some(mark_writer)) = (self.mark, shared.mark_writer.get()) {
             mark_writer.note(mark);
         }
     }
 
-    /// Nobody knows whether it is durable: callers are told that, and the subscriber to look again.
+    /// Nobody knows whether it is durable: callers are told that, and the subscriber is told to
+    /// look again.
     pub(crate) fn forsake(&mut self) {
         self.post_commit.forget_webhooks();
         self.elsewhere = true;
@@ -424,7 +424,7 @@ impl GroupResult {
         }
     }
 
-    /// Tells the subscriber and then every caller.
+    /// Tells the subscriber, then every caller.
     pub(crate) fn publish(self, shared: &Shared) {
         shared.changes.fetch_add(1, Ordering::AcqRel);
         if self.post_commit.has_new_catalog() {
