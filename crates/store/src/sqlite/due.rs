@@ -109,8 +109,10 @@ const DUE_COLUMNS: [&str; 11] = [
 enum DueSource {
     /// In a row of its own.
     Attempted,
-    /// In `fresh` or in its notification's row.
+    /// In `fresh`.
     Unattempted,
+    /// In its notification's row.
+    Inline,
 }
 
 /// All pages of one call: the statements are looked up once for all webhooks.
@@ -211,7 +213,7 @@ impl<'c> DueReader<'c> {
                     let mut rows = self.inline.query(keys)?;
                     if let Some(row) = rows.next()? {
                         let due = unattempted_delivery(row, since)?;
-                        found.push((DueSource::Unattempted, due));
+                        found.push((DueSource::Inline, due));
                     }
                     next_inline = self::next_inline(conn, since, &mut ids)?;
                 }
@@ -258,7 +260,7 @@ impl<'r> SourceCursor<'r> {
         let next = self.rows.next()?.map(place).transpose()?;
         let next = next.map(|next| match self.source {
             DueSource::Attempted => next,
-            DueSource::Unattempted => DueCursor {
+            DueSource::Unattempted | DueSource::Inline => DueCursor {
                 due_at: self.since.due_at(next.due_at),
                 ..next
             },
@@ -276,7 +278,7 @@ impl<'r> SourceCursor<'r> {
         let (source, since) = (self.source, self.since);
         let due = self.rows.get().map(|row| match source {
             DueSource::Attempted => delivery(row),
-            DueSource::Unattempted => unattempted_delivery(row, since),
+            DueSource::Unattempted | DueSource::Inline => unattempted_delivery(row, since),
         });
         let due = due.transpose()?;
         self.advance(now)?;
@@ -314,7 +316,8 @@ fn next_attempted(
     )
 }
 
-/// When the one in `fresh` was accepted that is behind the last that was found unattempted.
+/// When the next one in `fresh` was accepted, behind the last that was found there. An inline one
+/// does not count: it may have a higher id and an earlier time, if the clock was set back.
 fn next_unattempted(
     conn: &Connection,
     webhook: i64,

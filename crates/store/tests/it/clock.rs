@@ -44,6 +44,21 @@ fn a_start_knows_how_far_the_schedule_had_come() {
 }
 
 #[test]
+fn what_was_accepted_before_the_clock_was_set_back_is_still_due_behind_a_full_page() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let before = given.notified("before", 2 * HOUR);
+    // Whoever reads the log has it materialized.
+    assert_eq!(given.log(webhook).len(), 1);
+    let after = given.notified("after", HOUR);
+    let (page, next_due_at) = given.due(webhook, 1, 3 * HOUR);
+    assert_eq!(page[0].delivery.id, delivery_id(after, webhook));
+    assert_eq!(next_due_at, Some(2 * HOUR));
+    let (page, _) = given.due(webhook, 2, 3 * HOUR);
+    assert_eq!(page[1].delivery.id, delivery_id(before, webhook));
+}
+
+#[test]
 fn a_start_knows_what_time_it_was_at_least_and_at_most() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("willcall.db");
