@@ -443,7 +443,7 @@ fn write_loop(mut writer: Writer, shared: &Arc<Shared>, handles: &ExecutorHandle
                 checkpointer.look(&writer, group_commit.weight());
             }
             NextWork::Nothing => {
-                if writer.notice_others()
+                if writer.notice_external_change()
                     && let Some(subscriber) = shared.subscriber.get()
                 {
                     subscriber.on_external_change();

@@ -89,7 +89,7 @@ struct QueueInner<J> {
     /// When the waiting thread looks again by itself.
     looks_at: Option<Instant>,
     /// Something was taken since a thread last waited in vain.
-    stirred: bool,
+    has_taken: bool,
 }
 
 /// How long to wait for more jobs.
@@ -128,7 +128,7 @@ impl<J> Default for JobQueue<J> {
                 delayed_since: None,
                 delayed_until: None,
                 looks_at: None,
-                stirred: false,
+                has_taken: false,
             }),
             arrived: Condvar::new(),
         }
@@ -221,13 +221,13 @@ impl<J: QueuedJob> JobQueue<J> {
             if bulk_is_next && let Some(job) = inner.bulk.pop_front() {
                 inner.groups_since = 0;
                 inner.took_bulk = true;
-                inner.stirred = true;
+                inner.has_taken = true;
                 inner.lighten(&job);
                 return NextWork::Group(vec![job]);
             }
             if !inner.jobs.is_empty() {
                 inner.groups_since += u32::from(turns || !inner.bulk.is_empty());
-                inner.stirred = true;
+                inner.has_taken = true;
                 return NextWork::Group(inner.take_jobs());
             }
             if inner.closing {
@@ -239,7 +239,7 @@ impl<J: QueuedJob> JobQueue<J> {
             let delayed = inner.delayed_until;
             // After a write outcomes follow: a thread that looks again soon need not be woken for
             // them.
-            let idle = match std::mem::take(&mut inner.stirred) {
+            let idle = match std::mem::take(&mut inner.has_taken) {
                 true => COMMIT_DELAY_MAX,
                 false => LOOK_EVERY,
             };

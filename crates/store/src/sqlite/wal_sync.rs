@@ -219,7 +219,7 @@ impl WalSync {
                 // The system may have dropped what it could not write, and reports that only once.
                 tracing::error!(%error, "the disk failed to make the log durable: the store ends, \
                     and a restart finds out what is there");
-                done.forsake();
+                done.mark_uncertain();
                 done.publish(shared);
                 return SyncOutcome::Uncertain;
             }

@@ -56,7 +56,7 @@ pub(crate) struct OpenGroup {
     done: GroupResult,
     began_at: Instant,
     /// Whether each job gets a savepoint of its own from here on.
-    careful: bool,
+    uses_savepoints: bool,
     /// Why nothing of it can be kept.
     lost: Option<StoreError>,
     /// Rows that the connection had changed before.
@@ -65,7 +65,7 @@ pub(crate) struct OpenGroup {
 
 /// What became of a group: the answers, and what is published before them.
 pub(crate) struct GroupResult {
-    elsewhere: bool,
+    external_change: bool,
     post_commit: PostCommit,
     answers: Vec<(Box<dyn Job>, Option<StoreError>)>,
     written: bool,
@@ -132,14 +132,14 @@ impl Writer {
     pub(crate) fn open(&mut self, jobs: usize) -> OpenGroup {
         let mut group = OpenGroup {
             done: GroupResult {
-                elsewhere: false,
+                external_change: false,
                 post_commit: PostCommit::default(),
                 answers: Vec::with_capacity(jobs),
                 written: false,
                 mark: None,
             },
             began_at: Instant::now(),
-            careful: false,
+            uses_savepoints: false,
             lost: None,
             changes_before: self.conn.total_changes(),
         };
@@ -149,7 +149,7 @@ impl Writer {
 
     /// Runs jobs in the open transaction.
     pub(crate) fn add(&mut self, group: &mut OpenGroup, mut jobs: Vec<Box<dyn Job>>) {
-        if group.lost.is_none() && !group.careful {
+        if group.lost.is_none() && !group.uses_savepoints {
             if jobs.iter().all(|job| job.is_repeatable()) {
                 if self.run_all(jobs, &mut group.done) {
                     return;
@@ -162,7 +162,7 @@ impl Writer {
                 group.done.post_commit = PostCommit::default();
                 self.begin(group);
             }
-            group.careful = true;
+            group.uses_savepoints = true;
         }
         let mut rest = jobs.into_iter();
         while group.lost.is_none()
@@ -177,7 +177,7 @@ impl Writer {
                     Some(cause @ (StoreError::Disk(_) | StoreError::Busy)) => cause,
                     _ => job_error::broken("the transaction was lost"),
                 };
-                self.lose(&mut group.done, &cause);
+                self.discard(&mut group.done, &cause);
                 group.lost = Some(cause);
             }
         }
@@ -207,7 +207,7 @@ impl Writer {
                 }
                 Err(error) => {
                     let into_store_error = job_error::commit_error(error, &self.shared.disk);
-                    self.lose(&mut group.done, &into_store_error);
+                    self.discard(&mut group.done, &into_store_error);
                 }
             }
         }
@@ -260,7 +260,7 @@ impl Writer {
             return;
         }
         match self.step(BEGIN) {
-            Ok(()) => group.done.elsewhere |= self.notice_others(),
+            Ok(()) => group.done.external_change |= self.notice_external_change(),
             Err(error) => {
                 group.lost = Some(JobError::Sql(error).into_store_error(&self.shared.disk));
             }
@@ -294,7 +294,7 @@ impl Writer {
 
     /// Whether another process has committed since the last look. The cache may be wrong then and
     /// is forgotten.
-    pub(crate) fn notice_others(&mut self) -> bool {
+    pub(crate) fn notice_external_change(&mut self) -> bool {
         match self.read_data_version() {
             Ok(version) if version == self.data_version => false,
             Ok(version) => {
@@ -346,7 +346,7 @@ impl Writer {
     }
 
     /// Nothing of the group is kept: all answers are replaced by `cause`.
-    fn lose(&mut self, done: &mut GroupResult, cause: &StoreError) {
+    fn discard(&mut self, done: &mut GroupResult, cause: &StoreError) {
         self.roll_back();
         self.cache.forget();
         done.post_commit = PostCommit::default();
@@ -416,9 +416,9 @@ impl GroupResult {
 
     /// Nobody knows whether it is durable: callers are told that, and the subscriber is told to
     /// look again.
-    pub(crate) fn forsake(&mut self) {
+    pub(crate) fn mark_uncertain(&mut self) {
         self.post_commit.forget_webhooks();
-        self.elsewhere = true;
+        self.external_change = true;
         for (_, answer) in &mut self.answers {
             answer.get_or_insert(StoreError::Unknown);
         }
@@ -431,7 +431,7 @@ impl GroupResult {
             shared.version.fetch_add(1, Ordering::AcqRel);
         }
         if let Some(subscriber) = shared.subscriber.get() {
-            if self.elsewhere {
+            if self.external_change {
                 subscriber.on_external_change();
             }
             self.post_commit.publish(subscriber.as_ref());

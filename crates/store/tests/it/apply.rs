@@ -1,4 +1,4 @@
-//! Applying what an operator's file says.
+//! Applying an operator's file.
 
 use model::contract::{Conflict, StoreError};
 use model::id::WebhookId;
@@ -240,7 +240,7 @@ fn what_is_declared_differently_is_changed() {
     let made = wait(given.store.grants(TokenHash([200; 32]))).unwrap();
     assert!(!made[0].active);
     assert_eq!(all_webhooks(&given)[0].version, 2);
-    // What is left out stays: nobody is let in again by accident.
+    // What the file leaves out stays: nobody is let in again by accident.
     other.tokens[1].active = None;
     let again = apply(&given, other, 7).unwrap();
     assert!(changes(&again).iter().all(|change| *change == Unchanged));
@@ -391,7 +391,7 @@ fn one_token_may_be_listed_under_several_tenants() {
     );
 }
 
-/// Applies webhooks to these URLs, and answers what became of each: its number and what changed.
+/// Applies webhooks to these URLs. Answers for each its number and what changed.
 fn to_urls(given: &Given, webhooks: Vec<DeclaredWebhook>) -> Vec<(i64, String)> {
     let declared = Declaration {
         webhooks,
@@ -435,7 +435,7 @@ fn another_password_changes_the_webhook_and_makes_no_second() {
     let stored = all_webhooks(&given);
     assert_eq!(stored.len(), 1);
     assert_eq!(stored[0].target_url, "https://tok@A.example:443/hook");
-    // What is called is another.
+    // Another host or path is another webhook.
     for (number, url) in [
         (2, "https://a.example/hook?x"),
         (3, "http://a.example/hook"),
@@ -458,7 +458,7 @@ fn of_several_at_one_target_each_stays_itself() {
     };
     let first = to(&["https://a:1@a.example/", "https://b:1@a.example/"]);
     assert_eq!(first, what(&[(1, "created"), (2, "created")]));
-    // In whatever order they stand, and with one that is new.
+    // In any order, and with a new one among them.
     let second = to(&[
         "https://c:1@a.example/",
         "https://b:2@a.example/",
@@ -468,7 +468,7 @@ fn of_several_at_one_target_each_stays_itself() {
         second,
         what(&[(3, "created"), (2, CREDENTIALS), (1, "unchanged")])
     );
-    // One that is switched off is not taken for the one that is in use.
+    // A disabled one is not taken for the one in use.
     given.disable(WebhookId(1), 10);
     given.disable(WebhookId(2), 10);
     assert_eq!(to(&["https://d:1@a.example/"]), what(&[(3, CREDENTIALS)]));
@@ -483,7 +483,7 @@ fn a_webhook_with_a_key_is_found_wherever_it_goes() {
         to(declared_webhook("https://u:p@a.example/", "paid")),
         one("created")
     );
-    // It is given its key, by what it calls.
+    // It is given its key, found by its target.
     assert_eq!(to(keyed("https://u:p@a.example/", "crm")), one("key"));
     assert_eq!(
         to(keyed("https://u:p@b.example/", "crm")),
@@ -491,7 +491,7 @@ fn a_webhook_with_a_key_is_found_wherever_it_goes() {
     );
     assert_eq!(to(keyed("https://u:p@b.example/", "crm")), one("unchanged"));
     assert_eq!(all_webhooks(&given)[0].key.as_deref(), Some("crm"));
-    // Another key is another webhook, though it goes to the same place.
+    // Another key is another webhook, even with the same target.
     let other = to(keyed("https://u:p@b.example/", "other"));
     assert_eq!(other, [(2, "created".to_owned())]);
 }

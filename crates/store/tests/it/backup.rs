@@ -1,4 +1,4 @@
-//! Backing up beside a store in use, and putting a copy back.
+//! Backing up a store in use, and restoring a copy.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -55,7 +55,7 @@ impl House {
         store::backup(&self.path(), to, &mut |_| Ok(()))
     }
 
-    /// The names in the folder that are not those of the store.
+    /// The names in the folder that are not the store's.
     fn others(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -75,7 +75,7 @@ fn a_backup_is_the_state_of_one_moment_whatever_is_written_meanwhile() {
     let house = house(NOTIFICATIONS);
     let mut steps: Vec<BackupProgress> = Vec::new();
     let found = store::backup(&house.path(), &house.to(), &mut |progress| {
-        // Twenty times as much as a step could keep up with, were it begun anew.
+        // Twenty times as much as a step could catch up with, if the copy started over.
         let next = NOTIFICATIONS + i64::try_from(steps.len()).unwrap() * 20;
         house.hand_in(next, 20);
         steps.push(progress);
@@ -91,10 +91,10 @@ fn a_backup_is_the_state_of_one_moment_whatever_is_written_meanwhile() {
     assert_eq!(house.others(), ["backup.db"]);
     let mode = fs::metadata(house.to()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    // It is closed, and needs no log.
+    // It is closed and needs no WAL.
     assert_eq!(fs::read(house.to()).unwrap()[18..20], [1, 1]);
     assert_eq!(notifications(&house.to()), NOTIFICATIONS);
-    // The log can be begun anew afterwards.
+    // The WAL can be restarted afterwards.
     house.hand_in(1_000_000, 500);
     wait(house.given.store.close()).unwrap();
     assert!(notifications(&house.path()) > NOTIFICATIONS);
@@ -114,7 +114,7 @@ fn a_backup_takes_the_place_of_nothing() {
     assert_eq!(fs::read(&taken).unwrap(), b"mine");
     assert!(link.is_symlink());
     assert_eq!(house.others().len(), 2);
-    // What comes there in the meantime stays, too.
+    // A file that comes there in the meantime stays, too.
     let error = store::backup(&house.path(), &house.to(), &mut |_| {
         fs::write(house.to(), "quicker").map_err(|error| error.to_string())
     });

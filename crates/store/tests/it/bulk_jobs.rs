@@ -1,4 +1,4 @@
-//! Bulk jobs: what is done to many deliveries is done to each once, however it is interrupted.
+//! Bulk jobs: each delivery is changed once, however often the job is interrupted.
 
 use model::contract::StoreError;
 use model::dashboard::{BoundedCount, BulkJob, BulkJobKind, NewBulkJob};
@@ -49,8 +49,8 @@ fn exact(count: u64) -> BoundedCount {
     BoundedCount { count, more: false }
 }
 
-/// A webhook with a delivery in each state: delivered, exhausted, cancelled, waiting for a
-/// retry, and fresh.
+/// A webhook with a delivery in each state: delivered, failed, cancelled, waiting for a retry, and
+/// unattempted.
 fn one_of_each(given: &Given) -> (WebhookId, Vec<DeliveryId>) {
     let webhook = given.paid_webhook();
     let ids: Vec<DeliveryId> = (0..5)
@@ -150,7 +150,7 @@ fn a_bulk_job_over_many_steps_meets_each_delivery_once_while_others_arrive_and_f
     let begun = begin(&given, webhook, BulkJobKind::ReplayUndelivered, 3_000);
     assert!(step(&given, 3_001));
     assert_eq!(bulk_job(&given, begun.id).done, 5_000);
-    // One that was sent again fails again; another is new and fails, too.
+    // A replayed one fails again; a new one fails, too.
     let first = delivery_id(exhausted[0], webhook);
     let again = settlement(first, 3_100, answered(500), ended(DeliveryState::Failed));
     given.settle(model::contract::Settlement { round: 2, ..again });

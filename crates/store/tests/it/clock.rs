@@ -1,4 +1,4 @@
-//! The schedule and the wall: what is told in which, and clocks that are set back.
+//! Schedule time and wall-clock time: which one is shown where, and clocks that are set back.
 
 use model::contract::{PendingWebhook, ReplayFilter, ReplayResult, ReplayScope};
 use model::dashboard::{BulkJobKind, NewBulkJob};
@@ -15,7 +15,7 @@ use crate::harness::{Given, answered, at, delivered, delivery_id, ended, retry, 
 
 const HOUR: i64 = 3_600_000;
 
-/// Beats where the schedule is `lag` behind the wall.
+/// Records a heartbeat with schedule time `lag` behind the wall clock.
 fn beat(given: &Given, schedule: i64, lag: i64) {
     let moment = Moment {
         schedule: at(schedule),
@@ -48,7 +48,7 @@ fn what_was_accepted_before_the_clock_was_set_back_is_still_due_behind_a_full_pa
     let given = Given::new();
     let webhook = given.paid_webhook();
     let before = given.notified("before", 2 * HOUR);
-    // Whoever reads the log has it materialized.
+    // Reading the log materializes it.
     assert_eq!(given.log(webhook).len(), 1);
     let after = given.notified("after", HOUR);
     let (page, next_due_at) = given.due(webhook, 1, 3 * HOUR);
@@ -115,11 +115,11 @@ fn what_is_due_is_in_the_schedule_and_told_in_the_time_of_the_wall() {
     let standings = given.store.standings(given.tenant, vec![webhook], at(0));
     let next_due_at = wait(standings).unwrap()[0].next_due_at;
     assert_eq!(next_due_at, Some(at(9_000 + 96 * HOUR)));
-    // What was told after the attempt stays as it was told.
+    // What was shown after the attempt stays as it was.
     assert_eq!(given.story(id).attempts[0].next_due_at, Some(at(9_000)));
     assert!(given.due(webhook, 9, 8_999).0.is_empty());
     assert_eq!(given.due(webhook, 9, 9_000).0.len(), 1);
-    // Clocks that are read a moment apart make no difference.
+    // Reading the two clocks a moment apart makes no difference.
     beat(&given, 3_000, 96 * HOUR + 3);
     assert_eq!(told(&given), Some(9_000 + 96 * HOUR));
 }
@@ -262,7 +262,7 @@ fn everything(status: DeliveryStatus) -> ReplayFilter {
     }
 }
 
-/// Each of these tells how many were sent again.
+/// Each of these answers how many were replayed.
 type Asking = fn(&Given, WebhookId, i64) -> usize;
 
 fn sent_again(given: &Given, webhook: WebhookId, which: ReplayScope, time: i64) -> usize {
@@ -316,7 +316,7 @@ fn what_failed_while_the_clock_was_ahead_is_sent_again_once_when_asked_for() {
             ended(DeliveryState::Cancelled(CancelCause::Requested)),
             retry(60 * HOUR),
         ];
-        // Four days ahead for as long as these were tried.
+        // The clock is four days ahead while these are attempted.
         let ids = [1, 2, 3].map(|key| given.notified(&key.to_string(), 106 * HOUR));
         let ids = ids.map(|id| delivery_id(id, webhook));
         for (id, end) in ids.into_iter().zip(ends) {
@@ -324,7 +324,7 @@ fn what_failed_while_the_clock_was_ahead_is_sent_again_once_when_asked_for() {
         }
         assert_eq!(asking(&given, webhook, 11 * HOUR), 3);
         assert_eq!(given.due(webhook, 9, 11 * HOUR).0.len(), 3);
-        // What was tried since is not met a second time.
+        // What was attempted since is not met a second time.
         for id in ids {
             let again = ended(DeliveryState::Failed);
             given.settle(settlement(id, 11 * HOUR + 1, answered(500), again));
@@ -356,7 +356,7 @@ fn nothing_young_is_removed_and_nothing_accepted_ahead_holds_up_the_rest() {
     assert_eq!(left(), ids[1..]);
     wait(given.prune(12 * HOUR, 13 * HOUR)).unwrap();
     assert_eq!(left(), ids[4..]);
-    // The story of each is whole: nothing it needs has gone with what was older.
+    // The detail of each is complete: nothing it needs has gone with what was older.
     for id in &ids[4..] {
         let story = given.story(delivery_id(*id, webhook));
         assert_eq!(story.attempts.len(), 1);
@@ -425,7 +425,7 @@ fn a_clock_that_is_set_back_again_and_again_stands_still_in_the_end() {
         latest = given.notified(&number.to_string(), time);
     }
     let accepted_at = |id| found(&given, Some(id), None);
-    // Beyond the bound all have the time that was reached.
+    // Beyond the limit all have the time that was reached.
     let reached = (100 - falls) * HOUR;
     assert_eq!(*accepted_at(reached).last().unwrap(), latest);
 }

@@ -1,4 +1,4 @@
-//! What the dashboard asks of tenants, webhooks, tokens and the audit log.
+//! What the dashboard asks about tenants, webhooks, tokens and the audit log.
 
 use model::dashboard::{AuditQuery, TenantQuery, TokenRow, WebhookSearch};
 use model::id::{TenantId, TokenId, WebhookId};

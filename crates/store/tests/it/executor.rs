@@ -65,7 +65,7 @@ impl ThreadedStore {
     }
 }
 
-/// A subscriber that holds the writer until it is let go, whenever something was accepted.
+/// A subscriber that holds the writer until it is released, whenever something was accepted.
 struct Gate {
     heard: Arc<Heard>,
     reached: Mutex<Sender<()>>,
@@ -135,7 +135,7 @@ fn gated() -> (ThreadedStore, Gatekeeper, WebhookId) {
 }
 
 impl Gatekeeper {
-    /// Has the writer stand still: what comes now waits.
+    /// Stops the writer: what comes now waits.
     fn hold(&self, given: &Given) -> StoreFuture<Vec<AcceptResult>> {
         let held = given.store.accept(vec![given.new_notification("held", 1)]);
         self.reached.recv().unwrap();
@@ -184,14 +184,14 @@ fn concurrent_callers_share_a_commit() {
     assert_eq!(given.due(webhook, 50, 50).0.len(), 21);
 }
 
-/// Hands in a notification of its own and answers its id.
+/// Sends a notification of its own and answers its id.
 fn hand_in(given: &Given) -> i64 {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     given.notified(&COUNT.fetch_add(1, Ordering::Relaxed).to_string(), 1)
 }
 
-/// How long the store takes to write down the outcome of one delivery more, if something else
-/// happens meanwhile.
+/// How long the store takes to write the outcome of one delivery, if something else happens
+/// meanwhile.
 fn settling_takes(
     threaded: &ThreadedStore,
     webhook: WebhookId,
@@ -214,8 +214,8 @@ fn settling_takes(
     began_at.elapsed()
 }
 
-/// Whether it is done within a fraction of its patience. On a busy machine that may fail by
-/// chance, so it is tried often; what waits never does it.
+/// Whether it is done within a fraction of its commit delay. On a busy machine that may fail by
+/// chance, so it is tried often; what is delayed never does it.
 fn is_quick(take: impl Fn() -> Duration) -> bool {
     (0..50).any(|_| take() < Duration::from_millis(COMMIT_DELAY_MAX_MS / 3))
 }
@@ -237,7 +237,7 @@ fn what_was_delivered_shares_the_commit_of_what_is_handed_in_next() {
     let threaded = threaded();
     let webhook = threaded.given.paid_webhook();
     let commits = || threaded.metric("willcall_store_commits_total");
-    // Handed in one after the other, as long as the outcome of the one before waits.
+    // Sent one after the other, while the outcome of the one before waits.
     let shares = || {
         let given = &threaded.given;
         let id = delivery_id(hand_in(given), webhook);
@@ -353,7 +353,7 @@ fn what_a_failing_job_accepted_is_not_told_and_takes_no_room_from_others() {
         event: Some("democon".to_owned()),
         ..given.new_notification("bad", 1)
     };
-    // Enough of them to be passed over, each time.
+    // Each time so many that some are skipped.
     let many = BUFFERED_MAX / webhooks.len() + 1;
     let batch = |name: &str, time: i64| -> Vec<NewNotification> {
         let one = |n| given.new_notification(&format!("{name} {n}"), time);
@@ -390,7 +390,7 @@ fn what_does_not_fit_in_the_queue_is_refused_at_once() {
     let other = given.another_tenant("other");
     let held = keeper.hold(given);
     let mut waiting = Vec::new();
-    // Whoever is alone leaves a part to others.
+    // A tenant that is alone leaves a part to others.
     for n in 0..WRITER_QUEUE_MAX / 4 * 3 {
         waiting.push(
             given
@@ -621,7 +621,7 @@ fn a_full_disk_refuses_intake_loses_nothing_and_goes_on_when_there_is_room() {
         matches!(refused, Err(StoreError::Disk(DiskFault::Full))),
         "{refused:?}"
     );
-    // Nothing half is there, nothing was told, and what was accepted is.
+    // Nothing is there by halves, nothing was told, and what was accepted is there.
     let due = given.due(webhook, 1_000, 1_000).0;
     assert_eq!(due.len(), accepted * 10);
     let told: usize = given
@@ -635,14 +635,14 @@ fn a_full_disk_refuses_intake_loses_nothing_and_goes_on_when_there_is_room() {
         })
         .sum();
     assert_eq!(told, due.len());
-    // It lives, and says what keeps it. A little later it may have found room for a little.
+    // It lives and says what is wrong. A little later it may have found space for a little.
     let mut said = false;
     while !said {
         drop(wait(given.store.accept(batch(accepted))));
         let pulse = wait(given.store.ping());
         said = matches!(pulse, Err(StoreError::Disk(DiskFault::Full)));
     }
-    // Settling needs less room than intake; then pruning makes some.
+    // Settling needs less space than intake; then pruning makes some.
     for due in due {
         let settlement = settlement(due.delivery.id, 1_100, answered(200), delivered());
         drop(wait(given.store.settle(Epoch::FIRST, [settlement].into())));
@@ -658,8 +658,8 @@ fn a_full_disk_refuses_intake_loses_nothing_and_goes_on_when_there_is_room() {
     assert!(store::inspect(&path).is_ok());
 }
 
-/// Runs this very test once more in a process that may not write files longer than 2 MB; there,
-/// answers true.
+/// Runs this very test again in a process that may not write files longer than 2 MB. True in that
+/// process.
 #[cfg(target_os = "linux")]
 fn with_bounded_files(test: &str) -> bool {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
@@ -715,8 +715,8 @@ fn a_write_that_the_system_refuses_is_a_full_disk_too() {
         }
     }
     assert_eq!(refused_in_a_row, 20);
-    // Every notification writes more pages to the log than it fills, so the log is full long
-    // before the file: its room was used again and again.
+    // Every notification writes more pages to the WAL than it fills, so the WAL is full long before
+    // the file: its space was used again and again.
     assert!(accepted > 500, "{accepted}");
     assert_eq!(given.due(webhook, 3_000, 1).0.len(), accepted);
     wait(given.store.close()).unwrap();
@@ -747,7 +747,7 @@ fn what_another_process_changes_is_noticed() {
     wait(given.store.ping()).unwrap();
     assert_eq!(given.heard.take(), []);
     assert!(given.notified("2", 1_000) > id);
-    // What is remembered here is not taken for what is there.
+    // What is cached here is not taken for what is there.
     let webhook = given.paid_webhook();
     let later = wait(other.accept(vec![given.new_notification("3", 3_000)])).unwrap();
     assert!(matches!(later[0], AcceptResult::Accepted { .. }));

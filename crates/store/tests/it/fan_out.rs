@@ -1,5 +1,5 @@
-//! Notifications for very many webhooks: all of what they owe is owed at once, and listed in steps
-//! between which others have their turn.
+//! Fan-out: all that a notification owes is owed at once, and materialized in steps with the jobs
+//! of others in between.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Given, answered, at, delivered, delivery_id, now, pair, settlement, wait};
 
-/// Webhooks of one notification, so many that they are not listed with it.
+/// Webhooks of one notification, so many that they are not materialized with it.
 const WEBHOOKS: usize = 2_100;
 
 const ASKED: Option<Disablement> = Some(Disablement {
@@ -32,12 +32,12 @@ const ASKED: Option<Disablement> = Some(Disablement {
 
 /// What happened, in order.
 enum Event {
-    /// Something was listed, and the writer stands until it may go on.
+    /// Something was materialized, and the writer waits until it may go on.
     Listed,
     Answered,
 }
 
-/// A subscriber that has the writer stand at each step.
+/// A subscriber that stops the writer at each step.
 struct Steps {
     events: Mutex<Sender<Event>>,
     go: Mutex<Receiver<()>>,
@@ -71,7 +71,7 @@ impl Wake for Bell {
     }
 }
 
-/// A store with threads that stands at each step.
+/// A store with threads that stops at each step.
 struct Stepped {
     given: Given,
     webhooks: Vec<WebhookId>,
@@ -103,14 +103,15 @@ fn stepped() -> Stepped {
 }
 
 impl Stepped {
-    /// Accepts so many notifications for all webhooks, and lists a first part of what they owe.
+    /// Accepts so many notifications for all webhooks, and materializes a first part of what they
+    /// owe.
     fn accept(&self, count: usize) -> Vec<i64> {
         let ids = ids(wait(self.given.store.accept(batch(&self.given, count))).unwrap());
         assert!(matches!(self.events.recv().unwrap(), Event::Listed));
         ids
     }
 
-    /// Has the webhook be disabled or enabled; answers whether it has to wait.
+    /// Disables or enables the webhook. Answers whether it has to wait.
     fn switch(&self, webhook: WebhookId, disabled: Option<Disablement>) -> bool {
         let given = &self.given;
         let changed = Webhook {
@@ -127,7 +128,7 @@ impl Stepped {
         self.steps_until(Box::pin(saved)).0
     }
 
-    /// Steps that are made until there is an answer. Whoever answers tells so before the next step.
+    /// Steps made until there is an answer.
     fn steps_until<T: Send + 'static>(&self, mut reply: StoreFuture<T>) -> (T, usize) {
         let waker = Waker::from(Arc::new(Bell(Mutex::new(self.tell.clone()))));
         let mut poll = || reply.as_mut().poll(&mut Context::from_waker(&waker));
@@ -148,7 +149,7 @@ impl Stepped {
         }
     }
 
-    /// Has the store end, and opens it anew. Answers how much was not listed in between.
+    /// Closes the store and opens it again. Answers how much was not materialized in between.
     fn again(self) -> (i64, Given, TempDir) {
         let closed = self.given.store.close();
         drop((self.events, self.go));
@@ -287,8 +288,8 @@ fn a_webhook_that_is_disabled_before_its_turn_is_sent_nothing() {
     assert!(due(&given, last).is_empty());
 }
 
-/// Whether webhooks that nothing is owed have to wait until they are enabled again, while so many
-/// audiences are to be listed: one that was disabled before those, and one that was after.
+/// Whether webhooks that are owed nothing have to wait before they are enabled again, while so many
+/// audiences are left: one that was disabled before those, and one that was after.
 fn wait_to_be_enabled(audiences: usize) -> [bool; 2] {
     let stepped = stepped();
     let given = &stepped.given;

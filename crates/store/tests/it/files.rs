@@ -1,4 +1,4 @@
-//! Opening files: fresh ones, ours, and those that are refused and must be left as they are.
+//! Opening files: new ones, ours, and those that are refused and must stay unchanged.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -53,7 +53,7 @@ fn bytes(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-/// Opens what must be refused by every way in, and sees that nothing was touched.
+/// Opens what must be refused in every way there is, and checks that nothing was touched.
 fn refused(folder: &Path, path: &Path) -> OpenError {
     let before = bytes(folder);
     let error = open(path).map(drop).unwrap_err();
@@ -261,7 +261,7 @@ fn a_newer_store_is_left_alone() {
         .pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))
         .unwrap();
     newer.pragma_update(None, "user_version", 77).unwrap();
-    // Its version is in the log only, which must not be moved into the file.
+    // Its version is in the WAL only, which must not be checkpointed.
     assert!(bytes(folder.path()).len() > 1);
     let error = refused(folder.path(), &path);
     assert!(
@@ -467,7 +467,7 @@ fn inspecting_changes_nothing_and_sees_what_is_there() {
     assert_eq!(found.latest_notification.unwrap().as_millis(), 99);
     assert_eq!(found.file_bytes, fs::metadata(&path).unwrap().len());
     assert_eq!(bytes(folder.path()), before);
-    // Beside a running store, what is in the log counts as well.
+    // Beside a running store, what is in the WAL counts as well.
     let given = Given::on(open(&path).unwrap());
     given.webhook(&[]);
     let found = store::inspect(&path).unwrap();

@@ -1,4 +1,4 @@
-//! A fresh store for each test, things to put in it, and what it told its subscriber.
+//! A new store for each test, things to put in it, and what its subscriber was told.
 
 use std::future::Future;
 use std::pin::pin;
@@ -28,7 +28,7 @@ pub(crate) struct Given {
     pub(crate) heard: Arc<Heard>,
 }
 
-/// A subscriber that writes down what it is told.
+/// A subscriber that records what it is told.
 #[derive(Default)]
 pub(crate) struct Heard(Mutex<Vec<Told>>);
 
@@ -72,7 +72,7 @@ impl CommitSubscriber for Heard {
 }
 
 impl Heard {
-    /// What was told since the last time this was asked.
+    /// What it was told since this was last asked.
     pub(crate) fn take(&self) -> Vec<Told> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
@@ -299,7 +299,7 @@ impl Given {
         wait(self.store.accept(vec![new])).unwrap().remove(0)
     }
 
-    /// Hands in a notification and answers its id.
+    /// Sends a notification and answers its id.
     pub(crate) fn notified(&self, key: &str, time: i64) -> i64 {
         let answer = self.accept(self.new_notification(key, time));
         let AcceptResult::Accepted { id, .. } = answer else {
@@ -308,7 +308,7 @@ impl Given {
         id.0
     }
 
-    /// Settles what was attempted after everything that is written down of the delivery.
+    /// Settles an attempt that follows everything written about the delivery.
     pub(crate) fn settle(&self, settlement: Settlement) {
         let story = wait(self.store.delivery(self.tenant, settlement.id)).unwrap();
         let attempts = story.map_or(0, |story| story.row.attempts);
@@ -395,7 +395,7 @@ impl Given {
         wait(self.store.replay(ask, at(time))).unwrap()
     }
 
-    /// What is due on a lane, and when the next is.
+    /// A page of what is due for the webhook, and when the next is due.
     pub(crate) fn due(
         &self,
         webhook: WebhookId,

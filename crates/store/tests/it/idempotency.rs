@@ -1,4 +1,4 @@
-//! What is done under an idempotency key: both are written, or neither.
+//! Idempotency keys: the operation and its record are both written, or neither.
 
 use model::contract::{
     Conflict, ReplayFilter, ReplayRequest, ReplayResult, ReplayScope, StoreError,
@@ -40,7 +40,7 @@ fn webhooks(given: &Given) -> usize {
     found.webhooks.len()
 }
 
-/// One of each kind of effect that makes something.
+/// One of each kind of operation that creates something.
 fn effects(given: &Given) -> [IdempotentOperation; 2] {
     let create = IdempotentOperation::CreateWebhook {
         webhook: given.new_webhook(&[("order.paid", None)]),

@@ -1,4 +1,4 @@
-//! A store that was not closed: what is missing of its log is missed, a torn end is not.
+//! A store that was not closed: a missing part of its WAL is noticed, a torn end is fine.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -18,13 +18,13 @@ const PAGE: usize = 4_096;
 const FRAME: usize = PAGE + 24;
 const NOTIFICATIONS: i64 = 30;
 
-/// The files of a store that was killed, in a folder of their own.
+/// The files of a killed store, in a folder of their own.
 struct Killed {
     folder: TempDir,
     webhook: WebhookId,
 }
 
-/// A frame of a log: the byte at which it begins, and whether it ends a commit.
+/// A frame of a WAL: the byte at which it begins, and whether it ends a commit.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     at: usize,
@@ -97,7 +97,7 @@ impl Killed {
         self.put_log(&log[..length]);
     }
 
-    /// The frames of the generation that the log is in.
+    /// The frames of the WAL's current generation.
     fn frames(&self) -> Vec<Frame> {
         let log = self.log();
         let salts = &log[16..24];
@@ -130,7 +130,8 @@ impl Killed {
         Ok(due[0].deliveries.len())
     }
 
-    /// Why the store is refused; that nothing of it was touched, and that looking says the same.
+    /// Why the store is refused. Checks that nothing of it was touched, and that inspecting says
+    /// the same.
     fn fault(&self) -> WalFault {
         let files = || ["", "-wal", "-mark"].map(|suffix| fs::read(self.beside(suffix)).ok());
         let before = files();
@@ -373,7 +374,7 @@ fn a_log_that_another_program_moved_into_the_file_is_not_missed() {
     let other = Connection::open(killed.path()).unwrap();
     let count = other.query_row("select count(*) from notification", [], |row| row.get(0));
     assert_eq!(count.unwrap_or(0_i64), NOTIFICATIONS);
-    // As the last one it moves the log, and takes it away.
+    // The last one to close checkpoints the WAL and removes it.
     drop(other);
     assert!(!killed.beside("-wal").exists());
     assert_eq!(killed.owed().unwrap(), ALL);
@@ -457,7 +458,7 @@ fn a_store_of_the_first_schema_that_was_closed_is_brought_up_to_date() {
     assert_eq!(fs::read(&path).unwrap()[18..20], [2, 2]);
     let given = open(&path).unwrap();
     given.paid_webhook();
-    // Killed now, it misses its log: the file itself knows that it is of this version.
+    // Killed now, it misses its WAL: the file itself knows that it is of this version.
     let killed = Killed {
         folder: tempfile::tempdir().unwrap(),
         webhook: WebhookId(1),
@@ -565,7 +566,7 @@ fn recovering_that_was_interrupted_is_begun_again() {
     damaged[32 + FRAME + 100] ^= 1;
     killed.put_log(&damaged);
     store::recover(&killed.path(), ".one").unwrap().unwrap();
-    // As if it had ended with the new file in place, and the old log still there.
+    // As if it had ended with the new file in place and the old WAL still there.
     fs::rename(killed.beside(".one-wal"), killed.beside("-wal")).unwrap();
     fs::rename(killed.beside(".one-mark"), killed.beside("-mark")).unwrap();
     assert_eq!(killed.fault(), WalFault::Needless);

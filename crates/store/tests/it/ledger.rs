@@ -1,4 +1,4 @@
-//! Accepting, lanes, and what is due.
+//! Accepting, pending webhooks, and what is due.
 
 use bytes::Bytes;
 use model::contract::{DueQuery, PendingWebhook, StoreError, WebhookTarget};

@@ -1,4 +1,4 @@
-//! The log as people read it: merged over a tenant's webhooks, filtered, in pages that stay put.
+//! The log: merged over a tenant's webhooks, filtered, in pages that stay put.
 
 use bytes::Bytes;
 use model::dashboard::NotificationQuery;
@@ -31,7 +31,7 @@ fn ids(page: &LogPage) -> Vec<DeliveryId> {
     page.rows.iter().map(|row| row.row.id).collect()
 }
 
-/// Walks from the newest row to the oldest, and answers every page.
+/// Walks from the newest row to the oldest. Answers every page.
 fn walk(given: &Given, query: &LogQuery) -> Vec<LogPage> {
     let mut pages = vec![log(given, query.clone())];
     while let Some(older) = pages.last().unwrap().older {
@@ -48,7 +48,7 @@ fn walk(given: &Given, query: &LogQuery) -> Vec<LogPage> {
     pages
 }
 
-/// Three webhooks, the last one deleted in the end; every status, some shows and action types.
+/// Three webhooks, the last one deleted in the end; every status, some events and action types.
 /// Answers all deliveries, newest first.
 fn busy(given: &Given) -> Vec<DeliveryId> {
     let webhooks = [

@@ -1,4 +1,4 @@
-//! What a store must do, case by case. Every case runs on a fresh store.
+//! What a store must do, case by case. Every case runs on a new store.
 
 #[cfg(test)]
 mod apply;

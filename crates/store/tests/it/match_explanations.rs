@@ -1,4 +1,4 @@
-//! How each webhook stood to a notification: exactly as it was when that was accepted.
+//! Match explanations: each webhook exactly as it was when the notification was accepted.
 
 use model::dashboard::MatchExplanation;
 use model::delivery::{CancelCause, DeliveryState};

@@ -1,5 +1,5 @@
-//! Files of a store that are taken away or replaced while it is open: it takes nothing more, says
-//! so, and goes on once they are back.
+//! Files of a store that are removed or replaced while it is open: it takes nothing more, says so,
+//! and goes on once they are back.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn open(path: &Path) -> Given {
     Given::on(store::open(path, &mut Registry::default()).unwrap())
 }
 
-/// Hands in until that comes to what is wanted.
+/// Sends notifications until the answer is the wanted one.
 fn hand_in_until(given: &Given, wanted: impl Fn(&Result<(), StoreError>) -> bool) {
     let begun = Instant::now();
     let mut number = 0;
@@ -58,7 +58,7 @@ fn nothing_is_taken_for_files_that_nobody_would_find_again() {
         assert!(is_moved(&pulse), "{ending}: {pulse:?}");
         // What was accepted can still be read.
         wait(given.store.has_tokens()).unwrap();
-        // Another in its place is not it.
+        // Another file in its place is not it.
         fs::copy(&elsewhere, &file).unwrap();
         assert!(is_moved(&wait(given.store.ping())), "{ending}");
         fs::rename(&elsewhere, &file).unwrap();

@@ -36,7 +36,7 @@ fn query(limit: usize, from: Option<LogCursor>) -> LogQuery {
     }
 }
 
-/// Ten deliveries, one of each status in turn: pending, retrying, delivered, exhausted, cancelled.
+/// Ten deliveries, one of each status in turn: pending, retrying, delivered, failed, cancelled.
 fn of_each_status(given: &Given) -> (WebhookId, Vec<i64>) {
     let webhook = given.paid_webhook();
     let mut found = Vec::new();

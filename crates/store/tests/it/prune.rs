@@ -1,4 +1,4 @@
-//! Pruning: what goes, what stays, in steps.
+//! Pruning: what is removed, what stays, in steps.
 
 use bytes::Bytes;
 use model::delivery::DeliveryState;
@@ -74,7 +74,7 @@ fn what_ended_and_is_old_goes_and_nothing_else() {
     assert!(!prune(&given, 5_001, 95_000));
     assert!(!there(young, one));
     assert!(!known(&given, "nobody's"));
-    // Ids are never given out again.
+    // Ids are never used again.
     assert!(given.notified("next", 99_000) > young + 2);
 }
 
@@ -100,7 +100,7 @@ fn pruning_goes_in_steps_and_over_what_must_stay() {
         }
         wait(given.store.settle(Epoch::FIRST, batch.into())).unwrap();
     }
-    // 2,000 go with three rows each, 2,000 are looked at.
+    // 2,000 are removed with three rows each, 2,000 are looked at.
     let mut steps = 1;
     while prune(&given, 2_000, 0) {
         steps += 1;
@@ -240,7 +240,7 @@ fn envelopes_go_with_the_last_attempt_of_their_day() {
     assert_eq!(given.story(ids[2]).attempts.len(), 1);
     assert!(!prune(&given, 9 * DAY, 0));
     assert_eq!(count(), 0);
-    // What is remembered of them is forgotten, too.
+    // What is cached of them is forgotten, too.
     let id = delivery_id(given.notified("again", 3 * DAY), webhook);
     given.settle(settlement(id, 3 * DAY, answered(200), delivered()));
     assert_eq!(given.story(id).attempts.len(), 1);
@@ -270,7 +270,7 @@ fn an_answer_that_is_given_again_is_kept_once_and_goes_with_its_day() {
             Some(Some(200))
         );
     }
-    // The first time it stays where it is: most answers of a quiet house are given once.
+    // The first time it stays where it is: most responses under little load are given once.
     assert_eq!((count(answers), count(beside)), (1, 1));
     assert!(!prune(&given, 3 * DAY, 0));
     assert_eq!(count(answers), 0);

@@ -1,5 +1,4 @@
-//! Reading ahead of time, for receivers that have recovered; and what is known of how a receiver
-//! has fared.
+//! Early attempts for receivers that have recovered, and what is known about a receiver.
 
 use model::contract::{DueCursor, DueQuery, RecoveryPage, RecoveryQuery};
 use model::delivery::NextState;
@@ -34,7 +33,7 @@ fn everything(tried_by: i64) -> RecoveryQuery {
     }
 }
 
-/// Tried at the time given, ahead of its own.
+/// Attempted early, at the time given.
 fn ahead(due_at: i64) -> NextState {
     NextState {
         early: true,
@@ -113,7 +112,7 @@ fn a_delivery_is_read_ahead_once_between_two_attempts_of_its_schedule() {
     early.attempts = 1;
     given.settle(early);
     assert!(!is_read(500, 600));
-    // What was made ahead of its time is in the log, and took nothing from the schedule.
+    // An early attempt is in the log, and took nothing from the schedule.
     let (due, next) = given.due(webhook, 10, 9_000);
     assert_eq!(next, None);
     let delivery = &due[0].delivery;
@@ -212,7 +211,7 @@ fn the_backlog_is_counted_by_dialect_in_bounded_steps() {
             delivered(),
         ));
     }
-    // One that was tried and is owed still counts like those that were not.
+    // One that was attempted and is pending still counts like those that were not.
     given.settle(settlement(
         delivery_id(ids[1], webhooks[0]),
         1,

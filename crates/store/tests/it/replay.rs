@@ -1,4 +1,4 @@
-//! Sending again and cancelling: one delivery, all that failed, in steps.
+//! Replaying and cancelling: one delivery, all that failed, in steps.
 
 use model::contract::{ReplayFilter, ReplayRequest, ReplayResult, ReplayScope};
 use model::delivery::{CancelCause, DeliveryState};
@@ -82,7 +82,7 @@ fn an_ended_delivery_begins_a_new_round() {
         given.settle(settlement(id, 1_100, answered(200), next));
         given.heard.take();
         assert_eq!(given.replay(webhook, ReplayScope::One(id), 2_000), DONE);
-        // Whoever sends is told of the delivery itself, as it would be read.
+        // The subscriber is told of the delivery itself, as it would be read.
         let due = given.due(webhook, 10, 2_000).0;
         assert_eq!(given.heard.take(), [Told::Asked(due.clone())]);
         let due = due[0].delivery.clone();

@@ -72,7 +72,7 @@ fn what_is_received_at_once_stands_as_any_other_delivery_that_was_received() {
     let stories: Vec<_> = stories.collect();
     assert_eq!(stories[0], stories[1]);
     assert_eq!(stories[1], stories[2]);
-    // Nothing of the round is left, so that sending again begins another.
+    // Nothing of the round is left, so a replay begins another.
     let left = "select count(*) from delivery
         where round = 1 and round_start = 0 and attempts = 1 and round_began_at is null and cause is null
           and failure is null and detail is null and next_due_at is null";
@@ -141,7 +141,7 @@ fn every_outcome_is_read_as_it_was_written() {
         given.settle(settlement(id, number, outcome.clone(), exhausted));
         let story = given.story(id);
         assert_eq!(story.attempts[0].attempt, attempt(number, outcome.clone()));
-        // Lists have no room for what receivers may say.
+        // Lists have no room for all that receivers may send.
         let shown = match outcome {
             Outcome::Answered(answer) => Outcome::Answered(HttpResponse {
                 headers: Headers::default(),
@@ -194,7 +194,7 @@ fn a_call_on_a_connection_that_had_ended_is_written_down_and_takes_nothing_from_
     let given = Given::new();
     let webhook = given.paid_webhook();
     let id = delivery_id(given.notified("1", 1_000), webhook);
-    // Of a fresh delivery, of one that was tried, of one whose round is over, and twice.
+    // Of an unattempted delivery, of an attempted one, of one whose round is over, and twice.
     let first = settlement(id, 1_100, failed(FailureKind::Connect), retry(6_000));
     let first = with_stale(first, 1_090);
     given.settle(first.clone());
@@ -465,7 +465,7 @@ fn two_attempts_that_look_alike_are_both_written() {
     given.settle(settlement(id, 1_200, answered(500), retry(5_000)));
     let story = given.story(id);
     assert_eq!((story.row.attempts, story.attempts.len()), (2, 2));
-    // Brought forward and tried within the same millisecond.
+    // Brought forward and attempted within the same millisecond.
     given.replay(webhook, ReplayScope::One(id), 1_200);
     given.settle(settlement(id, 1_200, answered(500), retry(5_000)));
     assert_eq!(given.story(id).attempts.len(), 3);

@@ -1,5 +1,5 @@
-//! Deliveries that were never tried: wherever the store keeps them, each is due until it is tried,
-//! and never again.
+//! Unattempted deliveries: wherever the store keeps them, each is due until it is attempted, and
+//! never again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,7 +42,7 @@ fn count(path: &Path, sql: &str) -> i64 {
     conn.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
-/// The notifications that are due on a lane, in the order of the answer.
+/// The notifications that are due for the webhook, in the order of the answer.
 fn due(given: &Given, webhook: WebhookId) -> Vec<i64> {
     let (due, _) = given.due(webhook, 100_000, 1_000_000);
     due.iter()
@@ -101,7 +101,7 @@ fn reading_the_log_changes_nothing_of_what_is_due() {
 fn what_hangs_is_kept_while_thousands_pass_and_a_start_has_little_to_look_at() {
     let (folder, given) = on_file();
     let webhook = given.paid_webhook();
-    // Some more where notifications leave together.
+    // Some more where notifications are evicted together.
     let hang: Vec<i64> = [1].into_iter().chain(500..530).collect();
     for batch in 0..100 {
         let new = (0..100).map(|n| given.new_notification(&format!("{batch}-{n}"), 0));
@@ -250,7 +250,7 @@ fn a_refused_change_leaves_what_was_not_tried_as_it_was() {
         wait(given.store.create_token(token, "test".to_owned(), at(0))).unwrap();
     }
     let id = given.notified("1", 1);
-    // It switches the webhook off, and then gives one token what the other has.
+    // It disables the webhook, and then gives one token what the other has.
     let mut declared = declaration("bigevents");
     declared.webhooks = vec![DeclaredWebhook {
         key,
@@ -310,7 +310,7 @@ fn an_attempt_that_should_not_be_possible_is_written_down_as_a_late_one() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     let id = delivery_id(given.notified("1", 0), webhook);
-    // As after a backup was put back: the third attempt of what was never tried.
+    // As after a backup was restored: the third attempt of what was never attempted.
     let mut third = settlement(id, 50, answered(500), retry(100));
     third.attempts = 2;
     third.attempt = attempt(50, answered(500));
@@ -346,7 +346,7 @@ fn without_room_to_list_a_log_has_no_gaps_and_nothing_accepted_is_said_to_be_unk
             }
         }
     }
-    // More than fit into the one page that there is for what is listed.
+    // More than fit into the one page of what is materialized.
     assert!(latest > 600, "{latest}");
     deliver(&given, latest, webhook);
     let read = |id| wait(given.store.delivery(given.tenant, delivery_id(id, webhook)));

@@ -1,4 +1,5 @@
-//! Between commit and answer: the disk is waited for, beside the writer and before anybody hears.
+//! Between commit and answer: the sync runs beside the writer, and nobody learns of a commit
+//! before.
 
 use std::future::Future;
 use std::io;
@@ -21,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Given, Heard, Told, wait};
 
-/// A disk that can be held, and that counts.
+/// A disk that can be held, and that counts its syncs.
 #[derive(Clone)]
 struct Gate {
     syncs: Arc<AtomicUsize>,
@@ -125,7 +126,7 @@ fn nobody_hears_of_what_the_disk_does_not_have_yet() {
         }
         let_go.store(true, Ordering::SeqCst);
         held.go.send(Ok(())).unwrap();
-        // The reader may have had it listed first, which is a commit of its own.
+        // The reader may have had it materialized first, which is a commit of its own.
         held.go.send(Ok(())).unwrap();
         assert!(matches!(reader.join().unwrap(), 0 | 3));
     });
@@ -269,7 +270,7 @@ fn a_quiet_house_meets_a_failing_disk_as_well() {
     wait(given.store.close()).unwrap();
 }
 
-/// A subscriber that falls over when it is told of several.
+/// A subscriber that panics when it is told of several.
 struct Clumsy(Arc<Heard>);
 
 impl CommitSubscriber for Clumsy {
@@ -318,7 +319,7 @@ fn the_log_is_begun_anew_while_the_house_is_busy() {
         };
         (0..250).map(one).collect::<Vec<_>>()
     };
-    // Four are always on their way, so the writer finds no pause.
+    // Four are always on their way, so the writer never pauses.
     let mut waiting: Vec<_> = (0..4).map(|n| given.store.accept(batch(n))).collect();
     let mut written = 0;
     for n in 4..300 {

@@ -1,4 +1,4 @@
-//! How webhooks fare: the latest attempt, since when it fails, tallies by the hour.
+//! Webhook health: the latest attempt, since when it fails, counts by the hour.
 
 use model::attempt::FailureKind;
 use model::contract::ReplayScope;

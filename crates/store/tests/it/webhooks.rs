@@ -1,4 +1,4 @@
-//! Webhooks with keys of their own, deleted ones, paused ones, and logs kept for different times.
+//! Webhooks with keys of their own, deleted ones, paused ones, and retention by tenant.
 
 use std::collections::BTreeMap;
 
@@ -129,7 +129,7 @@ fn a_tenant_has_as_many_webhooks_as_it_may_and_no_more() {
     let refused = made(own, WEBHOOKS_MAX + 1);
     assert!(matches!(refused, Err(StoreError::TooManyWebhooks)));
     made(other, 1).unwrap();
-    // One that is switched off counts, one that is deleted does not.
+    // A disabled one counts, a deleted one does not.
     let off = Disablement {
         at: at(1),
         cause: DisableCause::Requested,
@@ -203,7 +203,7 @@ fn a_deleted_webhook_is_gone_for_everybody_and_its_log_stays() {
     assert_eq!(given.log(id)[0].id, owed);
     let audit = wait(given.store.audit(given.tenant, 1)).unwrap();
     assert_eq!(audit[0].action, "webhook.deleted");
-    // What was in the air is written down, and counts.
+    // The attempt in flight is written, and counts.
     given.settle(settlement(owed, 2_500, answered(200), delivered()));
     assert_eq!(given.state(owed), DeliveryState::Delivered);
 }
@@ -416,7 +416,7 @@ fn a_declared_webhook_keeps_what_was_made_for_it_and_comes_back_by_its_key() {
     let back = given.stored(WebhookId(1));
     assert!(back.enabled());
     assert_eq!(back.headers, headers("X-Nonce", "own"));
-    // One without a key that was deleted is made anew.
+    // A deleted one without a key is created again.
     given.delete(back, 7).unwrap();
     let anew = declared(None, "https://b.example.org/", "n4");
     assert_eq!(apply(vec![anew], 8), ChangeKind::Created);
@@ -454,7 +454,7 @@ fn what_was_pending_when_a_webhook_was_disabled_is_cancelled_before_it_is_enable
     for id in [ids[0], ids[step], ids[2 * step]] {
         assert_eq!(given.state(delivery_id(id, webhook)), cancelled);
     }
-    // What is handed in from then on is owed.
+    // What is accepted from then on is owed.
     let fresh = given.notified("fresh", 5);
     assert_eq!(
         given.state(delivery_id(fresh, webhook)),

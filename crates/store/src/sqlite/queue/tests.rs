@@ -1,8 +1,8 @@
-//! The queues: who finds room, and who is next.
+//! The queues: which jobs fit, and which are next.
 
 use super::*;
 
-/// A job, and what of it is whose.
+/// A job with its shares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Job {
     shares: Vec<(TenantId, usize)>,
@@ -50,7 +50,7 @@ fn nobodys(class: JobClass) -> Job {
     }
 }
 
-/// The jobs of the next group; none if it is another's turn.
+/// The jobs of the next group; none if it is the turn of what is done between groups.
 fn group(queue: &JobQueue<Job>, waits: bool) -> Vec<Job> {
     match queue.take_group(waits) {
         NextWork::Group(jobs) => jobs,
@@ -70,7 +70,7 @@ fn whoever_floods_the_queue_finds_it_full_before_others_do() {
         assert!(queue.put(of(tenant, 100)).is_ok(), "{tenant}");
     }
     assert!(queue.put(of(1, 100)).is_err());
-    // What was taken makes room again.
+    // Taking jobs makes room again.
     while !group(&queue, false).is_empty() {
         if queue.put(of(1, 100)).is_ok() {
             return;
@@ -91,7 +91,7 @@ fn what_is_of_several_tenants_counts_for_each_its_part() {
     assert!(queue.put(of(2, 100)).is_err());
     assert!(queue.put(of_some(&[(3, 1), (2, 99)])).is_err());
     assert!(queue.put(of(100, 100)).is_ok());
-    // What was taken makes room for each of them again.
+    // Taking jobs makes room for each of them again.
     while !group(&queue, false).is_empty() {
         if queue.put(of(2, 100)).is_ok() {
             return;

@@ -1,4 +1,4 @@
-//! The writer: what a job that is refused costs the others of its group, and what they are told.
+//! The writer: what a refused job costs the others of its group, and what their callers are told.
 
 use std::sync::mpsc::{Sender, channel};
 
@@ -15,7 +15,7 @@ use crate::sqlite::accept;
 
 type Work = fn(&mut Tx<'_>) -> Result<(), JobError>;
 
-/// A job that tells each time it is run, and what became of it.
+/// A job that reports each run and its answer.
 struct Observed {
     work: Work,
     number: usize,
@@ -50,7 +50,7 @@ fn connection() -> Connection {
     conn
 }
 
-/// What happened while the jobs were done as one group.
+/// What happened while the jobs ran as one group.
 fn events(writer: &mut Writer, jobs: &[Work]) -> Vec<Event> {
     let (tell, told) = channel();
     let job = |(number, work): (usize, &Work)| -> Box<dyn Job> {
