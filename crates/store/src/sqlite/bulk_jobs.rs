@@ -382,22 +382,22 @@ pub(crate) fn count(
     Ok(count)
 }
 
-/// `id, tenant_id, webhook_id, kind, expected, done, actor, began_at, ended_at, broken_off`.
+/// The columns of the table by their names.
 fn bulk_job(row: &Row<'_>) -> Result<BulkJob, JobError> {
-    let count = |at| {
-        row.get::<_, i64>(at)
-            .map(|count| u64::try_from(count).unwrap_or(0))
+    let count = |name| {
+        let count = row.get::<_, i64>(name);
+        count.map(|count| u64::try_from(count).unwrap_or(0))
     };
     Ok(BulkJob {
-        id: BulkJobId(row.get(0)?),
-        tenant: TenantId(row.get(1)?),
-        webhook: WebhookId(row.get(2)?),
-        what: rows::bulk_job_kind(row.get(3)?)?,
-        expected: count(4)?,
-        done: count(5)?,
-        actor: row.get(6)?,
-        began_at: rows::time(row, 7)?,
-        ended_at: rows::time_if_any(row, 8)?,
-        abort_reason: row.get(9)?,
+        id: BulkJobId(row.get("id")?),
+        tenant: TenantId(row.get("tenant_id")?),
+        webhook: WebhookId(row.get("webhook_id")?),
+        what: rows::bulk_job_kind(row.get("kind")?)?,
+        expected: count("expected")?,
+        done: count("done")?,
+        actor: row.get("actor")?,
+        began_at: rows::time(row, "began_at")?,
+        ended_at: rows::time_if_any(row, "ended_at")?,
+        abort_reason: row.get("broken_off")?,
     })
 }

@@ -265,34 +265,39 @@ pub(crate) fn grant(row: &Row<'_>) -> Result<Grant, JobError> {
     })
 }
 
-/// `id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
-/// created_at, updated_at, version, key, retries_max, paused_until` from 0 on.
+/// The columns of the table by their names.
 pub(crate) fn webhook(row: &Row<'_>) -> Result<Webhook, JobError> {
-    let filter = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
+    let filter = row.get_ref("filter")?.as_str();
+    let filter = filter.map_err(rusqlite::Error::from)?;
+    let cause: Option<i64> = row.get("disabled_cause")?;
     Ok(Webhook {
-        id: WebhookId(row.get(0)?),
-        tenant: TenantId(row.get(1)?),
-        key: row.get(11)?,
-        target_url: row.get(2)?,
-        disabled: disabled(row, 3)?,
+        id: WebhookId(row.get("id")?),
+        tenant: TenantId(row.get("tenant_id")?),
+        key: row.get("key")?,
+        target_url: row.get("target_url")?,
+        disabled: disabled(time_if_any(row, "disabled_at")?, cause)?,
         filter: serde_json::from_str(filter)?,
-        settings: row.get(6)?,
-        headers: headers(row, 7)?,
-        retries_max: row.get(12)?,
-        paused_until: time_if_any(row, 13)?,
-        created_at: time(row, 8)?,
-        updated_at: time(row, 9)?,
-        version: row.get(10)?,
+        settings: row.get("settings")?,
+        headers: headers(row, "headers")?,
+        retries_max: row.get("retries_max")?,
+        paused_until: time_if_any(row, "paused_until")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+        version: row.get("version")?,
     })
 }
 
-/// `disabled_at, disabled_cause` from `at` on.
-pub(crate) fn disabled(row: &Row<'_>, at: usize) -> Result<Option<Disablement>, JobError> {
-    let Some(since) = time_if_any(row, at)? else {
+/// Of the columns `disabled_at` and `disabled_cause`.
+pub(crate) fn disabled(
+    at: Option<Timestamp>,
+    cause: Option<i64>,
+) -> Result<Option<Disablement>, CorruptRow> {
+    let Some(at) = at else {
         return Ok(None);
     };
-    let cause = disabled_cause(row.get(at + 1)?)?;
-    Ok(Some(Disablement { at: since, cause }))
+    let cause = cause.ok_or(CorruptRow("reason for being disabled"))?;
+    let cause = disabled_cause(cause)?;
+    Ok(Some(Disablement { at, cause }))
 }
 
 /// A number of rows, as SQL takes it.

@@ -182,7 +182,7 @@ fn then(row: &Row<'_>) -> Result<Option<WebhookSnapshot>, JobError> {
     };
     let settings: Option<String> = row.get(3)?;
     Ok(Some(WebhookSnapshot {
-        disabled: rows::disabled(row, 0)?,
+        disabled: rows::disabled(rows::time_if_any(row, 0)?, row.get(1)?)?,
         settings: settings.ok_or(CorruptRow("state of a webhook"))?,
         filter: serde_json::from_str(&filter)?,
         changed_since: true,

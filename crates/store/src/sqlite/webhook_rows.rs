@@ -12,6 +12,7 @@ statements! {
         select id, tenant_id, target_url, disabled_at, disabled_cause, filter, settings, headers,
           created_at, updated_at, version, key, retries_max,
           paused_until + (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1)
+            as paused_until
         from webhook
         where id = ?1";
     TENANT_OF = "select tenant_id from webhook where id = ?1";
