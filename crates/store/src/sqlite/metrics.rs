@@ -49,13 +49,13 @@ impl Metrics {
         );
         registry.register_with_unit(
             "willcall_store_commit_duration",
-            "From the beginning of a transaction to the end of its commit, before it is on the disk",
+            "Time from the beginning of a transaction to the end of its commit, without the sync",
             Unit::Seconds,
             self.commit_duration.clone(),
         );
         registry.register_with_unit(
             "willcall_store_sync_duration",
-            "How long the disk took to make transactions durable",
+            "Time that a sync of the write-ahead log takes",
             Unit::Seconds,
             self.sync_duration.clone(),
         );
@@ -71,12 +71,12 @@ impl Metrics {
         );
         registry.register(
             "willcall_store_unlisted_deliveries",
-            "Deliveries of wide notifications that are accepted and wait to be listed",
+            "Accepted deliveries that are still to be materialized by the fan-out",
             self.fan_out_backlog.clone(),
         );
         registry.register(
             "willcall_store_full",
-            "Jobs refused because there was no room on the disk",
+            "Jobs refused because the disk was full",
             self.full.clone(),
         );
         registry.register(
@@ -86,7 +86,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "willcall_store_free",
-            "Room that is left on the disk of the store for this user",
+            "Space that is left for this user on the disk of the store",
             Unit::Bytes,
             self.free_bytes.clone(),
         );

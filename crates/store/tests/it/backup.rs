@@ -261,7 +261,7 @@ fn copies_of_other_kinds_are_put_back() {
 }
 
 #[test]
-fn what_is_no_whole_copy_is_not_put_back() {
+fn what_is_not_a_complete_copy_is_not_restored() {
     let house = house(200);
     house.backup(&house.to()).unwrap();
     let whole = fs::read(house.to()).unwrap();

@@ -152,7 +152,7 @@ fn what_is_sent_again_is_due_at_once_however_the_clock_was_set_since() {
 }
 
 #[test]
-fn what_is_fresh_is_due_whatever_the_clock_said() {
+fn an_unattempted_delivery_is_due_whatever_the_clock_said() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     beat(&given, 5_000, 0);

@@ -500,7 +500,7 @@ fn work_goes_on_if_nobody_waits() {
 }
 
 #[test]
-fn sweeps_come_after_what_somebody_waits_for() {
+fn bulk_work_comes_after_what_somebody_waits_for() {
     let (threaded, keeper, webhook) = gated();
     let given = &threaded.given;
     let held = keeper.hold(given);
@@ -519,7 +519,7 @@ fn sweeps_come_after_what_somebody_waits_for() {
 }
 
 #[test]
-fn sweeps_are_not_starved() {
+fn bulk_work_is_not_starved() {
     let (threaded, keeper, webhook) = gated();
     let given = &threaded.given;
     let mut latest = keeper.hold(given);

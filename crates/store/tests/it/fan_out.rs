@@ -223,7 +223,7 @@ fn what_is_for_very_many_webhooks_is_due_for_each_once() {
 }
 
 #[test]
-fn what_many_webhooks_are_owed_together_is_listed_in_steps_too() {
+fn what_many_webhooks_are_owed_together_is_materialized_in_steps_too() {
     let given = Given::new();
     let webhooks: Vec<WebhookId> = (0..70).map(|_| given.paid_webhook()).collect();
     let all = wait(given.store.accept(batch(&given, 60))).unwrap();
@@ -251,7 +251,7 @@ fn others_have_their_turn_while_a_small_request_owes_very_much() {
 }
 
 #[test]
-fn what_is_not_listed_at_a_stop_is_due_after_the_next_start() {
+fn what_is_not_materialized_at_a_stop_is_due_after_the_next_start() {
     let stepped = stepped();
     let ids = stepped.accept(4);
     let webhooks = stepped.webhooks.clone();
@@ -314,7 +314,7 @@ fn wait_to_be_enabled(audiences: usize) -> [bool; 2] {
 }
 
 #[test]
-fn a_webhook_that_was_disabled_before_is_enabled_however_much_is_to_be_listed() {
+fn a_webhook_that_was_disabled_before_is_enabled_however_much_is_left() {
     let [before, _] = wait_to_be_enabled(60);
     assert!(!before);
 }
@@ -326,7 +326,7 @@ fn whether_a_webhook_is_owed_something_is_looked_for_in_a_few_audiences_only() {
 }
 
 #[test]
-fn what_is_to_be_stopped_is_stopped_although_it_is_not_listed_yet() {
+fn what_is_to_be_cancelled_is_cancelled_although_it_is_not_materialized_yet() {
     let stepped = stepped();
     stepped.accept(4);
     let (given, last) = (&stepped.given, *stepped.webhooks.last().unwrap());
@@ -353,7 +353,7 @@ fn what_is_to_be_stopped_is_stopped_although_it_is_not_listed_yet() {
 }
 
 #[test]
-fn whoever_has_very_much_to_be_listed_waits_and_nobody_else_does() {
+fn a_tenant_with_very_much_left_waits_and_nobody_else_does() {
     let stepped = stepped();
     let given = &stepped.given;
     let other = given.another_tenant("other");
@@ -390,7 +390,7 @@ fn whoever_has_very_much_to_be_listed_waits_and_nobody_else_does() {
 }
 
 #[test]
-fn tenants_take_turns_in_having_theirs_listed() {
+fn tenants_take_turns_in_the_fan_out() {
     let stepped = stepped();
     let given = &stepped.given;
     let other = given.another_tenant("other");

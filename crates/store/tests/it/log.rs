@@ -486,7 +486,7 @@ fn the_list_of_notifications_has_each_once_and_what_nobody_wanted() {
 }
 
 #[test]
-fn a_notification_is_told_whole_by_its_number_and_by_its_key() {
+fn a_notification_is_shown_in_detail_by_its_number_and_by_its_key() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     let new = NewNotification {

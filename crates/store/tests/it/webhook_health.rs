@@ -148,7 +148,7 @@ fn a_late_attempt_counts_only_if_it_ends_something() {
 }
 
 #[test]
-fn standings_of_another_tenants_webhooks_are_not_answered() {
+fn health_of_another_tenants_webhooks_is_not_answered() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     let other = given.another_tenant("other");
@@ -158,7 +158,7 @@ fn standings_of_another_tenants_webhooks_are_not_answered() {
 }
 
 #[test]
-fn tallies_go_with_the_log() {
+fn hourly_counts_go_with_the_log() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     for hour in 0..3 {

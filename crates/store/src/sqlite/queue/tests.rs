@@ -144,7 +144,7 @@ fn many_with_heavy_jobs_have_their_turn_one_after_another() {
 }
 
 #[test]
-fn what_is_done_between_groups_and_sweeps_have_turns_beside_a_flood() {
+fn work_between_groups_and_bulk_work_have_turns_beside_a_flood() {
     let queue = JobQueue::default();
     let (mut turns, mut sweeps) = (0, 0);
     for _ in 0..60 {
