@@ -294,9 +294,7 @@ fn register(tx: &mut Tx<'_>, new: &NewNotification) -> Result<(), JobError> {
             warn_once(tx, tenant);
             return Ok(());
         }
-        tx.conn
-            .prepare_cached(REGISTER)?
-            .execute(params![tenant.0, slug])?;
+        tx.execute(REGISTER, params![tenant.0, slug])?;
         tx.post_commit.catalog_changed();
         tx.cache.events.keep_count(tenant, count + 1);
     }

@@ -128,16 +128,11 @@ fn apply_tenant(
     let (id, change) = match stored {
         None => {
             let row = params![dialect, key, name, at.as_millis()];
-            (
-                tx.conn.prepare_cached(ADD_TENANT)?.insert(row)?,
-                ChangeKind::Created,
-            )
+            (tx.insert(ADD_TENANT, row)?, ChangeKind::Created)
         }
         Some((id, stored)) if stored == *name => (id, ChangeKind::Unchanged),
         Some((id, _)) => {
-            tx.conn
-                .prepare_cached(RENAME_TENANT)?
-                .execute(params![id, name])?;
+            tx.execute(RENAME_TENANT, params![id, name])?;
             (id, ChangeKind::Changed)
         }
     };
@@ -160,12 +155,15 @@ fn apply_event(
         tx.cache.events.forget();
     }
     if change != ChangeKind::Unchanged {
-        tx.conn.prepare_cached(SAVE_EVENT)?.execute(params![
-            context.tenant.0,
-            event.slug,
-            event.name,
-            event.date_from.map(Timestamp::as_millis),
-        ])?;
+        tx.execute(
+            SAVE_EVENT,
+            params![
+                context.tenant.0,
+                event.slug,
+                event.name,
+                event.date_from.map(Timestamp::as_millis),
+            ],
+        )?;
     }
     Ok(context.applied(AppliedItem::Event(event.slug.clone()), change))
 }
@@ -185,7 +183,7 @@ fn apply_tokens(
         if let (Some(found), Some(hash)) = (&found, token.hash)
             && found.hash != hash
         {
-            tx.conn.prepare_cached(UNHASH_TOKEN)?.execute([found.id])?;
+            tx.execute(UNHASH_TOKEN, [found.id])?;
         }
         stored.push(found);
     }
@@ -234,9 +232,10 @@ fn apply_token(
     if taken.is_some_and(|id| id != stored.id) {
         return Err(StoreError::Conflict(Conflict::TokenHash).into());
     }
-    tx.conn
-        .prepare_cached(SAVE_TOKEN)?
-        .execute(params![stored.id, hash.0, rest.0, rest.1, rest.2, rest.3])?;
+    tx.execute(
+        SAVE_TOKEN,
+        params![stored.id, hash.0, rest.0, rest.1, rest.2, rest.3],
+    )?;
     AuditRecord::new(context.tenant, context.at, context.actor, "token.changed")
         .with(audit::of_token(&token.created_for(context.tenant)))
         .write(tx)?;
@@ -394,7 +393,7 @@ fn apply_webhook(
         let new = declared.created_for(context.tenant, at);
         (webhooks::add(tx, new, actor, at)?, ChangeKind::Created)
     };
-    tx.conn.prepare_cached(DECLARED)?.execute([webhook.id.0])?;
+    tx.execute(DECLARED, [webhook.id.0])?;
     let item = AppliedItem::Webhook {
         id: webhook.id,
         target_url: webhook.target_url,

@@ -85,14 +85,17 @@ impl<'a> AuditRecord<'a> {
     }
 
     pub(crate) fn write(&self, tx: &Tx<'_>) -> Result<(), JobError> {
-        tx.conn.prepare_cached(ADD)?.execute(params![
-            self.tenant.0,
-            self.at.as_millis(),
-            self.actor,
-            self.action,
-            self.webhook.map(|id| id.0),
-            self.detail.to_string(),
-        ])?;
+        tx.execute(
+            ADD,
+            params![
+                self.tenant.0,
+                self.at.as_millis(),
+                self.actor,
+                self.action,
+                self.webhook.map(|id| id.0),
+                self.detail.to_string(),
+            ],
+        )?;
         Ok(())
     }
 }

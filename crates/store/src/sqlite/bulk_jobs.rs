@@ -119,7 +119,7 @@ impl BulkJobAction {
             Self::Replay => REPLAY,
             Self::Cancel => return cancel::cancel_one(tx, id, at),
         };
-        Ok(tx.conn.prepare_cached(sql)?.execute(keys)? > 0)
+        Ok(tx.execute(sql, keys)? > 0)
     }
 }
 
@@ -171,15 +171,18 @@ pub(crate) fn begin(tx: &mut Tx<'_>, new: &NewBulkJob, at: Timestamp) -> Result<
     {
         return Ok(same);
     }
-    let id = tx.conn.prepare_cached(ADD)?.insert(params![
-        new.tenant.0,
-        new.webhook.0,
-        rows::bulk_job_number(new.what),
-        i64::try_from(new.expected).unwrap_or(i64::MAX),
-        new.actor,
-        at.as_millis(),
-        id_range::latest_id(tx.conn)?,
-    ])?;
+    let id = tx.insert(
+        ADD,
+        params![
+            new.tenant.0,
+            new.webhook.0,
+            rows::bulk_job_number(new.what),
+            i64::try_from(new.expected).unwrap_or(i64::MAX),
+            new.actor,
+            at.as_millis(),
+            id_range::latest_id(tx.conn)?,
+        ],
+    )?;
     AuditRecord::new(new.tenant, at, &new.actor, "errand.begun")
         .about(new.webhook)
         .with(json!({ "what": new.what.as_str(), "expected": new.expected }))
@@ -228,14 +231,17 @@ pub(crate) fn step(tx: &mut Tx<'_>, at: Timestamp) -> Result<bool, JobError> {
     };
     match abort_reason(tx, &bulk_job)? {
         Some(why) => {
-            tx.conn.prepare_cached(REACHED)?.execute(params![
-                bulk_job.id.0,
-                0,
-                i64::try_from(progress.stage).unwrap_or(i64::MAX),
-                progress.reached,
-                at.as_millis(),
-                why,
-            ])?;
+            tx.execute(
+                REACHED,
+                params![
+                    bulk_job.id.0,
+                    0,
+                    i64::try_from(progress.stage).unwrap_or(i64::MAX),
+                    progress.reached,
+                    at.as_millis(),
+                    why,
+                ],
+            )?;
         }
         // What is not materialized yet could slip through.
         None if fan_out::step_before(tx, bulk_job.tenant, progress.upto)? => {}
@@ -295,14 +301,17 @@ fn advance(
         }
     }
     let ended = stages.get(progress.stage).is_none();
-    tx.conn.prepare_cached(REACHED)?.execute(params![
-        bulk_job.id.0,
-        i64::try_from(done).unwrap_or(i64::MAX),
-        i64::try_from(progress.stage).unwrap_or(i64::MAX),
-        progress.reached,
-        ended.then_some(at.as_millis()),
-        None::<&str>,
-    ])?;
+    tx.execute(
+        REACHED,
+        params![
+            bulk_job.id.0,
+            i64::try_from(done).unwrap_or(i64::MAX),
+            i64::try_from(progress.stage).unwrap_or(i64::MAX),
+            progress.reached,
+            ended.then_some(at.as_millis()),
+            None::<&str>,
+        ],
+    )?;
     if bulk_job.what == BulkJobKind::CancelPending {
         webhook_health::count_failed(tx, bulk_job.webhook, at, done)?;
     }

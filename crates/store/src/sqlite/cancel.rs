@@ -38,12 +38,15 @@ pub(crate) fn cancel_pending(
     at: Timestamp,
 ) -> Result<usize, JobError> {
     let cause = rows::cancel_cause(cause);
-    let mut cancelled = tx.conn.prepare_cached(CANCEL_SOME)?.execute(params![
-        webhook.0,
-        rows::cause_number(cause),
-        at.as_millis(),
-        rows::bound(limits::BULK_STEP_MAX),
-    ])?;
+    let mut cancelled = tx.execute(
+        CANCEL_SOME,
+        params![
+            webhook.0,
+            rows::cause_number(cause),
+            at.as_millis(),
+            rows::bound(limits::BULK_STEP_MAX),
+        ],
+    )?;
     let room = rows::bound(limits::BULK_STEP_MAX.saturating_sub(cancelled));
     cancelled += unattempted::cancel_some(tx, webhook, cause, at, room)?;
     webhook_health::count_failed(tx, webhook, at, cancelled)?;
@@ -118,11 +121,14 @@ pub(crate) fn cancel_one(tx: &mut Tx<'_>, id: DeliveryId, at: Timestamp) -> Resu
     if unattempted::cancel(tx, id, CancelCause::Requested, at)? {
         return Ok(true);
     }
-    let cancelled = tx.conn.prepare_cached(CANCEL_ONE)?.execute((
-        id.notification.0,
-        id.webhook.0,
-        at.as_millis(),
-        rows::cause_number(CancelCause::Requested),
-    ))?;
+    let cancelled = tx.execute(
+        CANCEL_ONE,
+        (
+            id.notification.0,
+            id.webhook.0,
+            at.as_millis(),
+            rows::cause_number(CancelCause::Requested),
+        ),
+    )?;
     Ok(cancelled > 0)
 }

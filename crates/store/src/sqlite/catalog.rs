@@ -106,16 +106,19 @@ pub(crate) fn create_token(
     if query::exists(tx.conn, TOKEN_HASHED, params![owner, token.hash.0])? {
         return Err(StoreError::Conflict(Conflict::TokenHash).into());
     }
-    tx.conn.prepare_cached(ADD_TOKEN)?.execute(params![
-        tenant,
-        token.name,
-        token.hash.0,
-        rows::token_kind_number(token.kind),
-        token.permissions.to_string(),
-        token.active,
-        token.default,
-        at.as_millis(),
-    ])?;
+    tx.execute(
+        ADD_TOKEN,
+        params![
+            tenant,
+            token.name,
+            token.hash.0,
+            rows::token_kind_number(token.kind),
+            token.permissions.to_string(),
+            token.active,
+            token.default,
+            at.as_millis(),
+        ],
+    )?;
     tx.post_commit.catalog_changed();
     let Some(tenant) = token.tenant else {
         return Ok(());

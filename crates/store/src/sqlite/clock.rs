@@ -44,9 +44,7 @@ pub(crate) fn record(tx: &mut Tx<'_>, heartbeat: Heartbeat) -> Result<(), JobErr
         at.wall = at.schedule.plus_ms(behind_ms(before));
     }
     let times = [at.schedule, at.wall, bounds.earliest, bounds.latest];
-    tx.conn
-        .prepare_cached(SET_HEARTBEAT)?
-        .execute(times.map(Timestamp::as_millis))?;
+    tx.execute(SET_HEARTBEAT, times.map(Timestamp::as_millis))?;
     tx.cache.heartbeat = Some(Some(at));
     Ok(())
 }

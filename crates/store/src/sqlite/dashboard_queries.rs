@@ -105,9 +105,7 @@ pub(crate) fn set_retention(
     let Some(before) = before.filter(|before| before.retention_ms != retention_ms) else {
         return Ok(());
     };
-    tx.conn
-        .prepare_cached(SET_RETENTION)?
-        .execute(params![tenant.0, retention_ms])?;
+    tx.execute(SET_RETENTION, params![tenant.0, retention_ms])?;
     AuditRecord::new(tenant, at, actor, "retention.changed")
         .with(json!({ "before_ms": before.retention_ms, "after_ms": retention_ms }))
         .write(tx)
@@ -194,7 +192,7 @@ pub(crate) fn revoke_token(
     if !active {
         return Ok(true);
     }
-    tx.conn.prepare_cached(REVOKE)?.execute([token.0])?;
+    tx.execute(REVOKE, [token.0])?;
     tx.post_commit.catalog_changed();
     if let Some(tenant) = tenant {
         AuditRecord::new(tenant, at, actor, "token.revoked")

@@ -80,11 +80,7 @@ fn look_up(
 ) -> Result<i64, JobError> {
     let id = match find(tx, day, hash, url, headers)? {
         Some(id) => id,
-        None => {
-            tx.conn
-                .prepare_cached(ADD)?
-                .insert(params![day, hash, url, rows::blob(&headers.0)])?
-        }
+        None => tx.insert(ADD, params![day, hash, url, rows::blob(&headers.0)])?,
     };
     let known = InternedEnvelope {
         url: url.to_owned(),

@@ -80,10 +80,7 @@ fn put_right(
 ) -> Result<(), JobError> {
     let to = now.latest.plus_ms(ahead_ms);
     let from = to.plus_ms(limits::CLOCK_AHEAD_MAX_MS);
-    let moved =
-        tx.conn
-            .prepare_cached(sql)?
-            .execute([to.as_millis(), from.as_millis(), budget.rows()])?;
+    let moved = tx.execute(sql, [to.as_millis(), from.as_millis(), budget.rows()])?;
     budget.take(moved);
     Ok(())
 }

@@ -106,9 +106,9 @@ pub(crate) fn record_owed(
 }
 
 fn begin(tx: &mut Tx<'_>, tenant: TenantId, webhooks: &Arc<[WebhookId]>) -> Result<i64, JobError> {
-    let id = tx.conn.prepare_cached(BEGIN)?.insert([tenant.0])?;
+    let id = tx.insert(BEGIN, [tenant.0])?;
     let text = unattempted_rows::ids_to_text(webhooks);
-    tx.conn.prepare_cached(FOR)?.execute((id, text))?;
+    tx.execute(FOR, (id, text))?;
     fan_out(tx)?.open = Some(OpenBatch {
         id,
         tenant,
@@ -247,12 +247,12 @@ fn materialize_step(
     let is_last = batch.webhooks.last().is_none_or(|last| last.0 <= reached);
     if is_last {
         for sql in [END, END_AUDIENCE, END_WIDE] {
-            tx.conn.prepare_cached(sql)?.execute([batch.id])?;
+            tx.execute(sql, [batch.id])?;
         }
     } else {
         let count = i64::try_from(materialized).unwrap_or(i64::MAX);
         let reached = [batch.id, reached, count];
-        tx.conn.prepare_cached(REACHED)?.execute(reached)?;
+        tx.execute(REACHED, reached)?;
     }
     let is_last_of_tenant = is_last && first(tx, tenant)?.is_none();
     tx.cache.fan_out_turn = Some(tenant);

@@ -128,7 +128,7 @@ pub(crate) fn prune(
     now: TimeBounds,
 ) -> Result<bool, JobError> {
     let mut budget = RowBudget(STEP_ROWS);
-    tx.conn.prepare_cached(COUNT)?.execute([])?;
+    tx.execute(COUNT, [])?;
     let kept_from = stored_responses::kept_from(tx, now.earliest)?.as_millis();
     drop_some(tx, DROP_RESPONSES, kept_from, &mut budget)?;
     expiry::prune(tx, now, &mut budget)?;
@@ -217,8 +217,8 @@ fn drop_deleted_webhook(
     {
         return Ok(());
     }
-    let health = tx.conn.prepare_cached(DROP_HEALTH)?.execute([webhook])?;
-    tx.conn.prepare_cached(DROP_WEBHOOK)?.execute([webhook])?;
+    let health = tx.execute(DROP_HEALTH, [webhook])?;
+    tx.execute(DROP_WEBHOOK, [webhook])?;
     budget.take(1 + health);
     Ok(())
 }
@@ -232,22 +232,15 @@ fn drop_delivery(
     budget: &mut RowBudget,
 ) -> Result<bool, JobError> {
     let attempts = params![notification, webhook, budget.rows()];
-    let dropped = tx.conn.prepare_cached(DROP_ATTEMPTS)?.execute(attempts)?;
+    let dropped = tx.execute(DROP_ATTEMPTS, attempts)?;
     budget.take(dropped);
     if !budget.left() {
         return Ok(false);
     }
-    tx.conn
-        .prepare_cached(DROP_DELIVERY)?
-        .execute([notification, webhook])?;
-    let dropped = tx
-        .conn
-        .prepare_cached(DROP_NOTIFICATION)?
-        .execute([notification])?;
+    tx.execute(DROP_DELIVERY, [notification, webhook])?;
+    let dropped = tx.execute(DROP_NOTIFICATION, [notification])?;
     if dropped == 0 {
-        tx.conn
-            .prepare_cached(COUNT_REMOVED)?
-            .execute([notification])?;
+        tx.execute(COUNT_REMOVED, [notification])?;
     }
     budget.take(1 + dropped);
     Ok(true)
@@ -265,10 +258,7 @@ fn prune_unwanted(
     };
     let to = bounds.get(tx, &rule)?.id;
     let room = budget.rows();
-    let dropped = tx
-        .conn
-        .prepare_cached(DROP_UNWANTED)?
-        .execute([id, to, room])?;
+    let dropped = tx.execute(DROP_UNWANTED, [id, to, room])?;
     budget.take(dropped);
     let rest = i64::try_from(dropped).is_ok_and(|dropped| dropped >= room);
     let next = if rest { id } else { id.saturating_add(1) };

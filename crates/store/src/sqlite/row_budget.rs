@@ -26,10 +26,7 @@ pub(crate) fn drop_some(
     before: i64,
     budget: &mut RowBudget,
 ) -> Result<(), JobError> {
-    let dropped = tx
-        .conn
-        .prepare_cached(sql)?
-        .execute([before, budget.rows()])?;
+    let dropped = tx.execute(sql, [before, budget.rows()])?;
     budget.take(dropped);
     Ok(())
 }

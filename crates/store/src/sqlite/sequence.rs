@@ -89,8 +89,6 @@ impl Tx<'_> {
 /// From this notification on times begin again.
 pub(crate) fn note_fall(tx: &mut Tx<'_>, id: i64) -> Result<(), JobError> {
     let reached_at = tx.highest_accepted_at()?;
-    tx.conn
-        .prepare_cached(FALL)?
-        .execute([id, reached_at.as_millis()])?;
+    tx.execute(FALL, [id, reached_at.as_millis()])?;
     Ok(())
 }

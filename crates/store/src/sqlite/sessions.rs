@@ -54,14 +54,10 @@ pub(crate) fn begin(
             return Ok(false);
         }
     }
-    tx.conn
-        .prepare_cached(BEGIN)?
-        .execute(params![session.0, user.id.0, until.as_millis()])?;
-    tx.conn
-        .prepare_cached(SIGNED_IN)?
-        .execute([user.id.0, at.as_millis()])?;
+    tx.execute(BEGIN, params![session.0, user.id.0, until.as_millis()])?;
+    tx.execute(SIGNED_IN, [user.id.0, at.as_millis()])?;
     if let Some(TokenHash(counted)) = counted {
-        tx.conn.prepare_cached(FORGET)?.execute([counted])?;
+        tx.execute(FORGET, [counted])?;
     }
     Ok(true)
 }
@@ -82,7 +78,7 @@ pub(crate) fn session(
 }
 
 pub(crate) fn end(tx: &Tx<'_>, session: TokenHash) -> Result<(), JobError> {
-    tx.conn.prepare_cached(END)?.execute([session.0])?;
+    tx.execute(END, [session.0])?;
     Ok(())
 }
 
@@ -94,9 +90,7 @@ pub(crate) fn create_link(
     until: Timestamp,
 ) -> Result<(), JobError> {
     if users::find(tx.conn, user)?.is_some_and(|user| user.active) {
-        tx.conn
-            .prepare_cached(ADD_LINK)?
-            .execute(params![link.0, user.0, until.as_millis()])?;
+        tx.execute(ADD_LINK, params![link.0, user.0, until.as_millis()])?;
     }
     Ok(())
 }
@@ -138,11 +132,9 @@ pub(crate) fn try_sign_in(
     let before = failures(tx.conn, name)?;
     let Some(before) = before else {
         let row = params![name.0, at.as_millis()];
-        let id = tx.conn.prepare_cached(FAILED_FIRST)?.insert(row)?;
+        let id = tx.insert(FAILED_FIRST, row)?;
         let most = i64::try_from(limits::FAILURES_MAX).unwrap_or(i64::MAX);
-        tx.conn
-            .prepare_cached(FORGET_OLDEST)?
-            .execute([id.saturating_sub(most)])?;
+        tx.execute(FORGET_OLDEST, [id.saturating_sub(most)])?;
         return Ok(None);
     };
     // A failure in the future was written while the clock was ahead, and says nothing about when it
@@ -156,8 +148,6 @@ pub(crate) fn try_sign_in(
         true => 1,
         false => before.count.saturating_add(1),
     };
-    tx.conn
-        .prepare_cached(FAILED_AGAIN)?
-        .execute(params![name.0, count, at.as_millis()])?;
+    tx.execute(FAILED_AGAIN, params![name.0, count, at.as_millis()])?;
     Ok(None)
 }

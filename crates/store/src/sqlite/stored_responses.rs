@@ -53,15 +53,18 @@ pub(crate) fn store(
     now: Timestamp,
 ) -> Result<(), JobError> {
     let (at, kept_from) = (tx.schedule(now)?, kept_from(tx, now)?);
-    tx.conn.prepare_cached(STORE)?.execute(params![
-        answer.key,
-        answer.holder.0,
-        answer.request.0,
-        answer.status,
-        rows::blob(&answer.headers.0),
-        &answer.body[..],
-        at.as_millis(),
-        kept_from.as_millis(),
-    ])?;
+    tx.execute(
+        STORE,
+        params![
+            answer.key,
+            answer.holder.0,
+            answer.request.0,
+            answer.status,
+            rows::blob(&answer.headers.0),
+            &answer.body[..],
+            at.as_millis(),
+            kept_from.as_millis(),
+        ],
+    )?;
     Ok(())
 }

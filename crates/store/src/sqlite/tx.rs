@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use model::contract::StoreError;
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::time::{Moment, Timestamp};
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::{CachedStatement, Connection, Params};
 
 use crate::sqlite::envelope_cache::EnvelopeCache;
 use crate::sqlite::fan_out_cache::{FanOut, STEP_ROWS};
@@ -76,6 +76,24 @@ pub(crate) enum PruneCursor {
 pub(crate) struct HotStatements<'a>(Vec<(&'static str, CachedStatement<'a>)>);
 
 impl Tx<'_> {
+    /// Runs a change that is kept prepared. Answers how many rows it changed.
+    pub(crate) fn execute(
+        &self,
+        sql: &'static str,
+        params: impl Params,
+    ) -> Result<usize, rusqlite::Error> {
+        self.conn.prepare_cached(sql)?.execute(params)
+    }
+
+    /// Inserts a row. Answers its id.
+    pub(crate) fn insert(
+        &self,
+        sql: &'static str,
+        params: impl Params,
+    ) -> Result<i64, rusqlite::Error> {
+        self.conn.prepare_cached(sql)?.insert(params)
+    }
+
     /// Whether so many more rows may be materialized before others have to have their turn.
     pub(crate) fn has_time_for(&self, rows: usize) -> bool {
         rows == 0 || self.cache.rows_materialized + rows <= STEP_ROWS

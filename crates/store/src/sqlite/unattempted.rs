@@ -109,7 +109,7 @@ pub(crate) fn defer(tx: &mut Tx<'_>, id: DeliveryId, due_at: Timestamp) -> Resul
     let was_unattempted = take(tx, id)?;
     if was_unattempted {
         let keys = (id.webhook.0, id.notification.0, due_at.as_millis());
-        tx.conn.prepare_cached(DEFER)?.execute(keys)?;
+        tx.execute(DEFER, keys)?;
     }
     Ok(was_unattempted)
 }
@@ -137,16 +137,11 @@ pub(crate) fn cancel_some(
     limit: i64,
 ) -> Result<usize, JobError> {
     materialize(tx)?;
-    tx.conn.prepare_cached(CANCEL_SOME)?.execute((
-        webhook.0,
-        rows::cause_number(cause),
-        at.as_millis(),
-        limit,
-    ))?;
-    let cancelled = tx
-        .conn
-        .prepare_cached(REMOVE_SOME)?
-        .execute([webhook.0, limit])?;
+    tx.execute(
+        CANCEL_SOME,
+        (webhook.0, rows::cause_number(cause), at.as_millis(), limit),
+    )?;
+    let cancelled = tx.execute(REMOVE_SOME, [webhook.0, limit])?;
     Ok(cancelled)
 }
 
@@ -214,9 +209,7 @@ fn read_materialized_upto(conn: &Connection) -> Result<i64, JobError> {
 fn materialize_entries(tx: &mut Tx<'_>, evicted: &[InlineEntry]) -> Result<(), JobError> {
     unattempted_rows::materialize_rows(tx, evicted.iter().flat_map(InlineEntry::unattempted))?;
     let materialized_upto = inline_deliveries(tx)?.materialized_upto();
-    tx.conn
-        .prepare_cached(SET_MATERIALIZED_UPTO)?
-        .execute([materialized_upto])?;
+    tx.execute(SET_MATERIALIZED_UPTO, [materialized_upto])?;
     Ok(())
 }
 

@@ -99,12 +99,10 @@ pub(crate) fn create(tx: &Tx<'_>, new: NewUser, at: Timestamp) -> Result<User, J
     if named(tx.conn, &new.name)?.is_some() {
         return Err(StoreError::Conflict(Conflict::UserName).into());
     }
-    let id = tx.conn.prepare_cached(ADD)?.insert(params![
-        new.name,
-        new.password.0,
-        new.administrator,
-        at.as_millis()
-    ])?;
+    let id = tx.insert(
+        ADD,
+        params![new.name, new.password.0, new.administrator, at.as_millis()],
+    )?;
     Ok(User {
         id: UserId(id),
         name: new.name,
@@ -121,12 +119,15 @@ pub(crate) fn change(
     id: UserId,
     change: &UserChange,
 ) -> Result<Option<User>, JobError> {
-    tx.conn.prepare_cached(CHANGE)?.execute(params![
-        id.0,
-        change.password.as_ref().map(|password| &password.0),
-        change.administrator,
-        change.active,
-    ])?;
+    tx.execute(
+        CHANGE,
+        params![
+            id.0,
+            change.password.as_ref().map(|password| &password.0),
+            change.administrator,
+            change.active,
+        ],
+    )?;
     if change.password.is_some() || change.active == Some(false) {
         end_all(tx, id)?;
     }
@@ -157,12 +158,9 @@ pub(crate) fn set_role(
     match role {
         Some(role) => {
             let row = [id.0, tenant.0, rows::role_number(role)];
-            tx.conn.prepare_cached(SET_ROLE)?.execute(row)?
+            tx.execute(SET_ROLE, row)?
         }
-        None => tx
-            .conn
-            .prepare_cached(REMOVE_ROLE)?
-            .execute([id.0, tenant.0])?,
+        None => tx.execute(REMOVE_ROLE, [id.0, tenant.0])?,
     };
     let detail = json!({
         "user": user.name,
@@ -198,7 +196,7 @@ fn roles(conn: &Connection, user: UserId) -> Result<BTreeMap<TenantId, Role>, Jo
 
 /// Ends every session of a user, and removes the links made for them.
 pub(crate) fn end_all(tx: &Tx<'_>, user: UserId) -> Result<(), JobError> {
-    tx.conn.prepare_cached(END_ALL)?.execute([user.0])?;
-    tx.conn.prepare_cached(DROP_LINKS)?.execute([user.0])?;
+    tx.execute(END_ALL, [user.0])?;
+    tx.execute(DROP_LINKS, [user.0])?;
     Ok(())
 }

@@ -164,9 +164,7 @@ pub(crate) fn count_failed(
 ) -> Result<(), JobError> {
     if count > 0 {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        tx.conn
-            .prepare_cached(COUNT)?
-            .execute(params![webhook.0, hour(at), 0, 0, count])?;
+        tx.execute(COUNT, params![webhook.0, hour(at), 0, 0, count])?;
     }
     Ok(())
 }
@@ -178,10 +176,7 @@ pub(crate) fn prune(
     before: Timestamp,
     budget: &mut RowBudget,
 ) -> Result<(), JobError> {
-    let dropped =
-        tx.conn
-            .prepare_cached(DROP)?
-            .execute([webhook.0, hour(before), budget.rows()])?;
+    let dropped = tx.execute(DROP, [webhook.0, hour(before), budget.rows()])?;
     budget.take(dropped);
     Ok(())
 }

@@ -75,33 +75,39 @@ pub(crate) fn keep(tx: &Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(),
     if same {
         return Ok(());
     }
-    tx.conn.prepare_cached(SAVE)?.execute(params![
-        before.id.0,
-        id_range::latest_id(tx.conn)?,
-        before.tenant.0,
-        before.disabled.map(|disabled| disabled.at.as_millis()),
-        before
-            .disabled
-            .map(|disabled| rows::disabled_number(disabled.cause)),
-        serde_json::to_string(&before.filter)?,
-        before.settings,
-        after.is_deleted(),
-    ])?;
+    tx.execute(
+        SAVE,
+        params![
+            before.id.0,
+            id_range::latest_id(tx.conn)?,
+            before.tenant.0,
+            before.disabled.map(|disabled| disabled.at.as_millis()),
+            before
+                .disabled
+                .map(|disabled| rows::disabled_number(disabled.cause)),
+            serde_json::to_string(&before.filter)?,
+            before.settings,
+            after.is_deleted(),
+        ],
+    )?;
     Ok(())
 }
 
 /// Keeps that the webhook did not exist.
 pub(crate) fn keep_none(tx: &Tx<'_>, created: &Webhook) -> Result<(), JobError> {
-    tx.conn.prepare_cached(SAVE)?.execute(params![
-        created.id.0,
-        id_range::latest_id(tx.conn)?,
-        created.tenant.0,
-        None::<i64>,
-        None::<i64>,
-        None::<String>,
-        None::<String>,
-        false,
-    ])?;
+    tx.execute(
+        SAVE,
+        params![
+            created.id.0,
+            id_range::latest_id(tx.conn)?,
+            created.tenant.0,
+            None::<i64>,
+            None::<i64>,
+            None::<String>,
+            None::<String>,
+            false,
+        ],
+    )?;
     Ok(())
 }
 

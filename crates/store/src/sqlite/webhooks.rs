@@ -79,19 +79,22 @@ pub(crate) fn add(
     {
         return Err(StoreError::Conflict(Conflict::WebhookKey).into());
     }
-    let id = tx.conn.prepare_cached(ADD)?.insert(params![
-        new.tenant.0,
-        new.target_url,
-        new.disabled.map(|disabled| disabled.at.as_millis()),
-        new.disabled
-            .map(|disabled| rows::disabled_number(disabled.cause)),
-        serde_json::to_string(&new.filter)?,
-        new.settings,
-        rows::blob(&new.headers.0),
-        at.as_millis(),
-        new.key,
-        new.retries_max,
-    ])?;
+    let id = tx.insert(
+        ADD,
+        params![
+            new.tenant.0,
+            new.target_url,
+            new.disabled.map(|disabled| disabled.at.as_millis()),
+            new.disabled
+                .map(|disabled| rows::disabled_number(disabled.cause)),
+            serde_json::to_string(&new.filter)?,
+            new.settings,
+            rows::blob(&new.headers.0),
+            at.as_millis(),
+            new.key,
+            new.retries_max,
+        ],
+    )?;
     let webhook = Webhook {
         id: WebhookId(id),
         tenant: new.tenant,
@@ -213,31 +216,37 @@ pub(crate) fn pause(
     settlement: &Settlement,
     until: Timestamp,
 ) -> Result<(), JobError> {
-    tx.conn.prepare_cached(PAUSE)?.execute(params![
-        settlement.id.webhook.0,
-        until.as_millis(),
-        settlement.webhook_version,
-    ])?;
+    tx.execute(
+        PAUSE,
+        params![
+            settlement.id.webhook.0,
+            until.as_millis(),
+            settlement.webhook_version,
+        ],
+    )?;
     Ok(())
 }
 
 fn write(tx: &mut Tx<'_>, before: &Webhook, after: &Webhook) -> Result<(), JobError> {
-    tx.conn.prepare_cached(SAVE)?.execute(params![
-        after.id.0,
-        after.target_url,
-        after.disabled.map(|disabled| disabled.at.as_millis()),
-        after
-            .disabled
-            .map(|disabled| rows::disabled_number(disabled.cause)),
-        serde_json::to_string(&after.filter)?,
-        after.settings,
-        rows::blob(&after.headers.0),
-        after.updated_at.as_millis(),
-        after.version,
-        after.retries_max,
-        after.paused_until.is_some(),
-        after.key,
-    ])?;
+    tx.execute(
+        SAVE,
+        params![
+            after.id.0,
+            after.target_url,
+            after.disabled.map(|disabled| disabled.at.as_millis()),
+            after
+                .disabled
+                .map(|disabled| rows::disabled_number(disabled.cause)),
+            serde_json::to_string(&after.filter)?,
+            after.settings,
+            rows::blob(&after.headers.0),
+            after.updated_at.as_millis(),
+            after.version,
+            after.retries_max,
+            after.paused_until.is_some(),
+            after.key,
+        ],
+    )?;
     update_subscriptions(tx, Some(before), after)?;
     webhook_history::keep(tx, before, after)?;
     tx.post_commit.changed(after.id);
@@ -261,12 +270,10 @@ fn update_subscriptions(
     let new = indexed(after);
     let run = |sql, subscription: &Subscription<'_>| -> Result<(), JobError> {
         let scope = webhook_rows::scope_key(subscription.scope);
-        tx.conn.prepare_cached(sql)?.execute(params![
-            after.tenant.0,
-            subscription.topic,
-            scope,
-            after.id.0
-        ])?;
+        tx.execute(
+            sql,
+            params![after.tenant.0, subscription.topic, scope, after.id.0],
+        )?;
         Ok(())
     };
     old.difference(&new)
