@@ -248,6 +248,8 @@ impl Dispatcher {
             self.report(now, at);
             self.set_alarm(now, at);
             poll_fn(|cx| self.poll_all(cx)).await;
+            #[cfg(test)]
+            self.lanes.check_few();
         }
     }
 

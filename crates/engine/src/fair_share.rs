@@ -153,7 +153,7 @@ struct HostUsage {
 }
 
 impl ReceiverSpeed {
-    const ALL: [Self; 3] = [Self::Fast, Self::Unknown, Self::Slow];
+    pub(crate) const ALL: [Self; 3] = [Self::Fast, Self::Unknown, Self::Slow];
 
     fn next(self) -> Self {
         match self {
@@ -741,6 +741,19 @@ impl HostUsage {
 
 #[cfg(test)]
 impl FairShare {
+    /// What each tenant has in memory and in flight: deliveries, bytes, attempts.
+    pub(crate) fn usage(&self) -> BTreeMap<Option<TenantId>, (usize, usize, usize)> {
+        let usage = |own: &TenantUsage| (own.held, own.held_bytes, own.in_flight);
+        let tenants = self.tenants.iter();
+        tenants.map(|(tenant, own)| (*tenant, usage(own))).collect()
+    }
+
+    /// How many lanes lead to each host.
+    pub(crate) fn lanes_at_hosts(&self) -> BTreeMap<HostId, usize> {
+        let hosts = self.hosts.iter();
+        hosts.map(|(id, host)| (*id, host.lanes)).collect()
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         let MemoryLoad {
             held,
@@ -752,7 +765,7 @@ impl FairShare {
             && self.tenants.is_empty()
             && self.hosts.is_empty()
             && self.endpoints.is_empty()
-            && self.young.is_empty()
+            && self.young.len() == 0
             && self.slow.is_empty()
     }
 }

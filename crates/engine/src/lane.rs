@@ -1,26 +1,35 @@
-//! Lane: what is in memory of one webhook's deliveries, and when the store has more.
+//! One webhook's deliveries in memory: its state, its receiver, and what the store still has.
 //!
-//! Bookkeeping only. `stored_due_at` is held low by every doubt: too early costs one read, too
-//! late would lose a delivery until the next start.
+//! Bookkeeping only; it knows no queue. Every doubt lowers the time at which the store is asked
+//! again: too early costs one read, too late would lose a delivery until the next start. `check`
+//! has the invariants; debug builds call it after every step.
 
-use std::collections::VecDeque;
+mod deliveries;
+mod receiver;
+mod store_view;
+
 use std::sync::Arc;
 
 use model::contract::{DuePage, DueQuery};
-use model::delivery::{Delivery, DueDelivery};
+use model::delivery::DueDelivery;
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
-use model::time::{Moment, Timestamp};
+use model::time::Timestamp;
 
-use crate::circuit_breaker::CircuitBreaker;
+pub(crate) use self::deliveries::Phase;
+pub(crate) use self::receiver::{AttemptEffect, Pause, TargetSnapshot, WebhookLookup};
+
+use self::deliveries::Deliveries;
+use self::receiver::Receiver;
+use self::store_view::StoreView;
+use crate::circuit_breaker::{CircuitBreaker, CircuitTransition};
 use crate::concurrency::{ConcurrencyLimit, INITIAL_LIMIT, LoadSignal};
 use crate::fair_queue::HostId;
-use crate::fair_share::{BySpeed, FairShare, MemoryLoad, ReceiverSpeed};
+use crate::fair_share::{FairShare, InFlightAttempt, MemoryLoad, ReceiverSpeed};
 use crate::lane_stats::{LaneStatus, ReceiverHealth};
 use crate::request::PreparedTarget;
-use crate::sorted::Sorted;
 
-/// How many more than it is wide may be in the air because somebody asked for them.
+/// How many more than its limit may be in flight because somebody asked for them.
 const ASKED_BESIDE: usize = 2;
 
 /// No lane holds more than this part of what is free, so that a newcomer always finds room.
@@ -30,122 +39,717 @@ const SHARE: usize = 16;
 /// the largest brings.
 const REREAD_BYTES_MAX: usize = limits::LANE_READ_MAX * limits::NOTIFICATION_BODY_BYTES_MAX;
 
-#[derive(Default)]
 pub(crate) struct Lane {
-    /// Waiting to go, in the order of their due times.
-    pub(crate) ready: Sorted<(Timestamp, NotificationId), DueDelivery>,
-    /// What somebody asked for and waits for, in that order; goes before all that is ready.
-    pub(crate) asked: VecDeque<DueDelivery>,
-    /// It waits for a turn with it.
-    pub(crate) in_asked: bool,
-    /// Every delivery that must not be taken up again: ready, in the air, or unsettled.
-    pub(crate) held: Sorted<NotificationId, HeldDelivery>,
-    pub(crate) in_flight: usize,
-    pub(crate) stored_due_at: Option<Timestamp>,
-    /// An answer of the store about this lane is outstanding.
-    pub(crate) reading: bool,
-    /// How `stored_due_at` was lowered since that was asked.
-    pub(crate) lowered: Option<Timestamp>,
-    /// Settled since that was asked, with their next due times.
-    pub(crate) parked: Vec<(NotificationId, Option<Timestamp>)>,
-    pub(crate) target: TargetState,
-    pub(crate) read_state: ReadState,
-    /// As which kind it waits for a turn.
-    pub(crate) in_turns: BySpeed<bool>,
-    pub(crate) cancelling: bool,
-    pub(crate) pause: Option<Pause>,
-    pub(crate) circuit: CircuitBreaker,
-    pub(crate) concurrency: ConcurrencyLimit,
-    pub(crate) speed: ReceiverSpeed,
-    /// Attempts that have been in the air for long.
-    pub(crate) slow: usize,
-    /// Where its receiver is, if its URL can be called.
-    pub(crate) host: Option<HostId>,
-    /// What its webhook was when it was looked at last.
-    pub(crate) seen: Option<Arc<PreparedTarget>>,
-    /// The bodies of what waits or is in the air.
-    pub(crate) body_bytes: usize,
-    /// The bodies of all that is held: what a read may bring once more.
-    pub(crate) held_bytes: usize,
-    /// Its place among lanes that have nothing to do.
-    pub(crate) resting: Option<u64>,
-    /// How it is counted, and with what it waits.
-    pub(crate) status: Option<LaneStatus>,
-    /// Something happened to it since it was counted.
-    pub(crate) uncounted: bool,
+    state: LaneState,
+    receiver: Receiver,
+    store: StoreView,
+    deliveries: Deliveries,
 }
 
-/// A receiver's request to be left alone: nothing is read or taken up before.
-pub(crate) struct Pause {
-    pub(crate) until: Timestamp,
-    /// Who asked for it.
-    pub(crate) by: Arc<PreparedTarget>,
-}
-
-/// What a webhook was found to be.
-pub(crate) enum WebhookLookup {
-    Callable(TargetSnapshot),
-    Disabled,
-    /// Not there, or nobody here knows how to serve it.
-    Unsupported,
-}
-
-/// A webhook that may be called, and how its receiver has fared.
-pub(crate) struct TargetSnapshot {
-    pub(crate) prepared: Arc<PreparedTarget>,
-    pub(crate) failing_since: Option<Timestamp>,
-    /// On the wall, as the store has it.
-    pub(crate) succeeded_at: Option<Timestamp>,
-    pub(crate) seen_at: Timestamp,
-}
-
-/// How an attempt ended, as far as its lane is concerned.
-pub(crate) struct AttemptEffect {
-    pub(crate) began: Moment,
-    /// In the schedule, as all else here that is due or was.
-    pub(crate) ended_at: Timestamp,
-    pub(crate) failed: bool,
-    pub(crate) signal: LoadSignal,
-    /// It held its flight for long.
-    pub(crate) slow: bool,
-    /// The receiver wants nothing more.
-    pub(crate) gone: bool,
-    /// The receiver wants nothing for a while.
-    pub(crate) pause: Option<Pause>,
-}
-
-/// A delivery as it was when it was taken up.
-#[derive(Debug)]
-pub(crate) struct HeldDelivery {
-    round: u32,
-    attempts: u32,
-    pub(crate) body_bytes: usize,
-    /// The store was seen to have it due in a later state.
-    again_at: Option<Timestamp>,
-}
-
-/// What is known of a lane's webhook.
-#[derive(Default)]
-pub(crate) enum TargetState {
-    /// Must be read.
-    #[default]
+/// What is known of the lane's webhook, and so whether anything may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LaneState {
+    /// The webhook must be loaded.
     Unloaded,
-    /// Is being read; `stale` if it changed since it was asked for.
-    Loading {
-        stale: bool,
-    },
-    Ready(Arc<PreparedTarget>),
+    /// It is being loaded. `stale`: it changed since that was asked.
+    Loading { stale: bool },
+    /// It may be called.
+    Ready,
     /// Nothing may be sent.
     Disabled,
 }
 
-/// Where a lane stands in the queue for reading.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReadState {
-    #[default]
-    None,
-    Scheduled(Timestamp),
-    Waiting,
+/// What follows from a lookup.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum AfterLoad {
+    Nothing,
+    /// It must be loaded again.
+    LoadAgain,
+    /// It leads to another host than before.
+    HostChanged,
+    /// The deliveries of a disabled webhook are to be cancelled.
+    Cancel,
+}
+
+/// What begins: a delivery, its target, and the lane's concurrency limit.
+pub(crate) struct Begun {
+    pub(crate) due: DueDelivery,
+    pub(crate) prepared: Arc<PreparedTarget>,
+    pub(crate) concurrency_limit: usize,
+}
+
+impl Lane {
+    pub(crate) fn new(speed: ReceiverSpeed) -> Self {
+        Self {
+            state: LaneState::Unloaded,
+            receiver: Receiver {
+                speed,
+                ..Receiver::default()
+            },
+            store: StoreView::Known(None),
+            deliveries: Deliveries::default(),
+        }
+    }
+
+    pub(crate) fn tenant(&self) -> Option<TenantId> {
+        self.receiver.target.as_ref().map(|target| target.tenant)
+    }
+
+    pub(crate) fn host(&self) -> Option<HostId> {
+        self.receiver.host
+    }
+
+    pub(crate) fn speed(&self) -> ReceiverSpeed {
+        self.receiver.speed
+    }
+
+    pub(crate) fn paused_until(&self) -> Option<Timestamp> {
+        self.receiver.pause.as_ref().map(|pause| pause.until)
+    }
+
+    pub(crate) fn is_circuit_open(&self) -> bool {
+        self.receiver.circuit.is_open()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state == LaneState::Ready
+    }
+
+    /// How far a delivery that is held has come.
+    pub(crate) fn phase(&self, notification: NotificationId) -> Option<Phase> {
+        self.deliveries.phase(notification)
+    }
+
+    // The webhook.
+
+    /// The webhook is to be loaded, again if it is loaded. Returns whether it is to be queued for
+    /// that.
+    pub(crate) fn reload(&mut self) -> bool {
+        match &mut self.state {
+            LaneState::Unloaded => false,
+            LaneState::Loading { stale } => {
+                *stale = true;
+                false
+            }
+            LaneState::Ready | LaneState::Disabled => {
+                self.state = LaneState::Unloaded;
+                true
+            }
+        }
+    }
+
+    /// Something was accepted for the webhook, so it is not disabled any more. Returns whether it
+    /// is to be queued for loading.
+    pub(crate) fn reopen(&mut self) -> bool {
+        self.state == LaneState::Disabled && self.reload()
+    }
+
+    /// Loading begins, if it is still needed.
+    pub(crate) fn begin_load(&mut self) -> bool {
+        let is_needed = self.state == LaneState::Unloaded;
+        if is_needed {
+            self.state = LaneState::Loading { stale: false };
+        }
+        is_needed
+    }
+
+    /// The store refused. Returns whether the webhook is to be queued for loading.
+    pub(crate) fn load_refused(&mut self) -> bool {
+        let is_loading = matches!(self.state, LaneState::Loading { .. });
+        if is_loading {
+            self.state = LaneState::Unloaded;
+        }
+        is_loading
+    }
+
+    pub(crate) fn loaded(&mut self, lookup: WebhookLookup, shares: &mut FairShare) -> AfterLoad {
+        match (self.state, lookup) {
+            (LaneState::Loading { stale: true }, _) => {
+                self.state = LaneState::Unloaded;
+                AfterLoad::LoadAgain
+            }
+            (LaneState::Loading { stale: false }, WebhookLookup::Callable(snapshot)) => {
+                match self.open(snapshot, shares) {
+                    true => AfterLoad::HostChanged,
+                    false => AfterLoad::Nothing,
+                }
+            }
+            (LaneState::Loading { stale: false }, lookup) => {
+                self.state = LaneState::Disabled;
+                self.give_back_all(shares);
+                self.store.clear();
+                match matches!(lookup, WebhookLookup::Disabled) {
+                    true => AfterLoad::Cancel,
+                    false => AfterLoad::Nothing,
+                }
+            }
+            // A receiver that is gone disabled it meanwhile, or it was never asked for.
+            (LaneState::Unloaded | LaneState::Ready | LaneState::Disabled, _) => AfterLoad::Nothing,
+        }
+    }
+
+    /// Its webhook may be called. Of a lane that is new the store knows how it has fared. Returns
+    /// whether it leads to another host than before.
+    fn open(&mut self, snapshot: TargetSnapshot, shares: &mut FairShare) -> bool {
+        let TargetSnapshot {
+            prepared,
+            failing_since,
+            succeeded_at,
+            seen_at,
+        } = snapshot;
+        let endpoint = prepared.endpoint().ok();
+        let last = self.receiver.target.as_ref();
+        let host_changed = last.is_none_or(|last| last.endpoint().ok() != endpoint);
+        if host_changed {
+            let host = endpoint.map(|endpoint| shares.enter(endpoint));
+            self.leave(shares);
+            self.receiver.host = host;
+        }
+        let is_new = self.receiver.target.is_none();
+        match &self.receiver.target {
+            None => {
+                // Until now it was nobody's. Nothing is in flight yet.
+                let count = self.deliveries.waiting();
+                let bytes = self.deliveries.waiting_bytes();
+                shares.let_go(None, count, bytes);
+                shares.hold(Some(prepared.tenant), count, bytes);
+                // How soon its latest attempt ended is not stored; that it failed is.
+                if failing_since.is_some() && self.receiver.speed == ReceiverSpeed::Unknown {
+                    self.receiver.speed = ReceiverSpeed::Slow;
+                }
+                let circuit = &mut self.receiver.circuit;
+                circuit.restore(failing_since, succeeded_at, seen_at);
+            }
+            Some(last) if last.same_target(&prepared) => {}
+            Some(_) => {
+                self.receiver.circuit.target_changed();
+                self.receiver.concurrency = ConcurrencyLimit::default();
+                self.receiver.speed = ReceiverSpeed::Unknown;
+            }
+        }
+        self.state = LaneState::Ready;
+        self.receiver.target = Some(Arc::clone(&prepared));
+        if is_new && self.is_circuit_open() {
+            self.give_back(0, shares);
+        }
+        let pause = &mut self.receiver.pause;
+        pause.take_if(|pause| !pause.by.same_target(&prepared));
+        if let Some(until) = prepared.paused_until {
+            let by = prepared;
+            self.take_pause(Pause { until, by }, shares);
+        }
+        host_changed
+    }
+
+    /// It does not lead to its host any more.
+    pub(crate) fn leave(&mut self, shares: &mut FairShare) {
+        if let Some(host) = self.receiver.host.take() {
+            shares.leave(host);
+        }
+    }
+
+    // What comes.
+
+    /// The store has something that is due at `at`.
+    pub(crate) fn lower(&mut self, at: Timestamp) {
+        self.store.lower(at);
+    }
+
+    /// Takes up a delivery that was just accepted, if there is room and nothing in the store is
+    /// due before it. It must not be held.
+    pub(crate) fn arrive(&mut self, due: DueDelivery, shares: &mut FairShare) {
+        let due_at = due.delivery.due_at;
+        self.end_pause(due_at);
+        let in_order = match self.store {
+            StoreView::Known(stored_due_at) => stored_due_at.is_none_or(|at| at > due_at),
+            StoreView::Reading { .. } => true,
+        };
+        let load = shares.load;
+        let has_room =
+            !load.is_full() && self.room(load) > 0 && shares.memory_left(self.tenant()) > 0;
+        if in_order && has_room && !self.is_held_back(due_at) {
+            self.hold(due, shares);
+        } else {
+            self.lower(due_at);
+        }
+    }
+
+    /// Somebody asked for this delivery: it goes before the others, if there is room.
+    pub(crate) fn ask_for(&mut self, due: DueDelivery, shares: &mut FairShare) {
+        let due_at = due.delivery.due_at;
+        self.end_pause(due_at);
+        if !self.hold_asked(due, shares) {
+            self.receiver.circuit.probe_now();
+            self.lower(due_at);
+        }
+    }
+
+    /// The webhook is another one, or what it is owed is: what is ready may be cancelled by now.
+    pub(crate) fn changed(&mut self, now: Timestamp, shares: &mut FairShare) {
+        self.give_back_all(shares);
+        self.receiver.circuit.probe_now();
+        self.lower(now);
+    }
+
+    fn hold(&mut self, due: DueDelivery, shares: &mut FairShare) {
+        shares.hold(self.tenant(), 1, due.body.len());
+        self.deliveries.hold(due);
+    }
+
+    /// Holds what somebody asked for, if it is not held yet, or was not begun yet. Returns whether
+    /// it goes before the others.
+    fn hold_asked(&mut self, due: DueDelivery, shares: &mut FairShare) -> bool {
+        if self.deliveries.is_asked_full() || shares.load.is_full() || self.receiver.pause.is_some()
+        {
+            return false;
+        }
+        let notification = due.delivery.id.notification;
+        if self.phase(notification).is_some() {
+            return self.deliveries.prefer(notification);
+        }
+        shares.hold(self.tenant(), 1, due.body.len());
+        self.deliveries.hold_asked(due);
+        true
+    }
+
+    /// Whether what is due at `at` must wait in the store: for the end of a pause, or for the
+    /// next probe.
+    fn is_held_back(&self, at: Timestamp) -> bool {
+        let paused = self.paused_until().is_some_and(|until| until > at);
+        let circuit = &self.receiver.circuit;
+        let probed = circuit.is_open() && circuit.probe_at(at, self.is_busy()) > at;
+        paused || probed
+    }
+
+    pub(crate) fn end_pause(&mut self, now: Timestamp) {
+        self.receiver.pause.take_if(|pause| pause.until <= now);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.deliveries.waiting() > 0
+    }
+
+    /// Takes a request up, unless somebody else is called by now or a longer one is there.
+    fn take_pause(&mut self, pause: Pause, shares: &mut FairShare) {
+        let current = self.receiver.target.as_ref().filter(|_| self.is_ready());
+        if current.is_some_and(|current| !current.same_target(&pause.by)) {
+            return;
+        }
+        let same = |old: &Pause| old.by.same_target(&pause.by);
+        let longer = |old: &Pause| same(old) && old.until >= pause.until;
+        if !self.receiver.pause.as_ref().is_some_and(longer) {
+            self.receiver.pause = Some(pause);
+        }
+        self.give_back_all(shares);
+    }
+
+    // What goes back to the store.
+
+    /// Forgets all that is to be sent; the store has it.
+    fn give_back_all(&mut self, shares: &mut FairShare) {
+        self.give_back(0, shares);
+        self.forget_asked(shares);
+    }
+
+    /// What somebody asked for goes in its turn; an open circuit lets a probe through at once.
+    pub(crate) fn give_back_asked(&mut self, shares: &mut FairShare) {
+        self.receiver.circuit.probe_now();
+        self.forget_asked(shares);
+    }
+
+    fn forget_asked(&mut self, shares: &mut FairShare) {
+        while let Some(due) = self.deliveries.pop_last_asked() {
+            self.forget_unsent(&due, shares);
+        }
+    }
+
+    /// Forgets what is ready beyond the first `kept`; the store has it.
+    fn give_back(&mut self, kept: usize, shares: &mut FairShare) {
+        while self.deliveries.ready() > kept {
+            self.give_back_last(shares);
+        }
+    }
+
+    /// Forgets what is ready and due after `at`.
+    fn give_back_after(&mut self, at: Timestamp, shares: &mut FairShare) {
+        while self
+            .deliveries
+            .last_ready_at()
+            .is_some_and(|due_at| due_at > at)
+        {
+            self.give_back_last(shares);
+        }
+    }
+
+    fn give_back_last(&mut self, shares: &mut FairShare) {
+        if let Some(due) = self.deliveries.pop_last_ready() {
+            self.forget_unsent(&due, shares);
+        }
+    }
+
+    fn forget_unsent(&mut self, due: &DueDelivery, shares: &mut FairShare) {
+        shares.let_go(self.tenant(), 1, due.body.len());
+        self.lower(due.delivery.due_at);
+        self.receiver.circuit.recovery_reset();
+    }
+
+    // Reading.
+
+    /// When it is to be read next. It reads on when half of what it read before is gone.
+    pub(crate) fn wants_read_at(&self, load: MemoryLoad) -> Option<Timestamp> {
+        let StoreView::Known(Some(stored_due_at)) = self.store else {
+            return None;
+        };
+        let is_disabled = self.state == LaneState::Disabled;
+        if is_disabled || self.deliveries.ready() > limits::LANE_READ_MAX / 2 {
+            return None;
+        }
+        // The store still has what is held as due, and an answer brings its bodies again. Sending
+        // and settling need no read, and whatever is let go has the lane reviewed.
+        if self.deliveries.held_bytes() > REREAD_BYTES_MAX {
+            return None;
+        }
+        let room = self.room(load);
+        if room == 0 {
+            return None;
+        }
+        let circuit = &self.receiver.circuit;
+        let mut at = stored_due_at;
+        if circuit.next_recovery(room).is_some() {
+            at = Timestamp::EPOCH;
+        }
+        if circuit.is_open() {
+            at = at.max(circuit.probe_at(stored_due_at, self.is_busy()));
+        }
+        Some(self.paused_until().map_or(at, |until| until.max(at)))
+    }
+
+    /// Begins a read, if its time has come. Returns what is to be read, and how many new
+    /// deliveries that may bring.
+    pub(crate) fn begin_read(
+        &mut self,
+        webhook: WebhookId,
+        now: Timestamp,
+        shares: &FairShare,
+    ) -> Option<(DueQuery, usize)> {
+        let load = shares.load;
+        let StoreView::Known(Some(due_at)) = self.store else {
+            return None;
+        };
+        if self.wants_read_at(load)? > now {
+            return None;
+        }
+        let mut room = self
+            .room(load)
+            .min(shares.memory_left(self.tenant()))
+            .max(1);
+        let circuit = &mut self.receiver.circuit;
+        if circuit.is_open() && !CircuitBreaker::is_overdue(due_at, now) {
+            room = room.min(1);
+        }
+        let query = DueQuery {
+            webhook,
+            limit: self.deliveries.held() + room,
+            recovery: circuit.request_recovery(room),
+        };
+        self.store.begin_read();
+        Some((query, room))
+    }
+
+    /// The answer to a read; `page` is missing if the store knows nothing of the webhook.
+    pub(crate) fn end_read(
+        &mut self,
+        page: Option<DuePage>,
+        now: Timestamp,
+        shares: &mut FairShare,
+    ) {
+        let Some(settled) = self.store.end_read(false) else {
+            return;
+        };
+        if let Some(page) = page.filter(|_| self.state != LaneState::Disabled) {
+            self.take_in(page, now, shares);
+            self.keep_probe(now, shares);
+            self.end_pause(now);
+            if self.receiver.pause.is_some() {
+                self.give_back_all(shares);
+            }
+        }
+        for (notification, due_at) in settled {
+            self.let_go(notification, due_at);
+        }
+    }
+
+    /// The store refused a read: everything is as it was before.
+    pub(crate) fn read_refused(&mut self) {
+        let settled = self.store.end_read(true).unwrap_or_default();
+        for (notification, due_at) in settled {
+            self.let_go(notification, due_at);
+        }
+    }
+
+    fn take_in(&mut self, page: DuePage, now: Timestamp, shares: &mut FairShare) {
+        for due in page.deliveries {
+            self.take_up(due, shares);
+        }
+        if let Some(early) = page.recovery
+            && !self.receiver.circuit.stops_recovery()
+        {
+            self.receiver.circuit.recovery_read(early.next);
+            for due in early.deliveries {
+                self.take_up(due, shares);
+            }
+        }
+        let Some(next_due_at) = page.next_due_at else {
+            return;
+        };
+        self.lower(next_due_at);
+        // What arrived meanwhile goes behind the older ones that are still in the store.
+        if next_due_at <= now {
+            self.give_back_after(next_due_at, shares);
+        }
+    }
+
+    fn take_up(&mut self, due: DueDelivery, shares: &mut FairShare) {
+        if !self.deliveries.is_seen_again(&due.delivery) {
+            self.hold(due, shares);
+        }
+    }
+
+    /// Forgets what a probe has no need of.
+    fn keep_probe(&mut self, now: Timestamp, shares: &mut FairShare) {
+        let first = self.deliveries.first_ready_at();
+        if self.is_circuit_open() && !first.is_some_and(|at| CircuitBreaker::is_overdue(at, now)) {
+            self.give_back(1_usize.saturating_sub(self.deliveries.in_flight()), shares);
+        }
+    }
+
+    /// How many more deliveries may be taken up.
+    fn room(&self, load: MemoryLoad) -> usize {
+        let own = self.deliveries.waiting();
+        let left = limits::LANE_BUFFERED_MAX.saturating_sub(own);
+        if self.is_circuit_open() {
+            return INITIAL_LIMIT.saturating_sub(own);
+        }
+        if self.receiver.speed != ReceiverSpeed::Fast && load.is_crowded() {
+            return left.min(1_usize.saturating_sub(self.deliveries.ready()));
+        }
+        let (count, bytes) = share(load);
+        let own_bytes = self.deliveries.waiting_bytes();
+        let each = own_bytes.checked_div(own).unwrap_or(0).max(1);
+        let fits = (bytes.saturating_sub(own_bytes) / each).min(count.saturating_sub(own));
+        // Who has nothing yet may have something, whatever the others hold.
+        let fits = fits.max(1_usize.saturating_sub(own));
+        left.min(limits::LANE_READ_MAX).min(fits)
+    }
+
+    // Sending.
+
+    /// How many may be in flight. Of receivers nobody knows yet, all might hang; and the last half
+    /// of what may be in flight for its kind is for lanes that have little.
+    fn concurrency_limit(&self, most: usize, crowded: bool) -> usize {
+        let own = match self.is_circuit_open() {
+            true => INITIAL_LIMIT,
+            false => self.receiver.concurrency.get(),
+        };
+        let limit = match (crowded, self.receiver.speed) {
+            (true, ReceiverSpeed::Unknown) => 1,
+            (true, ReceiverSpeed::Fast | ReceiverSpeed::Slow) => own.min(INITIAL_LIMIT),
+            (false, _) => own,
+        };
+        limit.min(most)
+    }
+
+    /// Whether as many are in flight as may be.
+    pub(crate) fn is_at_limit(&self, most: usize, crowded: bool) -> bool {
+        self.deliveries.in_flight() >= self.concurrency_limit(most, crowded)
+    }
+
+    /// Whether something that is ready may go.
+    pub(crate) fn may_send(&self, most: usize, crowded: bool) -> bool {
+        self.is_ready() && self.deliveries.ready() > 0 && !self.is_at_limit(most, crowded)
+    }
+
+    /// Whether something that somebody asked for may go.
+    pub(crate) fn may_send_asked(&self, most: usize) -> bool {
+        self.is_ready()
+            && self.deliveries.has_asked()
+            && self.deliveries.in_flight() < self.concurrency_limit(most, false) + ASKED_BESIDE
+    }
+
+    /// Begins the first that is ready, or that somebody asked for. It must be one that may go.
+    pub(crate) fn begin(&mut self, asked: bool) -> Option<Begun> {
+        let prepared = Arc::clone(self.receiver.target.as_ref().filter(|_| self.is_ready())?);
+        let due = self.deliveries.begin(asked)?;
+        let concurrency = &mut self.receiver.concurrency;
+        let concurrency_limit = concurrency.get();
+        concurrency.begin(self.deliveries.in_flight());
+        Some(Begun {
+            due,
+            prepared,
+            concurrency_limit,
+        })
+    }
+
+    /// An attempt at this host has been in flight for long by now.
+    pub(crate) fn aged(&mut self, host: Option<HostId>) {
+        self.receiver.slow += 1;
+        if self.receiver.host == host {
+            self.receiver.speed = ReceiverSpeed::Slow;
+        }
+    }
+
+    /// An attempt has ended. Its delivery stays held until that is settled.
+    pub(crate) fn ended(
+        &mut self,
+        attempt: &InFlightAttempt,
+        notification: NotificationId,
+        effect: AttemptEffect,
+        max_concurrency: usize,
+        shares: &mut FairShare,
+    ) -> Option<CircuitTransition> {
+        self.forget_body(attempt, notification, shares);
+        let receiver = &mut self.receiver;
+        // Of another receiver it says nothing.
+        if receiver.host == attempt.host {
+            receiver.speed = match effect.slow || receiver.slow > 0 {
+                true => ReceiverSpeed::Slow,
+                false => ReceiverSpeed::Fast,
+            };
+        }
+        let in_flight = self.deliveries.in_flight();
+        let concurrency = &mut receiver.concurrency;
+        concurrency.observe(effect.signal, in_flight, max_concurrency);
+        let circuit = &mut receiver.circuit;
+        let transition = match effect.failed {
+            true => circuit.failed(effect.began.schedule, effect.ended_at),
+            false => circuit.succeeded(effect.began),
+        };
+        let stops_recovery = circuit.stops_recovery();
+        if effect.gone {
+            self.state = LaneState::Disabled;
+            self.give_back_all(shares);
+        } else if transition == Some(CircuitTransition::Opened) {
+            self.give_back(0, shares);
+        } else if effect.signal == LoadSignal::Timeout && shares.load.is_crowded() {
+            self.give_back(1, shares);
+        }
+        if stops_recovery {
+            self.give_back_after(effect.ended_at, shares);
+        }
+        if let Some(pause) = effect.pause {
+            self.take_pause(pause, shares);
+        }
+        transition
+    }
+
+    /// An attempt is not in flight any more, and its body is not needed.
+    pub(crate) fn forget_body(
+        &mut self,
+        attempt: &InFlightAttempt,
+        notification: NotificationId,
+        shares: &mut FairShare,
+    ) {
+        let receiver = &mut self.receiver;
+        receiver.slow = receiver.slow.saturating_sub(usize::from(attempt.slow));
+        if let Some(body_bytes) = self.deliveries.end(notification) {
+            shares.let_go(self.tenant(), 1, body_bytes);
+        }
+    }
+
+    /// An outcome is written, and the delivery is due again at `due_at`, if at all. While a read is
+    /// outstanding it stays held: the answer may be older.
+    pub(crate) fn settled(&mut self, notification: NotificationId, due_at: Option<Timestamp>) {
+        match &mut self.store {
+            StoreView::Known(_) => self.let_go(notification, due_at),
+            StoreView::Reading { settled, .. } => {
+                settled.push((notification, due_at));
+                self.deliveries.park(notification);
+            }
+        }
+    }
+
+    fn let_go(&mut self, notification: NotificationId, due_at: Option<Timestamp>) {
+        let again_at = self.deliveries.let_go(notification);
+        for at in [due_at, again_at].into_iter().flatten() {
+            self.lower(at);
+        }
+    }
+
+    // What is said of it.
+
+    /// How its receiver does, and when the first of what waits is due, if that is known.
+    pub(crate) fn status(&self) -> LaneStatus {
+        let health = match self.state {
+            LaneState::Unloaded | LaneState::Loading { .. } => ReceiverHealth::Unknown,
+            LaneState::Disabled => ReceiverHealth::Disabled,
+            LaneState::Ready if self.receiver.pause.is_some() => ReceiverHealth::Paused,
+            LaneState::Ready if self.is_circuit_open() => ReceiverHealth::Open,
+            LaneState::Ready if self.receiver.circuit.is_failing() => ReceiverHealth::Failing,
+            LaneState::Ready => ReceiverHealth::Healthy,
+        };
+        let first = [self.deliveries.first_ready_at(), self.store.due_at()];
+        let first = first.into_iter().flatten().min();
+        LaneStatus {
+            health,
+            class: self
+                .receiver
+                .target
+                .as_ref()
+                .map_or(0, |target| target.class),
+            due_at: first.filter(|_| self.is_ready()),
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        let StoreView::Known(stored_due_at) = self.store else {
+            return false;
+        };
+        let nothing_due = match self.state {
+            LaneState::Unloaded | LaneState::Loading { .. } => false,
+            LaneState::Ready => stored_due_at.is_none(),
+            // Whatever the store has for it is told anew when it is ready again.
+            LaneState::Disabled => true,
+        };
+        nothing_due && self.deliveries.held() == 0
+    }
+
+    /// Gives back memory that a lane without work does not need.
+    pub(crate) fn shrink(&mut self) {
+        self.deliveries.shrink();
+    }
+
+    /// Panics if an invariant does not hold.
+    pub(crate) fn check(&self) {
+        let (parked, is_reading) = match &self.store {
+            StoreView::Known(_) => (&[] as &[_], false),
+            StoreView::Reading { settled, .. } => (&**settled, true),
+        };
+        self.deliveries.check(parked);
+        let nothing_waits = self.deliveries.ready() == 0 && !self.deliveries.has_asked();
+        let Receiver {
+            target,
+            host,
+            concurrency,
+            slow,
+            pause,
+            ..
+        } = &self.receiver;
+        assert!(
+            nothing_waits || (self.state != LaneState::Disabled && pause.is_none()),
+            "a lane that is disabled or paused has nothing to send"
+        );
+        let in_flight = self.deliveries.in_flight();
+        assert!(
+            target.is_some() || (!self.is_ready() && host.is_none() && in_flight == 0),
+            "only a lane whose webhook was loaded sends"
+        );
+        assert!(*slow <= in_flight, "what is slow is in flight");
+        assert!(concurrency.get() > 0, "one attempt may always run");
+        assert!(
+            !(self.is_idle() && is_reading),
+            "a lane that is read is not idle"
+        );
+    }
 }
 
 /// How many deliveries one lane may hold, and how many bytes of them.
@@ -155,415 +759,19 @@ fn share(load: MemoryLoad) -> (usize, usize) {
     (count, bytes)
 }
 
+#[cfg(test)]
 impl Lane {
-    pub(crate) fn lower(&mut self, at: Timestamp) {
-        let earlier = |known: Option<Timestamp>| Some(known.map_or(at, |known| known.min(at)));
-        self.stored_due_at = earlier(self.stored_due_at);
-        if self.reading {
-            self.lowered = earlier(self.lowered);
-        }
+    /// Deliveries and bytes that count against the shares, and what of them is in flight.
+    pub(crate) fn usage(&self) -> (usize, usize, usize) {
+        let of = &self.deliveries;
+        (of.waiting(), of.waiting_bytes(), of.in_flight())
     }
 
-    pub(crate) fn hold(&mut self, due: DueDelivery, shares: &mut FairShare) {
-        self.note_held(&due, shares);
-        let Delivery { id, due_at, .. } = due.delivery;
-        self.ready.insert((due_at, id.notification), due);
+    pub(crate) fn is_unloaded(&self) -> bool {
+        self.state == LaneState::Unloaded
     }
 
-    /// What somebody asked for, if it is not held yet, or was not begun yet. Answers whether it
-    /// goes before the others.
-    pub(crate) fn hold_asked(&mut self, due: DueDelivery, shares: &mut FairShare) -> bool {
-        let id = due.delivery.id.notification;
-        let is_full = self.asked.len() >= limits::LANE_PRIORITY_MAX || shares.load.is_full();
-        if is_full || self.pause.is_some() {
-            return false;
-        }
-        if !self.held.contains(id) {
-            self.note_held(&due, shares);
-            self.asked.push_back(due);
-            return true;
-        }
-        let Some(at) = self.ready.key_of(|(_, ready)| *ready == id) else {
-            return self
-                .asked
-                .iter()
-                .any(|asked| asked.delivery.id.notification == id);
-        };
-        self.asked.extend(self.ready.remove(at));
-        true
-    }
-
-    fn note_held(&mut self, due: &DueDelivery, shares: &mut FairShare) {
-        let Delivery {
-            id,
-            round,
-            attempts,
-            ..
-        } = due.delivery;
-        let held = HeldDelivery {
-            round,
-            attempts,
-            body_bytes: due.body.len(),
-            again_at: None,
-        };
-        shares.hold(self.tenant(), 1, held.body_bytes);
-        self.body_bytes += held.body_bytes;
-        self.held_bytes += held.body_bytes;
-        self.held.insert(id.notification, held);
-    }
-
-    /// Its webhook may be called. Of a lane that is new the store knows how it has fared.
-    pub(crate) fn open(&mut self, snapshot: TargetSnapshot, shares: &mut FairShare) {
-        let TargetSnapshot {
-            prepared,
-            failing_since,
-            succeeded_at,
-            seen_at,
-        } = snapshot;
-        let endpoint = prepared.endpoint().ok();
-        let seen = self.seen.as_ref();
-        if seen.is_none_or(|seen| seen.endpoint().ok() != endpoint) {
-            let host = endpoint.map(|endpoint| shares.enter(endpoint));
-            self.leave(shares);
-            self.host = host;
-            // Where it waits for room now, it has no business.
-            self.in_turns = BySpeed::default();
-        }
-        match &self.seen {
-            None => {
-                // Until now it was nobody's.
-                shares.let_go(None, self.own() - self.in_flight, self.body_bytes);
-                shares.hold(
-                    Some(prepared.tenant),
-                    self.own() - self.in_flight,
-                    self.body_bytes,
-                );
-                // How soon its latest attempt ended is not stored; that it failed is.
-                if failing_since.is_some() && self.speed == ReceiverSpeed::Unknown {
-                    self.speed = ReceiverSpeed::Slow;
-                }
-                self.circuit.restore(failing_since, succeeded_at, seen_at);
-            }
-            Some(seen) if seen.same_target(&prepared) => {}
-            Some(_) => {
-                self.circuit.target_changed();
-                self.concurrency = ConcurrencyLimit::default();
-                self.speed = ReceiverSpeed::Unknown;
-            }
-        }
-        let is_new = self.seen.is_none();
-        self.target = TargetState::Ready(Arc::clone(&prepared));
-        self.seen = Some(Arc::clone(&prepared));
-        if is_new && self.circuit.is_open() {
-            self.give_back(0, shares);
-        }
-        self.pause.take_if(|pause| !pause.by.same_target(&prepared));
-        if let Some(until) = prepared.paused_until {
-            let by = prepared;
-            self.take_pause(Pause { until, by }, shares);
-        }
-    }
-
-    /// It does not lead to its host any more.
-    pub(crate) fn leave(&mut self, shares: &mut FairShare) {
-        if let Some(host) = self.host.take() {
-            shares.leave(host);
-        }
-    }
-
-    /// A delivery was sent; its body is not needed any more.
-    pub(crate) fn forget_body(&mut self, notification: NotificationId, shares: &mut FairShare) {
-        if let Some(held) = self.held.get_mut(notification) {
-            let tenant = self.seen.as_ref().map(|seen| seen.tenant);
-            shares.let_go(tenant, 1, held.body_bytes);
-            self.body_bytes = self.body_bytes.saturating_sub(held.body_bytes);
-        }
-    }
-
-    pub(crate) fn tenant(&self) -> Option<TenantId> {
-        self.seen.as_ref().map(|seen| seen.tenant)
-    }
-
-    /// Whether what is due at `at` must wait in the store: for the end of a pause, or for the
-    /// next probe.
-    pub(crate) fn is_held_back(&self, at: Timestamp) -> bool {
-        let paused = self.pause.as_ref().is_some_and(|pause| pause.until > at);
-        let probed = self.circuit.is_open() && self.circuit.probe_at(at, self.is_busy()) > at;
-        paused || probed
-    }
-
-    pub(crate) fn end_pause(&mut self, now: Timestamp) {
-        self.pause.take_if(|pause| pause.until <= now);
-    }
-
-    /// What it has in memory that is to be sent, or in the air.
-    fn own(&self) -> usize {
-        self.ready.len() + self.asked.len() + self.in_flight
-    }
-
-    fn is_busy(&self) -> bool {
-        self.own() > 0
-    }
-
-    /// Takes a request up, unless somebody else is called by now or a longer one is there.
-    pub(crate) fn take_pause(&mut self, pause: Pause, shares: &mut FairShare) {
-        if let TargetState::Ready(current) = &self.target
-            && !current.same_target(&pause.by)
-        {
-            return;
-        }
-        let same = |old: &Pause| old.by.same_target(&pause.by);
-        let longer = |old: &Pause| same(old) && old.until >= pause.until;
-        if !self.pause.as_ref().is_some_and(longer) {
-            self.pause = Some(pause);
-        }
-        self.give_back_all(shares);
-    }
-
-    /// Forgets all that is to be sent; the store has it.
-    pub(crate) fn give_back_all(&mut self, shares: &mut FairShare) {
-        self.give_back(0, shares);
-        self.forget_asked(shares);
-    }
-
-    /// What somebody asked for goes in its turn; a receiver that is probed is probed at once.
-    pub(crate) fn give_back_asked(&mut self, shares: &mut FairShare) {
-        self.circuit.probe_now();
-        self.forget_asked(shares);
-    }
-
-    fn forget_asked(&mut self, shares: &mut FairShare) {
-        while let Some(due) = self.asked.pop_back() {
-            self.forget_unsent(due.delivery.due_at, &due, shares);
-        }
-    }
-
-    /// Forgets what is ready beyond the first `kept`; the store has it.
-    pub(crate) fn give_back(&mut self, kept: usize, shares: &mut FairShare) {
-        while self.ready.len() > kept {
-            self.give_back_last(shares);
-        }
-    }
-
-    /// Forgets what is ready ahead of its time.
-    pub(crate) fn give_back_ahead(&mut self, now: Timestamp, shares: &mut FairShare) {
-        while self.ready.last().is_some_and(|(at, _)| at > now) {
-            self.give_back_last(shares);
-        }
-    }
-
-    pub(crate) fn give_back_last(&mut self, shares: &mut FairShare) {
-        if let Some(((due_at, _), due)) = self.ready.pop_last() {
-            self.forget_unsent(due_at, &due, shares);
-        }
-    }
-
-    fn forget_unsent(&mut self, due_at: Timestamp, due: &DueDelivery, shares: &mut FairShare) {
-        shares.let_go(self.tenant(), 1, due.body.len());
-        self.body_bytes = self.body_bytes.saturating_sub(due.body.len());
-        self.held_bytes = self.held_bytes.saturating_sub(due.body.len());
-        self.held.remove(due.delivery.id.notification);
-        self.lower(due_at);
-        self.circuit.recovery_reset();
-    }
-
-    /// Forgets what a probe has no need of.
-    pub(crate) fn keep_probe(&mut self, now: Timestamp, shares: &mut FairShare) {
-        let first = self.ready.first().map(|(at, _)| at);
-        if self.circuit.is_open() && !first.is_some_and(|at| CircuitBreaker::is_overdue(at, now)) {
-            self.give_back(1_usize.saturating_sub(self.in_flight), shares);
-        }
-    }
-
-    pub(crate) fn take_in(&mut self, read: DuePage, now: Timestamp, shares: &mut FairShare) {
-        for due in read.deliveries {
-            self.take_up(due, shares);
-        }
-        if let Some(ahead) = read.recovery
-            && !self.circuit.stops_recovery()
-        {
-            self.circuit.recovery_read(ahead.next);
-            for due in ahead.deliveries {
-                self.take_up(due, shares);
-            }
-        }
-        let Some(next_due_at) = read.next_due_at else {
-            return;
-        };
-        self.lower(next_due_at);
-        // What arrived meanwhile goes behind the older ones that are still in the store.
-        if next_due_at <= now {
-            while self.ready.last().is_some_and(|(at, _)| at > next_due_at) {
-                self.give_back_last(shares);
-            }
-        }
-    }
-
-    fn take_up(&mut self, due: DueDelivery, shares: &mut FairShare) {
-        let delivery = &due.delivery;
-        match self.held.get_mut(delivery.id.notification) {
-            None => self.hold(due, shares),
-            Some(held) if (held.round, held.attempts) == (delivery.round, delivery.attempts) => {}
-            Some(held) => held.again_at = Some(delivery.due_at),
-        }
-    }
-
-    pub(crate) fn let_go(&mut self, notification: NotificationId, due_at: Option<Timestamp>) {
-        let held = self.held.remove(notification);
-        let bytes = held.as_ref().map_or(0, |held| held.body_bytes);
-        self.held_bytes = self.held_bytes.saturating_sub(bytes);
-        let again_at = held.and_then(|held| held.again_at);
-        for at in [due_at, again_at].into_iter().flatten() {
-            self.lower(at);
-        }
-    }
-
-    /// How many more deliveries may be taken up.
-    pub(crate) fn room(&self, load: MemoryLoad) -> usize {
-        let own = self.own();
-        let left = limits::LANE_BUFFERED_MAX.saturating_sub(own);
-        if self.circuit.is_open() {
-            return INITIAL_LIMIT.saturating_sub(own);
-        }
-        if self.speed != ReceiverSpeed::Fast && load.is_crowded() {
-            return left.min(1_usize.saturating_sub(self.ready.len()));
-        }
-        let (count, bytes) = share(load);
-        let each = self.body_bytes.checked_div(own).unwrap_or(0).max(1);
-        let fits = (bytes.saturating_sub(self.body_bytes) / each).min(count.saturating_sub(own));
-        // Who has nothing yet may have something, whatever the others hold.
-        let fits = fits.max(1_usize.saturating_sub(own));
-        left.min(limits::LANE_READ_MAX).min(fits)
-    }
-
-    /// How many may be in the air. Of receivers nobody knows yet, all might hang; and the last
-    /// half of the flights for its kind is for lanes that have little in the air.
-    pub(crate) fn concurrency_limit(&self, most: usize, crowded: bool) -> usize {
-        let own = match self.circuit.is_open() {
-            true => INITIAL_LIMIT,
-            false => self.concurrency.get(),
-        };
-        let limit = match (crowded, self.speed) {
-            (true, ReceiverSpeed::Unknown) => 1,
-            (true, ReceiverSpeed::Fast | ReceiverSpeed::Slow) => own.min(INITIAL_LIMIT),
-            (false, _) => own,
-        };
-        limit.min(most)
-    }
-
-    pub(crate) fn may_send(&self, most: usize, crowded: bool) -> bool {
-        matches!(self.target, TargetState::Ready(_))
-            && !self.ready.is_empty()
-            && self.in_flight < self.concurrency_limit(most, crowded)
-    }
-
-    /// Whether it waits for a turn.
-    pub(crate) fn is_queued(&self) -> bool {
-        let [quick, unknown, slow] = [
-            ReceiverSpeed::Fast,
-            ReceiverSpeed::Unknown,
-            ReceiverSpeed::Slow,
-        ]
-        .map(|speed| *self.in_turns.of(speed));
-        self.in_asked || quick || unknown || slow
-    }
-
-    /// If the delivery waits here to be sent, whether it was asked for.
-    pub(crate) fn waits_with(&self, notification: NotificationId) -> Option<bool> {
-        let mut asked = self.asked.iter();
-        if asked.any(|due| due.delivery.id.notification == notification) {
-            return Some(true);
-        }
-        let ready = self.ready.key_of(|(_, ready)| *ready == notification);
-        ready.map(|_| false)
-    }
-
-    /// Whether something that somebody asked for may go.
-    pub(crate) fn may_send_asked(&self, most: usize) -> bool {
-        matches!(self.target, TargetState::Ready(_))
-            && !self.asked.is_empty()
-            && self.in_flight < self.concurrency_limit(most, false) + ASKED_BESIDE
-    }
-
-    /// When it is to be read next. It reads on when half of what it read before is gone.
-    pub(crate) fn wants_read_at(&self, load: MemoryLoad) -> Option<Timestamp> {
-        let stored_due_at = self.stored_due_at?;
-        let shut = matches!(self.target, TargetState::Disabled);
-        if shut || self.reading || self.ready.len() > limits::LANE_READ_MAX / 2 {
-            return None;
-        }
-        // The store still has what is held as due, and an answer brings its bodies again. Sending
-        // and settling need no read, and whatever is let go has the lane reviewed.
-        if self.held_bytes > REREAD_BYTES_MAX {
-            return None;
-        }
-        let room = self.room(load);
-        if room == 0 {
-            return None;
-        }
-        let mut at = stored_due_at;
-        if self.circuit.next_recovery(room).is_some() {
-            at = Timestamp::EPOCH;
-        }
-        if self.circuit.is_open() {
-            at = at.max(self.circuit.probe_at(stored_due_at, self.is_busy()));
-        }
-        let pause = self.pause.as_ref();
-        Some(pause.map_or(at, |pause| pause.until.max(at)))
-    }
-
-    /// What is to be read, if its time has come; of this tenant so many more may be held.
-    pub(crate) fn ask(
-        &mut self,
-        webhook: WebhookId,
-        now: Timestamp,
-        shares: &FairShare,
-    ) -> Option<DueQuery> {
-        let load = shares.load;
-        let due_at = self.stored_due_at?;
-        if self.wants_read_at(load)? > now {
-            return None;
-        }
-        let mut room = self
-            .room(load)
-            .min(shares.memory_left(self.tenant()))
-            .max(1);
-        if self.circuit.is_open() && !CircuitBreaker::is_overdue(due_at, now) {
-            room = room.min(1);
-        }
-        Some(DueQuery {
-            webhook,
-            limit: self.held.len() + room,
-            recovery: self.circuit.request_recovery(room),
-        })
-    }
-
-    /// How its receiver stands, and when the first of what waits is due, if that is known.
-    pub(crate) fn status(&self) -> LaneStatus {
-        let health = match &self.target {
-            TargetState::Unloaded | TargetState::Loading { .. } => ReceiverHealth::Unknown,
-            TargetState::Disabled => ReceiverHealth::Disabled,
-            TargetState::Ready(_) if self.pause.is_some() => ReceiverHealth::Paused,
-            TargetState::Ready(_) if self.circuit.is_open() => ReceiverHealth::Open,
-            TargetState::Ready(_) if self.circuit.is_failing() => ReceiverHealth::Failing,
-            TargetState::Ready(_) => ReceiverHealth::Healthy,
-        };
-        let ready = self.ready.first().map(|(at, _)| at);
-        let first = [ready, self.stored_due_at].into_iter().flatten().min();
-        LaneStatus {
-            health,
-            class: self.seen.as_ref().map_or(0, |seen| seen.class),
-            due_at: first.filter(|_| matches!(self.target, TargetState::Ready(_))),
-        }
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        let nothing_due = match self.target {
-            TargetState::Unloaded | TargetState::Loading { .. } => false,
-            TargetState::Ready(_) => self.stored_due_at.is_none(),
-            // Whatever the store has for it is told anew when it opens again.
-            TargetState::Disabled => true,
-        };
-        nothing_due && self.held.is_empty() && !self.reading && !self.cancelling
+    pub(crate) fn is_reading(&self) -> bool {
+        matches!(self.store, StoreView::Reading { .. })
     }
 }

@@ -1,8 +1,9 @@
-//! Lanes: one for every webhook that has something waiting or in the air; their order and limits.
+//! All lanes, one for every webhook that has something waiting or in flight, and the queues that
+//! they stand in.
 //!
 //! Pure bookkeeping: no clock, no store, nothing awaited. `dispatch.rs` says what happened and
 //! asks what to do next. Each call costs the logarithm of the number of lanes, never a walk over
-//! them, and after each the lanes it touched are where they belong (`review`).
+//! them, and after each the lanes it touched stand where they belong (`review`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,11 +15,10 @@ use model::time::Timestamp;
 use tokio::time::Instant;
 
 use crate::circuit_breaker::CircuitTransition;
-use crate::concurrency::LoadSignal;
 use crate::fair_queue::WaitingLane;
-use crate::fair_share::{FairShare, InFlightId, ReceiverSpeed};
-use crate::lane::{AttemptEffect, Lane, ReadState, TargetState, WebhookLookup};
-use crate::lane_stats::LaneStats;
+use crate::fair_share::{BySpeed, FairShare, InFlightId, ReceiverSpeed};
+use crate::lane::{AfterLoad, AttemptEffect, Begun, Lane, Phase, WebhookLookup};
+use crate::lane_stats::{LaneStats, LaneStatus};
 use crate::request::PreparedTarget;
 
 /// Lanes asked for in one read, and new rows they may bring together: some milliseconds' work.
@@ -34,28 +34,63 @@ const RESTING_MAX: usize = 1_000;
 
 /// Webhooks of which it is remembered, without their lane, that their receiver was quick: some
 /// megabytes.
-const QUICK_MAX: usize = 100_000;
+const FAST_LANES_MAX: usize = 100_000;
 
 pub(crate) struct Lanes {
-    lanes: BTreeMap<WebhookId, Lane>,
+    lanes: BTreeMap<WebhookId, Entry>,
     /// When lanes want to be read, earliest first.
     read_times: BTreeSet<(Timestamp, WebhookId)>,
     /// What is held and in the air, and who has a turn.
     shares: FairShare,
-    /// Webhooks without a lane whose receivers were quick when they had one.
-    quick: BTreeSet<WebhookId>,
+    /// Webhooks without a lane whose receivers were fast when they had one.
+    fast: BTreeSet<WebhookId>,
     /// Lanes that have nothing to do, by when they came to it.
     resting: BTreeSet<(u64, WebhookId)>,
     rests: u64,
     counted: LaneStats,
     /// Lanes that are counted anew before anybody asks: more than once happens something to most.
     uncounted: Vec<WebhookId>,
-    /// Lanes whose target must be read.
-    unseen: VecDeque<WebhookId>,
+    /// Lanes whose webhook must be loaded.
+    unloaded: VecDeque<WebhookId>,
     /// Disabled webhooks whose pending deliveries are still to be cancelled.
     uncancelled: VecDeque<WebhookId>,
     max_concurrency: usize,
     read_lanes_max: usize,
+}
+
+/// A lane, and where it stands.
+struct Entry {
+    lane: Lane,
+    place: Registration,
+}
+
+/// In which queues a lane stands.
+#[derive(Default)]
+struct Registration {
+    /// Waits for a turn, as a lane of this speed. It may wait as several: its speed changes.
+    turns: BySpeed<bool>,
+    /// Waits for a turn with what somebody asked for.
+    asked_turn: bool,
+    read: ReadQueue,
+    /// The pending deliveries of its webhook are being cancelled, or are to be.
+    cancelling: bool,
+    /// Its number among lanes that have nothing to do.
+    rest: Option<u64>,
+    /// As what it is counted.
+    counted: Option<LaneStatus>,
+    /// Something happened to it since it was counted.
+    is_uncounted: bool,
+}
+
+/// Where a lane stands in the queue for reading.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum ReadQueue {
+    #[default]
+    None,
+    /// Wants to be read then.
+    Scheduled(Timestamp),
+    /// Its time has come: it waits for its tenant's turn.
+    Waiting,
 }
 
 /// A delivery that is to be sent.
@@ -73,12 +108,12 @@ impl Lanes {
             lanes: BTreeMap::new(),
             read_times: BTreeSet::new(),
             shares: FairShare::new(max_in_flight),
-            quick: BTreeSet::new(),
+            fast: BTreeSet::new(),
             resting: BTreeSet::new(),
             rests: 0,
             counted: LaneStats::default(),
             uncounted: Vec::new(),
-            unseen: VecDeque::new(),
+            unloaded: VecDeque::new(),
             uncancelled: VecDeque::new(),
             max_concurrency: max_concurrency.max(1),
             read_lanes_max: READ_LANES_MAX,
@@ -119,11 +154,11 @@ impl Lanes {
     /// How lanes stand, and with what they wait.
     pub(crate) fn counted(&mut self) -> &LaneStats {
         for webhook in self.uncounted.drain(..) {
-            if let Some(lane) = self.lanes.get_mut(&webhook) {
-                lane.uncounted = false;
+            if let Some(Entry { lane, place }) = self.lanes.get_mut(&webhook) {
+                place.is_uncounted = false;
                 let status = Some(lane.status());
-                self.counted.change(webhook, lane.status, status);
-                lane.status = status;
+                self.counted.change(webhook, place.counted, status);
+                place.counted = status;
             }
         }
         &self.counted
@@ -136,7 +171,7 @@ impl Lanes {
 
     /// The store has something for this webhook that is due at `at`.
     pub(crate) fn lower(&mut self, webhook: WebhookId, at: Timestamp) {
-        self.lane(webhook).lower(at);
+        self.entry(webhook).lane.lower(at);
         self.review(webhook);
     }
 
@@ -144,72 +179,53 @@ impl Lanes {
     /// nothing in the store is due before it.
     pub(crate) fn arrive(&mut self, due: DueDelivery) {
         let webhook = due.delivery.id.webhook;
-        let load = self.shares.load;
-        let lane = self.lanes.entry(webhook).or_insert_with(|| {
-            self.unseen.push_back(webhook);
-            begun(webhook, &mut self.quick)
-        });
-        if lane.held.contains(due.delivery.id.notification) {
+        let Entry { lane, place } =
+            entry_in(&mut self.lanes, webhook, &mut self.unloaded, &mut self.fast);
+        if lane.phase(due.delivery.id.notification).is_some() {
             return;
         }
-        if matches!(lane.target, TargetState::Disabled) {
-            lane.target = TargetState::Unloaded;
-            self.unseen.push_back(webhook);
+        if lane.reopen() {
+            self.unloaded.push_back(webhook);
         }
-        let due_at = due.delivery.due_at;
-        lane.end_pause(due_at);
-        let held_back = lane.is_held_back(due_at);
-        let in_order = lane.reading || lane.stored_due_at.is_none_or(|at| at > due_at);
-        let has_room =
-            !load.is_full() && lane.room(load) > 0 && self.shares.memory_left(lane.tenant()) > 0;
-        if in_order && !held_back && has_room {
-            lane.hold(due, &mut self.shares);
-        } else {
-            lane.lower(due_at);
-        }
-        if lane.speed == ReceiverSpeed::Unknown && *lane.in_turns.of(ReceiverSpeed::Unknown) {
-            self.shares.renew(lane.host, lane.tenant(), webhook);
+        lane.arrive(due, &mut self.shares);
+        if lane.speed() == ReceiverSpeed::Unknown && *place.turns.of(ReceiverSpeed::Unknown) {
+            self.shares.renew(lane.host(), lane.tenant(), webhook);
         }
         self.review(webhook);
     }
 
     /// Somebody asked for this delivery and waits for it: it is the next of its lane, and its lane
-    /// has a turn of its own. A receiver that is probed is probed with it.
+    /// has a turn of its own. If the circuit is open, it is the probe.
     pub(crate) fn ask_for(&mut self, due: DueDelivery) {
         let webhook = due.delivery.id.webhook;
-        let due_at = due.delivery.due_at;
         // Who asks may have mended something: neither the webhook nor its name is as remembered.
-        self.look_again(webhook);
-        if let Some(lane) = self.lanes.get_mut(&webhook) {
-            lane.end_pause(due_at);
-            if !lane.hold_asked(due, &mut self.shares) {
-                lane.circuit.probe_now();
-                lane.lower(due_at);
-            }
+        self.reload(webhook);
+        if let Some(Entry { lane, .. }) = self.lanes.get_mut(&webhook) {
+            lane.ask_for(due, &mut self.shares);
         }
         self.review(webhook);
     }
 
     /// Where a delivery that is owed stands.
     pub(crate) fn dispatch_state(&self, id: DeliveryId) -> DispatchState {
-        let Some(lane) = self.lanes.get(&id.webhook) else {
+        let Some(Entry { lane, place }) = self.lanes.get(&id.webhook) else {
             return DispatchState::Ready;
         };
-        let waits = lane.waits_with(id.notification);
-        if lane.held.contains(id.notification) && waits.is_none() {
-            return DispatchState::InFlight;
-        }
-        let is_asked = waits == Some(true);
-        let crowded = self.shares.is_crowded(lane.speed);
-        if let Some(pause) = &lane.pause {
-            DispatchState::Paused { until: pause.until }
-        } else if lane.circuit.is_open() && !is_asked {
+        let is_asked = match lane.phase(id.notification) {
+            Some(Phase::InFlight | Phase::Unsettled | Phase::Parked) => {
+                return DispatchState::InFlight;
+            }
+            Some(Phase::Asked) => true,
+            Some(Phase::Ready(_)) | None => false,
+        };
+        let crowded = self.shares.is_crowded(lane.speed());
+        if let Some(until) = lane.paused_until() {
+            DispatchState::Paused { until }
+        } else if lane.is_circuit_open() && !is_asked {
             DispatchState::CircuitOpen
-        } else if lane.in_flight >= lane.concurrency_limit(self.max_concurrency, crowded)
-            && !is_asked
-        {
+        } else if lane.is_at_limit(self.max_concurrency, crowded) && !is_asked {
             DispatchState::ConcurrencyLimited
-        } else if !lane.is_queued() {
+        } else if !place.waits_for_turn() {
             DispatchState::Ready
         } else if self.shares.queued_by_share() > 0 {
             DispatchState::ShareLimited
@@ -221,13 +237,12 @@ impl Lanes {
     /// The webhook is another one, or what it is owed is another: what was ready may be stopped.
     pub(crate) fn changed(&mut self, webhook: WebhookId, now: Timestamp) {
         // Its receiver may be another one.
-        self.quick.remove(&webhook);
-        self.look_again(webhook);
-        if let Some(lane) = self.lanes.get_mut(&webhook) {
-            lane.give_back_all(&mut self.shares);
+        self.fast.remove(&webhook);
+        self.reload(webhook);
+        if let Some(Entry { lane, .. }) = self.lanes.get_mut(&webhook) {
+            lane.changed(now, &mut self.shares);
         }
-        self.lane(webhook).circuit.probe_now();
-        self.lower(webhook, now);
+        self.review(webhook);
     }
 
     /// Any webhook may be another one.
@@ -235,7 +250,7 @@ impl Lanes {
         self.forget_resting();
         let all: Vec<WebhookId> = self.lanes.keys().copied().collect();
         for webhook in all {
-            self.look_again(webhook);
+            self.reload(webhook);
             self.review(webhook);
         }
     }
@@ -243,11 +258,8 @@ impl Lanes {
     /// Attempts that have been in the air for long by now count as such.
     pub(crate) fn age(&mut self, now: Instant) {
         while let Some(attempt) = self.shares.age(now) {
-            if let Some(lane) = self.lanes.get_mut(&attempt.webhook) {
-                lane.slow += 1;
-                if lane.host == attempt.host {
-                    lane.speed = ReceiverSpeed::Slow;
-                }
+            if let Some(Entry { lane, .. }) = self.lanes.get_mut(&attempt.webhook) {
+                lane.aged(attempt.host);
             }
             if let Some(host) = attempt.host {
                 self.shares.call(host, tenant_in(&self.lanes));
@@ -277,74 +289,65 @@ impl Lanes {
         None
     }
 
-    /// A lane has its turn among those of a kind.
+    /// A lane has its turn among those of a speed.
     fn begin(
         &mut self,
         speed: ReceiverSpeed,
         webhook: WebhookId,
         now: Instant,
     ) -> Option<NextAttempt> {
-        let lane = self.lanes.get_mut(&webhook)?;
-        if speed != lane.speed {
-            *lane.in_turns.of_mut(speed) = false;
+        let Entry { lane, place } = self.lanes.get_mut(&webhook)?;
+        let turn = place.turns.of_mut(speed);
+        if speed != lane.speed() {
+            *turn = false;
             self.review(webhook);
             return None;
         }
-        // One that is as wide as it may be gets its turn back when an attempt of its ends.
+        // One that is at its limit gets its turn back when an attempt of its ends.
         let crowded = self.shares.is_crowded(speed);
-        let (host, tenant) = (lane.host, lane.tenant());
+        let (host, tenant) = (lane.host(), lane.tenant());
         if !lane.may_send(self.max_concurrency, crowded) {
-            *lane.in_turns.of_mut(speed) = false;
+            *turn = false;
             return None;
         }
         if !self.shares.may_go(host, tenant, speed) {
             self.shares.wait(host, tenant, speed, webhook);
             return None;
         }
-        *lane.in_turns.of_mut(speed) = false;
-        let (_, due) = lane.ready.pop_first()?;
-        self.take_off(webhook, due, false, now)
+        *turn = false;
+        self.take_off(webhook, false, now)
     }
 
     /// A lane has its turn with what somebody asked for.
     fn begin_asked(&mut self, webhook: WebhookId, now: Instant) -> Option<NextAttempt> {
-        let lane = self.lanes.get_mut(&webhook)?;
-        lane.in_asked = false;
+        let Entry { lane, place } = self.lanes.get_mut(&webhook)?;
+        place.asked_turn = false;
         if !lane.may_send_asked(self.max_concurrency) {
             return None;
         }
-        if !self.shares.may_go_asked(lane.host, lane.tenant()) {
+        if !self.shares.may_go_asked(lane.host(), lane.tenant()) {
             lane.give_back_asked(&mut self.shares);
             self.review(webhook);
             return None;
         }
-        let due = lane.asked.pop_front()?;
-        self.take_off(webhook, due, true, now)
+        self.take_off(webhook, true, now)
     }
 
-    fn take_off(
-        &mut self,
-        webhook: WebhookId,
-        due: DueDelivery,
-        asked: bool,
-        now: Instant,
-    ) -> Option<NextAttempt> {
-        let lane = self.lanes.get_mut(&webhook)?;
-        let TargetState::Ready(prepared) = &lane.target else {
-            return None;
-        };
-        let prepared = Arc::clone(prepared);
-        let (host, tenant, kind) = (lane.host, lane.tenant(), (lane.speed, asked));
-        let concurrency_limit = u32::try_from(lane.concurrency.get()).unwrap_or(u32::MAX);
-        lane.in_flight += 1;
-        lane.concurrency.begin(lane.in_flight);
+    fn take_off(&mut self, webhook: WebhookId, asked: bool, now: Instant) -> Option<NextAttempt> {
+        let Entry { lane, .. } = self.lanes.get_mut(&webhook)?;
+        let (host, tenant, kind) = (lane.host(), lane.tenant(), (lane.speed(), asked));
+        let Begun {
+            due,
+            prepared,
+            concurrency_limit,
+        } = lane.begin(asked)?;
         let attempt_id = self.shares.take_off(webhook, tenant, host, kind, now);
         self.review(webhook);
         Some(NextAttempt {
             attempt_id,
             prepared,
             due,
-            concurrency_limit,
+            concurrency_limit: u32::try_from(concurrency_limit).unwrap_or(u32::MAX),
         })
     }
 
@@ -359,37 +362,9 @@ impl Lanes {
         if let Some(host) = attempt.host {
             self.shares.call(host, tenant_in(&self.lanes));
         }
-        let lane = self.lanes.get_mut(&id.webhook)?;
-        lane.in_flight = lane.in_flight.saturating_sub(1);
-        lane.slow = lane.slow.saturating_sub(usize::from(attempt.slow));
-        // Of another receiver it says nothing.
-        if lane.host == attempt.host {
-            lane.speed = match effect.slow || lane.slow > 0 {
-                true => ReceiverSpeed::Slow,
-                false => ReceiverSpeed::Fast,
-            };
-        }
-        lane.concurrency
-            .observe(effect.signal, lane.in_flight, self.max_concurrency);
-        lane.forget_body(id.notification, &mut self.shares);
-        let transition = match effect.failed {
-            true => lane.circuit.failed(effect.began.schedule, effect.ended_at),
-            false => lane.circuit.succeeded(effect.began),
-        };
-        if effect.gone {
-            lane.target = TargetState::Disabled;
-            lane.give_back_all(&mut self.shares);
-        } else if transition == Some(CircuitTransition::Opened) {
-            lane.give_back(0, &mut self.shares);
-        } else if effect.signal == LoadSignal::Timeout && self.shares.load.is_crowded() {
-            lane.give_back(1, &mut self.shares);
-        }
-        if lane.circuit.stops_recovery() {
-            lane.give_back_ahead(effect.ended_at, &mut self.shares);
-        }
-        if let Some(pause) = effect.pause {
-            lane.take_pause(pause, &mut self.shares);
-        }
+        let Entry { lane, .. } = self.lanes.get_mut(&id.webhook)?;
+        let (most, shares) = (self.max_concurrency, &mut self.shares);
+        let transition = lane.ended(&attempt, id.notification, effect, most, shares);
         self.review(id.webhook);
         transition
     }
@@ -403,25 +378,18 @@ impl Lanes {
         if let Some(host) = attempt.host {
             self.shares.call(host, tenant_in(&self.lanes));
         }
-        if let Some(lane) = self.lanes.get_mut(&id.webhook) {
-            lane.in_flight = lane.in_flight.saturating_sub(1);
-            lane.slow = lane.slow.saturating_sub(usize::from(attempt.slow));
-            lane.forget_body(id.notification, &mut self.shares);
+        if let Some(Entry { lane, .. }) = self.lanes.get_mut(&id.webhook) {
+            lane.forget_body(&attempt, id.notification, &mut self.shares);
         }
         self.settled(id, Some(due_at));
     }
 
-    /// An outcome is written down, and the delivery is due again at `due_at`, if at all.
+    /// An outcome is written, and the delivery is due again at `due_at`, if at all.
     pub(crate) fn settled(&mut self, id: DeliveryId, due_at: Option<Timestamp>) {
-        let Some(lane) = self.lanes.get_mut(&id.webhook) else {
-            return;
-        };
-        if lane.reading {
-            lane.parked.push((id.notification, due_at));
-        } else {
-            lane.let_go(id.notification, due_at);
+        if let Some(Entry { lane, .. }) = self.lanes.get_mut(&id.webhook) {
+            lane.settled(id.notification, due_at);
+            self.review(id.webhook);
         }
-        self.review(id.webhook);
     }
 
     /// What is to be read now. One such question at a time.
@@ -430,10 +398,10 @@ impl Lanes {
             && at <= now
         {
             self.read_times.pop_first();
-            if let Some(lane) = self.lanes.get_mut(&webhook)
-                && lane.read_state == ReadState::Scheduled(at)
+            if let Some(Entry { lane, place }) = self.lanes.get_mut(&webhook)
+                && place.read == ReadQueue::Scheduled(at)
             {
-                lane.read_state = ReadState::Waiting;
+                place.read = ReadQueue::Waiting;
                 lane.end_pause(now);
                 self.shares.queue_read(lane.tenant(), webhook);
             }
@@ -452,16 +420,15 @@ impl Lanes {
                 break;
             };
             // The lane may be another one than the one that queued here.
-            let Some(lane) = self.lanes.get_mut(&webhook) else {
+            let Some(Entry { lane, place }) = self.lanes.get_mut(&webhook) else {
                 continue;
             };
-            if lane.read_state != ReadState::Waiting {
+            if place.read != ReadQueue::Waiting {
                 continue;
             }
-            lane.read_state = ReadState::None;
-            if let Some(ask) = lane.ask(webhook, now, &self.shares) {
-                lane.reading = true;
-                rows += ask.limit.saturating_sub(lane.held.len());
+            place.read = ReadQueue::None;
+            if let Some((ask, room)) = lane.begin_read(webhook, now, &self.shares) {
+                rows += room;
                 asks.push(ask);
             }
             self.review(webhook);
@@ -475,24 +442,10 @@ impl Lanes {
         let mut reads: BTreeMap<WebhookId, DuePage> =
             reads.into_iter().map(|read| (read.webhook, read)).collect();
         for webhook in asked {
-            let Some(lane) = self.lanes.get_mut(webhook) else {
-                continue;
-            };
-            let read = reads.remove(webhook);
-            lane.reading = false;
-            lane.stored_due_at = lane.lowered.take();
-            if let Some(read) = read.filter(|_| !matches!(lane.target, TargetState::Disabled)) {
-                lane.take_in(read, now, &mut self.shares);
-                lane.keep_probe(now, &mut self.shares);
-                lane.end_pause(now);
-                if lane.pause.is_some() {
-                    lane.give_back_all(&mut self.shares);
-                }
+            if let Some(Entry { lane, .. }) = self.lanes.get_mut(webhook) {
+                lane.end_read(reads.remove(webhook), now, &mut self.shares);
+                self.review(*webhook);
             }
-            for (notification, due_at) in std::mem::take(&mut lane.parked) {
-                lane.let_go(notification, due_at);
-            }
-            self.review(*webhook);
         }
     }
 
@@ -503,13 +456,9 @@ impl Lanes {
             self.read_lanes_max = (asked.len() / 2).max(1);
         }
         for webhook in asked {
-            if let Some(lane) = self.lanes.get_mut(webhook) {
-                lane.reading = false;
-                lane.lowered = None;
-                for (notification, due_at) in std::mem::take(&mut lane.parked) {
-                    lane.let_go(notification, due_at);
-                }
-                lane.read_state = ReadState::Waiting;
+            if let Some(Entry { lane, place }) = self.lanes.get_mut(webhook) {
+                lane.read_refused();
+                place.read = ReadQueue::Waiting;
                 self.shares.queue_read(lane.tenant(), *webhook);
             }
         }
@@ -517,22 +466,21 @@ impl Lanes {
 
     /// The webhooks whose targets are to be read. One such question at a time.
     pub(crate) fn ask_targets(&mut self) -> Vec<WebhookId> {
-        if self.unseen.is_empty() {
+        if self.unloaded.is_empty() {
             return Vec::new();
         }
         // Of more than that half is taken from either end, so that whoever comes behind thousands
         // is not kept by them.
-        let count = self.unseen.len().min(TARGETS_MAX);
-        let late = match self.unseen.len() > count {
-            true => self.unseen.split_off(self.unseen.len() - count / 2),
+        let count = self.unloaded.len().min(TARGETS_MAX);
+        let late = match self.unloaded.len() > count {
+            true => self.unloaded.split_off(self.unloaded.len() - count / 2),
             false => VecDeque::new(),
         };
         let mut asked = Vec::with_capacity(count);
-        for webhook in self.unseen.drain(..count - late.len()).chain(late) {
-            if let Some(lane) = self.lanes.get_mut(&webhook)
-                && matches!(lane.target, TargetState::Unloaded)
+        for webhook in self.unloaded.drain(..count - late.len()).chain(late) {
+            if let Some(Entry { lane, .. }) = self.lanes.get_mut(&webhook)
+                && lane.begin_load()
             {
-                lane.target = TargetState::Loading { stale: false };
                 asked.push(webhook);
             }
         }
@@ -540,29 +488,20 @@ impl Lanes {
     }
 
     /// What a webhook was found to be.
-    pub(crate) fn answer_target(&mut self, webhook: WebhookId, seen: WebhookLookup) {
-        let Some(lane) = self.lanes.get_mut(&webhook) else {
+    pub(crate) fn answer_target(&mut self, webhook: WebhookId, lookup: WebhookLookup) {
+        let Some(Entry { lane, place }) = self.lanes.get_mut(&webhook) else {
             return;
         };
-        match (&lane.target, seen) {
-            (TargetState::Loading { stale: true }, _) => {
-                lane.target = TargetState::Unloaded;
-                self.unseen.push_back(webhook);
+        match lane.loaded(lookup, &mut self.shares) {
+            AfterLoad::Nothing => {}
+            AfterLoad::LoadAgain => self.unloaded.push_back(webhook),
+            // Where it waits for room now, it has no business.
+            AfterLoad::HostChanged => place.turns = BySpeed::default(),
+            AfterLoad::Cancel if place.cancelling => {}
+            AfterLoad::Cancel => {
+                place.cancelling = true;
+                self.uncancelled.push_back(webhook);
             }
-            (TargetState::Loading { stale: false }, WebhookLookup::Callable(snapshot)) => {
-                lane.open(snapshot, &mut self.shares);
-            }
-            (TargetState::Loading { stale: false }, seen) => {
-                lane.target = TargetState::Disabled;
-                lane.give_back_all(&mut self.shares);
-                lane.stored_due_at = None;
-                if matches!(seen, WebhookLookup::Disabled) && !lane.cancelling {
-                    lane.cancelling = true;
-                    self.uncancelled.push_back(webhook);
-                }
-            }
-            // A receiver that is gone shut the lane meanwhile, or it was never asked for.
-            (TargetState::Unloaded | TargetState::Ready(_) | TargetState::Disabled, _) => {}
         }
         self.review(webhook);
     }
@@ -570,11 +509,10 @@ impl Lanes {
     /// The store refused `ask_targets`.
     pub(crate) fn unasked_targets(&mut self, asked: &[WebhookId]) {
         for webhook in asked {
-            if let Some(lane) = self.lanes.get_mut(webhook)
-                && matches!(lane.target, TargetState::Loading { .. })
+            if let Some(Entry { lane, .. }) = self.lanes.get_mut(webhook)
+                && lane.load_refused()
             {
-                lane.target = TargetState::Unloaded;
-                self.unseen.push_back(*webhook);
+                self.unloaded.push_back(*webhook);
             }
         }
     }
@@ -588,98 +526,99 @@ impl Lanes {
     pub(crate) fn cancelled(&mut self, webhook: WebhookId, more: bool) {
         if more {
             self.uncancelled.push_back(webhook);
-        } else if let Some(lane) = self.lanes.get_mut(&webhook) {
-            lane.cancelling = false;
+        } else if let Some(Entry { place, .. }) = self.lanes.get_mut(&webhook) {
+            place.cancelling = false;
         }
         self.review(webhook);
     }
 
-    fn lane(&mut self, webhook: WebhookId) -> &mut Lane {
-        self.lanes.entry(webhook).or_insert_with(|| {
-            self.unseen.push_back(webhook);
-            begun(webhook, &mut self.quick)
-        })
+    fn entry(&mut self, webhook: WebhookId) -> &mut Entry {
+        entry_in(&mut self.lanes, webhook, &mut self.unloaded, &mut self.fast)
     }
 
-    fn look_again(&mut self, webhook: WebhookId) {
-        let lane = self.lane(webhook);
-        match &mut lane.target {
-            TargetState::Unloaded => {}
-            TargetState::Loading { stale } => *stale = true,
-            TargetState::Ready(_) | TargetState::Disabled => {
-                lane.target = TargetState::Unloaded;
-                self.unseen.push_back(webhook);
-            }
+    /// Has the webhook loaded, again if need be.
+    fn reload(&mut self, webhook: WebhookId) {
+        if self.entry(webhook).lane.reload() {
+            self.unloaded.push_back(webhook);
         }
     }
 
     fn forget(&mut self, webhook: WebhookId) {
-        let Some(mut lane) = self.lanes.remove(&webhook) else {
+        let Some(Entry { mut lane, place }) = self.lanes.remove(&webhook) else {
             return;
         };
         lane.leave(&mut self.shares);
-        self.counted.change(webhook, lane.status, None);
-        if lane.speed == ReceiverSpeed::Fast {
-            self.quick.insert(webhook);
+        self.counted.change(webhook, place.counted, None);
+        if lane.speed() == ReceiverSpeed::Fast {
+            self.fast.insert(webhook);
         }
-        if self.quick.len() > QUICK_MAX {
-            self.quick.pop_first();
+        if self.fast.len() > FAST_LANES_MAX {
+            self.fast.pop_first();
         }
     }
 
     /// Puts a lane that something happened to where it belongs.
     fn review(&mut self, webhook: WebhookId) {
-        let Some(lane) = self.lanes.get_mut(&webhook) else {
+        let Some(Entry { lane, place }) = self.lanes.get_mut(&webhook) else {
             return;
         };
-        let speed = lane.speed;
-        if !lane.in_turns.of(speed)
-            && lane.may_send(self.max_concurrency, self.shares.is_crowded(speed))
-        {
-            *lane.in_turns.of_mut(speed) = true;
+        let speed = lane.speed();
+        let crowded = self.shares.is_crowded(speed);
+        if !place.turns.of(speed) && lane.may_send(self.max_concurrency, crowded) {
+            *place.turns.of_mut(speed) = true;
             let tenant = lane.tenant();
             self.shares.queue(speed, tenant, WaitingLane::of(webhook));
         }
-        if !lane.in_asked && lane.may_send_asked(self.max_concurrency) {
-            lane.in_asked = self.shares.queue_asked(lane.tenant(), webhook);
-            if !lane.in_asked {
+        if !place.asked_turn && lane.may_send_asked(self.max_concurrency) {
+            place.asked_turn = self.shares.queue_asked(lane.tenant(), webhook);
+            if !place.asked_turn {
                 lane.give_back_asked(&mut self.shares);
             }
         }
         let wants = lane.wants_read_at(self.shares.load);
-        match lane.read_state {
-            ReadState::Scheduled(at) if wants == Some(at) => {}
+        match place.read {
+            ReadQueue::Scheduled(at) if wants == Some(at) => {}
             // It is looked at again when its turn comes.
-            ReadState::Waiting => {}
-            ReadState::Scheduled(_) | ReadState::None => {
-                if let ReadState::Scheduled(at) = lane.read_state {
+            ReadQueue::Waiting => {}
+            ReadQueue::Scheduled(_) | ReadQueue::None => {
+                if let ReadQueue::Scheduled(at) = place.read {
                     self.read_times.remove(&(at, webhook));
                 }
-                lane.read_state = match wants {
+                place.read = match wants {
                     Some(at) => {
                         self.read_times.insert((at, webhook));
-                        ReadState::Scheduled(at)
+                        ReadQueue::Scheduled(at)
                     }
-                    None => ReadState::None,
+                    None => ReadQueue::None,
                 };
             }
         }
-        if !lane.uncounted {
-            lane.uncounted = true;
+        if !place.is_uncounted {
+            place.is_uncounted = true;
             self.uncounted.push(webhook);
         }
-        // A lane that has nothing to do rests for a while, if its webhook may be called.
-        match (lane.is_idle(), lane.resting) {
-            (true, None) if matches!(lane.target, TargetState::Ready(_)) => {
+        if cfg!(debug_assertions) {
+            lane.check();
+        }
+        self.rest(webhook);
+    }
+
+    /// A lane that has nothing to do rests for a while, if its webhook may be called; else it is
+    /// forgotten.
+    fn rest(&mut self, webhook: WebhookId) {
+        let Some(Entry { lane, place }) = self.lanes.get_mut(&webhook) else {
+            return;
+        };
+        match (lane.is_idle() && !place.cancelling, place.rest) {
+            (true, None) if lane.is_ready() => {
                 self.rests += 1;
-                lane.resting = Some(self.rests);
-                lane.ready.rest();
-                lane.held.rest();
+                place.rest = Some(self.rests);
+                lane.shrink();
                 self.resting.insert((self.rests, webhook));
             }
             (true, None) => self.forget(webhook),
             (false, Some(rest)) => {
-                lane.resting = None;
+                place.rest = None;
                 self.resting.remove(&(rest, webhook));
             }
             (true, Some(_)) | (false, None) => {}
@@ -692,21 +631,40 @@ impl Lanes {
     }
 }
 
-/// A lane of which it may be remembered that its receiver was quick.
-fn begun(webhook: WebhookId, quick: &mut BTreeSet<WebhookId>) -> Lane {
-    let speed = match quick.remove(&webhook) {
-        true => ReceiverSpeed::Fast,
-        false => ReceiverSpeed::Unknown,
-    };
-    Lane {
-        speed,
-        ..Lane::default()
+impl Registration {
+    fn waits_for_turn(&self) -> bool {
+        let of = |speed: &ReceiverSpeed| *self.turns.of(*speed);
+        self.asked_turn || ReceiverSpeed::ALL.iter().any(of)
     }
 }
 
-fn tenant_in(lanes: &BTreeMap<WebhookId, Lane>) -> impl Fn(WebhookId) -> Option<TenantId> + '_ {
-    |webhook| lanes.get(&webhook).and_then(Lane::tenant)
+/// The lane of the webhook. If there is none, one begins: its webhook is to be loaded, and it may be
+/// remembered that its receiver was fast.
+fn entry_in<'a>(
+    lanes: &'a mut BTreeMap<WebhookId, Entry>,
+    webhook: WebhookId,
+    unloaded: &mut VecDeque<WebhookId>,
+    fast: &mut BTreeSet<WebhookId>,
+) -> &'a mut Entry {
+    lanes.entry(webhook).or_insert_with(|| {
+        unloaded.push_back(webhook);
+        let speed = match fast.remove(&webhook) {
+            true => ReceiverSpeed::Fast,
+            false => ReceiverSpeed::Unknown,
+        };
+        Entry {
+            lane: Lane::new(speed),
+            place: Registration::default(),
+        }
+    })
 }
+
+fn tenant_in(lanes: &BTreeMap<WebhookId, Entry>) -> impl Fn(WebhookId) -> Option<TenantId> + '_ {
+    |webhook| lanes.get(&webhook).and_then(|entry| entry.lane.tenant())
+}
+
+#[cfg(test)]
+mod check;
 
 #[cfg(test)]
 mod tests;

@@ -23,10 +23,6 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
         self.0.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(crate) fn insert(&mut self, key: K, value: V) {
         if self.0.back().is_none_or(|(last, _)| *last < key) {
             self.0.push_back((key, value));
@@ -45,6 +41,11 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
     pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
         let place = self.find(key).ok()?;
         self.0.get_mut(place).map(|(_, value)| value)
+    }
+
+    pub(crate) fn get(&self, key: K) -> Option<&V> {
+        let place = self.find(key).ok()?;
+        self.0.get(place).map(|(_, value)| value)
     }
 
     pub(crate) fn contains(&self, key: K) -> bool {
@@ -73,9 +74,8 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
         self.0.back().map(|(key, _)| *key)
     }
 
-    /// The first key that is looked for.
-    pub(crate) fn key_of(&self, is_it: impl Fn(&K) -> bool) -> Option<K> {
-        self.0.iter().map(|(key, _)| *key).find(is_it)
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(K, V)> {
+        self.0.iter()
     }
 
     pub(crate) fn pop_first(&mut self) -> Option<(K, V)> {
@@ -147,8 +147,9 @@ mod tests {
                 }
                 prop_assert!(sorted.0.capacity() <= ROOM_MIN.max(4 * (map.len() + 1)));
                 prop_assert_eq!(sorted.contains(key), map.contains_key(&key));
+                prop_assert_eq!(sorted.get(key), map.get(&key));
+                prop_assert!(sorted.iter().map(|(key, value)| (key, value)).eq(&map));
                 prop_assert_eq!(sorted.len(), map.len());
-                prop_assert_eq!(sorted.is_empty(), map.is_empty());
                 prop_assert_eq!(sorted.first(), map.keys().next().copied());
                 prop_assert_eq!(sorted.peek(), map.values().next());
                 prop_assert_eq!(sorted.last(), map.keys().last().copied());

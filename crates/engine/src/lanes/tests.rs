@@ -15,6 +15,7 @@ use model::webhook::Headers;
 
 use super::*;
 use crate::circuit_breaker::CircuitTransition;
+use crate::concurrency::LoadSignal;
 use crate::lane::{Pause, TargetSnapshot};
 
 mod steps;
@@ -582,7 +583,7 @@ fn a_lane_whose_receiver_was_quick_finds_room_beside_all_others_of_its_tenant() 
     assert_eq!(webhooks, [WebhookId(0)]);
     lanes.answer_target(WebhookId(0), open_at(1, "two.test"));
     assert_eq!(
-        lanes.lanes.lanes[&WebhookId(0)].speed,
+        lanes.lanes.lanes[&WebhookId(0)].lane.speed(),
         ReceiverSpeed::Unknown
     );
 }

@@ -1,0 +1,65 @@
+//! What a lane knows of its receiver, and what it is told of it.
+
+use std::sync::Arc;
+
+use model::time::{Moment, Timestamp};
+
+use crate::circuit_breaker::CircuitBreaker;
+use crate::concurrency::{ConcurrencyLimit, LoadSignal};
+use crate::fair_queue::HostId;
+use crate::fair_share::ReceiverSpeed;
+use crate::request::PreparedTarget;
+
+/// What is remembered of the receiver, whatever the state.
+#[derive(Default)]
+pub(super) struct Receiver {
+    /// The webhook as it was loaded last.
+    pub(super) target: Option<Arc<PreparedTarget>>,
+    /// Where it is, if its URL can be called.
+    pub(super) host: Option<HostId>,
+    pub(super) circuit: CircuitBreaker,
+    pub(super) concurrency: ConcurrencyLimit,
+    pub(super) speed: ReceiverSpeed,
+    /// Attempts that have been in flight for long.
+    pub(super) slow: usize,
+    pub(super) pause: Option<Pause>,
+}
+
+/// A receiver's request to be left alone: nothing is read or taken up before.
+pub(crate) struct Pause {
+    pub(crate) until: Timestamp,
+    /// Who asked for it.
+    pub(crate) by: Arc<PreparedTarget>,
+}
+
+/// What a webhook was found to be.
+pub(crate) enum WebhookLookup {
+    Callable(TargetSnapshot),
+    Disabled,
+    /// Not there, or of a dialect that nobody here knows.
+    Unsupported,
+}
+
+/// A webhook that may be called, and how its receiver has fared.
+pub(crate) struct TargetSnapshot {
+    pub(crate) prepared: Arc<PreparedTarget>,
+    pub(crate) failing_since: Option<Timestamp>,
+    /// On the wall, as the store has it.
+    pub(crate) succeeded_at: Option<Timestamp>,
+    pub(crate) seen_at: Timestamp,
+}
+
+/// How an attempt ended, as far as its lane is concerned.
+pub(crate) struct AttemptEffect {
+    pub(crate) began: Moment,
+    /// In schedule time, as all else here that is due or was.
+    pub(crate) ended_at: Timestamp,
+    pub(crate) failed: bool,
+    pub(crate) signal: LoadSignal,
+    /// It took long.
+    pub(crate) slow: bool,
+    /// The receiver wants nothing more.
+    pub(crate) gone: bool,
+    /// The receiver wants nothing for a while.
+    pub(crate) pause: Option<Pause>,
+}
