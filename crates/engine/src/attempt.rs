@@ -1,8 +1,8 @@
-//! Caller: makes one attempt and says what it came to.
+//! One attempt at a delivery, and its outcome.
 //!
-//! A receiver that misbehaves is a value, never an error. The whole exchange, from the look-up of
-//! the name to the end of the answer, has one limit, also where it takes a second connection. If
-//! this process stood still until it was over, an attempt that sent nothing begins once more.
+//! A receiver that misbehaves is a value, never an error. The whole exchange, from the lookup of
+//! the name to the end of the response, has one deadline, also if it takes a second connection. If
+//! this process stood still until the deadline, an attempt that has sent nothing begins once more.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -37,17 +37,17 @@ pub(crate) struct AttemptRunner {
     shortage: Arc<Shortage>,
 }
 
-/// What was made of a delivery that was due.
+/// What an attempt at a delivery came to.
 pub(crate) struct AttemptResult {
     pub(crate) attempt: Attempt,
     pub(crate) ended_at: Timestamp,
     /// The call before it, on a kept connection that had ended.
     pub(crate) stale: Option<Box<Attempt>>,
-    /// What of the room its answer takes until it is written down.
+    /// What its response takes of the memory budget until it is written.
     pub(crate) held: Option<HeldReservation>,
 }
 
-/// An attempt on its way.
+/// An attempt that runs.
 struct AttemptRun<'a> {
     runner: &'a AttemptRunner,
     target: &'a PreparedTarget,
@@ -76,7 +76,7 @@ impl AttemptRunner {
         }
     }
 
-    /// An attempt met a shortage: makes room, and answers how long to wait.
+    /// An attempt met a shortage: makes room, and returns how long to wait.
     fn short_of(&self, what: &str) -> Duration {
         if is_general(what) {
             self.pool.close_all();

@@ -1,7 +1,7 @@
-//! Bulk jobs: has the store take the steps of what is to be done to many deliveries.
+//! The bulk job runner: has the store take the next step of each bulk job.
 //!
-//! The store remembers how far each has come, so this may end at any moment. It goes in small
-//! steps with pauses, so that intake and settling never wait for it.
+//! The store remembers how far each has come, so this may end at any moment. Steps are small and
+//! have pauses between them, so that intake and settling never wait for them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl BulkJobRunner {
                     // The store itself says these, once for all who ask.
                     let is_said = matches!(error, StoreError::Disk(_) | StoreError::Ended);
                     if !failing && !is_said {
-                        tracing::warn!(%error, "an errand cannot go on; it is repeated");
+                        tracing::warn!(%error, "a bulk job cannot go on; will try again");
                     }
                     failing = true;
                     sleep(REPEAT_AFTER).await;

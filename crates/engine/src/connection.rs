@@ -108,8 +108,8 @@ impl Connection {
         }
     }
 
-    /// Sends the request and reads the response. `alarm` goes off at the deadline. What the response
-    /// takes of the memory budget is in `reservation` afterwards.
+    /// Sends the request and reads the response. `alarm` goes off at the deadline. What the
+    /// response takes of the memory budget is in `reservation` afterwards.
     pub(crate) async fn exchange(
         &mut self,
         request: &Request,

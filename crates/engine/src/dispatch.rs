@@ -1,22 +1,23 @@
-//! The loop: takes all results, settles, hands out, reads what is due, sleeps.
+//! The dispatcher: a loop that takes all results, settles, hands out, reads what is due, sleeps.
 //!
-//! One task owns all state. Attempts run in tasks of their own and hand back what came of them;
-//! the store is asked one thing of a kind at a time. Nothing here waits for one thing only.
+//! One task owns all state. Attempts run in tasks of their own and hand back their results; the
+//! store gets one call of a kind at a time. Nothing here waits for one thing only.
 //!
 //! Why nothing is sent twice while this process lives. A delivery is taken up from two sources,
-//! the mailbox (just accepted) and answers of `due`, and never while it is in its lane's `held`.
-//! It leaves `held` only when its outcome is known to be written down, or unsent.
+//! the mailbox (just accepted) and answers of `due`, and never while its lane holds it.
+//! It is let go only when its outcome is known to be written, or it was not sent.
 //! 1. The store tells what it took on after it is durable, and before anybody who asked for it is
 //!    answered; in an order in which a delivery is told before any answer of `due` that could
 //!    contain it (`CommitSubscriber`). So when an answer is there, the mailbox has all that it can
 //!    contain, and is emptied first (`take_due`). Nothing comes out of the mailbox after it went
 //!    through `due`, was sent, and was forgotten.
 //! 2. One `due` is outstanding at a time. It may have been answered before a settlement that was
-//!    learnt of first; so what is settled meanwhile stays held until the answer is in (`parked`).
+//!    learnt of first; so what is settled meanwhile stays held until the answer is in
+//!    (`Phase::Parked`).
 //! 3. A refused settlement is repeated, and what it is about stays held.
 //!
-//! Why nothing is forgotten: whatever is pending and not held is due at or after its lane's
-//! `stored_due_at`. An answer of `due` replaces that by what lies beyond it, lowered by all that
+//! Why nothing is forgotten: whatever is pending and not held is due at or after the time in its
+//! lane's `StoreView`. An answer of `due` replaces that by what lies beyond it, lowered by all that
 //! was learnt since it was asked. What was accepted and passed over, by the store or the mailbox,
 //! is learnt like any other: the mailbox has its webhook and its time. A held delivery that an
 //! answer shows in a later state than the one it was taken up in (settled or sent again meanwhile)
@@ -221,7 +222,7 @@ impl Dispatcher {
         }
     }
 
-    /// Runs until it is told to stop and everything is written down.
+    /// Runs until it is told to stop and everything is written.
     pub(crate) async fn run(mut self) -> ShutdownReport {
         loop {
             let now = Instant::now();
@@ -254,7 +255,7 @@ impl Dispatcher {
     }
 
     /// Notices that the wall clock was set, which moves nothing that waits, and has the time
-    /// written down now and then.
+    /// written now and then.
     fn look(&mut self, now: Instant) {
         if now < self.look_at {
             return;
@@ -309,8 +310,8 @@ impl Dispatcher {
         }
     }
 
-    /// Begins as many attempts as may be in the air. An attempt counts until its outcome is
-    /// written down: so many are repeated at most if the process dies, and if the store refuses,
+    /// Begins as many attempts as may be in flight. An attempt counts until its outcome is
+    /// written: so many are repeated at most if the process dies, and if the store refuses,
     /// no more begin.
     fn hand_out(&mut self, now: Instant) {
         let max_in_flight = self
@@ -373,7 +374,7 @@ impl Dispatcher {
 
     /// An attempt that ends wakes this loop, which then runs before all tasks that wait. Once it
     /// lets them go first: several attempts end meanwhile, and a turn costs the same for all. While
-    /// only one is in the air there is nobody to wait for.
+    /// only one is in flight there is nobody to wait for.
     fn gives_way(&mut self, cx: &Context<'_>) -> bool {
         self.gave_way = !self.gave_way && self.in_flight.len() > 1 && self.in_flight.has_landed();
         if self.gave_way {
@@ -502,7 +503,7 @@ impl Dispatcher {
         };
         if let Some(until) = next.pauses_until {
             self.metrics.pauses.inc();
-            tracing::debug!(webhook = %id.webhook, %until, "its receiver asks to be left alone");
+            tracing::debug!(webhook = %id.webhook, %until, "its receiver asks for a pause");
         }
         let transition = self.lanes.landed(attempt_id, id, effect);
         let webhook = id.webhook;
@@ -586,7 +587,7 @@ impl Dispatcher {
                     self.lanes.answer_target(target.webhook, seen);
                 }
                 for webhook in unknown {
-                    tracing::warn!(%webhook, "deliveries are owed to no webhook");
+                    tracing::warn!(%webhook, "deliveries are pending for an unknown webhook");
                     self.lanes
                         .answer_target(webhook, WebhookLookup::Unsupported);
                 }
@@ -709,7 +710,7 @@ impl Dispatcher {
         // One that stops all is told of before others.
         let trouble = troubles.into_iter().flatten();
         let trouble = trouble.min_by_key(|trouble| !trouble.stops_all);
-        // What cannot be written down or read cannot be sent: that uses up no schedule.
+        // What cannot be written or read cannot be sent: that uses up no schedule.
         let stops_all = trouble.as_ref().is_some_and(|trouble| trouble.stops_all);
         self.schedule_clock.hold(stops_all, now);
         let trouble = trouble.or_else(|| self.cancelled.trouble(now));
@@ -779,10 +780,10 @@ impl Dispatcher {
     }
 }
 
-/// Has the time written down, so that the next start goes on exactly here.
+/// Has the time written, so that the next start goes on exactly here.
 async fn end(last: StoreFuture<()>) {
     if !matches!(tokio::time::timeout(LAST_WORDS, last).await, Ok(Ok(()))) {
-        tracing::warn!("the store did not take the time at the end: waits may be seconds longer");
+        tracing::warn!("the store did not record the time at the end: waits may be seconds longer");
     }
 }
 

@@ -53,9 +53,9 @@ pub struct Parts {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Attempts in the air over all webhooks.
+    /// Attempts in flight for all webhooks together.
     pub max_in_flight: usize,
-    /// Attempts in the air for one webhook.
+    /// Attempts in flight for one webhook.
     pub max_concurrency_per_webhook: usize,
     pub max_idle_connections: usize,
     pub idle_connection_ms: u64,
@@ -154,7 +154,7 @@ impl Engine {
     }
 
     /// Hands out nothing more, lets running attempts end for at most `within`, and has every
-    /// outcome written down.
+    /// outcome written.
     pub async fn stop(self, within: Duration) -> ShutdownReport {
         let Self {
             dispatch,

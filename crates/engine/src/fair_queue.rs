@@ -1,8 +1,8 @@
-//! Turns: who is next. The tenant with the least goes first, and of several with as little each in
-//! turn; so many webhooks of one tenant get together what one webhook of another gets alone. The
-//! lanes of a tenant take turns.
+//! A fair queue of lanes: who is next. The tenant with the least goes first; tenants with equally
+//! little take turns. So many webhooks of one tenant together get what a single webhook of another
+//! gets. The lanes of a tenant take turns.
 //!
-//! What a tenant has is told by who asks (`weigh`). Each call costs the logarithm of the number of
+//! The caller says what a tenant has (`weigh`). Each call costs the logarithm of the number of
 //! tenants.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -130,7 +130,7 @@ impl FairQueue {
         entry
     }
 
-    /// One of the tenant's lanes here got something. Answers whether any of its lanes is here.
+    /// One of the tenant's lanes here got something. Returns whether any of its lanes is here.
     pub(crate) fn renew(&mut self, tenant: Option<TenantId>, webhook: WebhookId) -> bool {
         let Some(queue) = self.tenants.get_mut(&tenant) else {
             return false;

@@ -1,8 +1,8 @@
-//! Shares: what each tenant, and each receiver's host, has of the flights and of the memory, and
+//! Fair shares: what each tenant, and each receiver's host, may have in flight and in memory, and
 //! who is next by that.
 //!
-//! A share is a part of what is free, so a newcomer always finds some, and nothing is kept from
-//! whoever is alone but a reserve. Pure bookkeeping; each call costs the logarithm of what there
+//! A share is a fraction of what is free, so a newcomer always finds some, and a tenant that is
+//! alone may have all but a reserve. Pure bookkeeping; each call costs the logarithm of what there
 //! is. `docs/decisions/0028-shares-of-what-is-free.md` has the rules and their reasons.
 
 use std::collections::BTreeMap;
@@ -18,8 +18,8 @@ use crate::fair_queue::{FairQueue, HostId, WaitingLane};
 use crate::sorted::Sorted;
 use crate::transport::Endpoint;
 
-/// A tenant may have so many times what is free: of all flights; of those for receivers that may
-/// hold them for long, if this one is not known yet, or is known to; and of the memory.
+/// A tenant may have so many times what is free: of all attempts in flight; of those at
+/// receivers that may take long, if this one is not known yet, or is known to; and of the memory.
 const OF_IN_FLIGHT: usize = 7;
 const OF_UNKNOWN: usize = 4;
 const OF_SLOW: usize = 2;
@@ -35,7 +35,7 @@ const ASKED_HOST_PART: usize = 8;
 const ASKED_LANES_MAX: usize = 64;
 
 /// While they are young, first attempts count for so many: not all that a tenant may have begin in
-/// the same moment, to be in the air together for half a minute, in which nothing new is tried.
+/// the same moment, to be in flight together for half a minute, in which nothing new is tried.
 const YOUNG_FOR: usize = 7;
 
 /// Bodies up to this size count by their number in the memory's shares, longer ones by their size.
@@ -49,7 +49,7 @@ pub(crate) struct InFlightId(u64);
 pub(crate) enum ReceiverSpeed {
     #[default]
     Unknown,
-    /// It ended soon, and none has been in the air for long since.
+    /// It ended soon, and none has been in flight for long since.
     Fast,
     /// It took long, or takes long at this moment: such a receiver holds what it gets.
     Slow,
@@ -63,19 +63,19 @@ pub(crate) struct BySpeed<T> {
     slow: T,
 }
 
-/// What all lanes have in memory and in the air together.
+/// What all lanes have in memory and in flight together.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct MemoryLoad {
-    /// Deliveries waiting or in the air.
+    /// Deliveries waiting or in flight.
     pub(crate) held: usize,
     pub(crate) held_bytes: usize,
     pub(crate) in_flight: usize,
-    /// Of these, those that began at receivers that are not known to be quick, and those that have
-    /// been in the air for long.
+    /// Of these, those that began at receivers that are not known to be fast, and those that have
+    /// been in flight for long.
     pub(crate) doubtful: usize,
 }
 
-/// An attempt that is in the air.
+/// An attempt that is in flight.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InFlightAttempt {
     pub(crate) webhook: WebhookId,
@@ -85,9 +85,9 @@ pub(crate) struct InFlightAttempt {
     doubtful: bool,
     /// Somebody asked for it.
     asked: bool,
-    /// Its receiver was not known, and it has not been in the air for long.
+    /// Its receiver was not known, and it has not been in flight for long.
     young: bool,
-    /// It has been in the air for long.
+    /// It has been in flight for long.
     pub(crate) slow: bool,
 }
 
@@ -98,7 +98,7 @@ pub(crate) struct FairShare {
     hosts: BTreeMap<HostId, HostUsage>,
     endpoints: BTreeMap<Arc<Endpoint>, HostId>,
     hosts_seen: u64,
-    /// Those that began lately, the oldest first, and those that have been in the air for long.
+    /// Those that began lately, the oldest first, and those that have been in flight for long.
     young: Sorted<InFlightId, InFlightAttempt>,
     slow: BTreeMap<InFlightId, InFlightAttempt>,
     attempts_seen: u64,
@@ -123,7 +123,7 @@ struct ShareLimits {
     host: usize,
     host_doubtful: usize,
     host_slow: usize,
-    /// Doubtful ones of tenants that have no other: so many flights are left free by them.
+    /// Doubtful ones of tenants that have no other: they leave so many attempts free.
     spare: usize,
 }
 
@@ -227,7 +227,7 @@ impl TenantUsage {
         self.held.max(self.held_bytes / USUAL_BODY_BYTES)
     }
 
-    /// What it has in the air, as it counts among lanes of this kind.
+    /// What it has in flight, as it counts among lanes of this kind.
     fn weight(&self, speed: ReceiverSpeed) -> usize {
         match speed {
             ReceiverSpeed::Fast => self.in_flight,
@@ -238,7 +238,7 @@ impl TenantUsage {
 }
 
 impl HostUsage {
-    /// Whether one more may be in the air there.
+    /// Whether one more may be in flight there.
     fn has_room(&self, limits: ShareLimits, speed: ReceiverSpeed) -> bool {
         let BySpeed {
             fast,
@@ -257,7 +257,7 @@ impl HostUsage {
         has_room && self.in_flight + fast + unknown + slow < limits.host
     }
 
-    /// Whether one more of what somebody asked for may be in the air there.
+    /// Whether one more of what somebody asked for may be in flight there.
     fn has_room_for_asked(&self, limits: ShareLimits) -> bool {
         self.asked * ASKED_HOST_PART < limits.host.saturating_sub(self.in_flight)
     }
@@ -384,7 +384,7 @@ impl FairShare {
         self.turns.len() + self.asked.len() + self.at_hosts
     }
 
-    /// Those of them that wait though there are flights: the rest is not for them.
+    /// Those of them that wait though more attempts may begin: the rest is not for them.
     pub(crate) fn queued_by_share(&self) -> usize {
         match self.free() {
             0 => self.at_hosts,
@@ -392,7 +392,7 @@ impl FairShare {
         }
     }
 
-    /// Attempts that have been in the air for long.
+    /// Attempts that have been in flight for long.
     pub(crate) fn slow(&self) -> usize {
         self.slow.len()
     }
@@ -401,7 +401,7 @@ impl FairShare {
         self.limits.in_flight.saturating_sub(self.load.in_flight)
     }
 
-    /// Whether the flights that are left for its kind are kept for lanes that have little in the
+    /// Whether what is left for its kind is kept for lanes that have little in the
     /// air.
     pub(crate) fn is_crowded(&self, speed: ReceiverSpeed) -> bool {
         let MemoryLoad {
@@ -444,7 +444,7 @@ impl FairShare {
         self.turns.of_mut(speed).push_first(tenant, weight, entry);
     }
 
-    /// Has the lane wait with what somebody asked for. Answers whether it does: of a tenant only
+    /// Has the lane wait with what somebody asked for. Returns whether it does: of a tenant only
     /// some may.
     pub(crate) fn queue_asked(&mut self, tenant: Option<TenantId>, webhook: WebhookId) -> bool {
         let may_wait = self.asked.count_of(tenant) < ASKED_LANES_MAX;
@@ -455,15 +455,15 @@ impl FairShare {
         may_wait
     }
 
-    /// What the tenant has in the air because somebody asked for it.
+    /// What the tenant has in flight because somebody asked for it.
     fn asked_by(&self, tenant: Option<TenantId>) -> usize {
         self.tenants.get(&tenant).map_or(0, |own| own.asked)
     }
 
-    /// The next lane whose tenant may have one more in the air, and as which kind it waited; none
+    /// The next lane whose tenant may have one more in flight, and as which kind it waited; none
     /// if it is for something that somebody asked for.
     pub(crate) fn next(&mut self) -> Option<(Option<ReceiverSpeed>, WaitingLane)> {
-        // Somebody looks at the page. Whatever is in the air besides, some is free for it.
+        // Somebody looks at the page. Whatever is in flight besides, some is free for it.
         let least = self.asked.least();
         if least.is_some_and(|weight| weight * ASKED_PART < self.free())
             && let Some(entry) = self.asked.pop()
@@ -502,7 +502,7 @@ impl FairShare {
         }
     }
 
-    /// Whether one more of this tenant may be in the air at this host.
+    /// Whether one more of this tenant may be in flight at this host.
     pub(crate) fn may_go(
         &self,
         host: Option<HostId>,
@@ -638,7 +638,7 @@ impl FairShare {
         id
     }
 
-    /// The flight counts as one that may stay for long.
+    /// The attempt counts as one that may take long.
     fn doubt(&mut self, attempt: &InFlightAttempt) {
         self.load.doubtful += 1;
         self.tenants.entry(attempt.tenant).or_default().doubtful += 1;
@@ -647,7 +647,7 @@ impl FairShare {
         }
     }
 
-    /// The next flight that has been in the air for long by now; each once.
+    /// The next attempt that has been in flight for long by now; each once.
     pub(crate) fn age(&mut self, now: Instant) -> Option<InFlightAttempt> {
         let began = self.young.peek()?.began;
         if now.saturating_duration_since(began) < slow_after() {
@@ -674,7 +674,7 @@ impl FairShare {
         }
     }
 
-    /// When the next flight will have been in the air for long, if that makes room for a lane.
+    /// When the next attempt will have been in flight for long, if that makes room for a lane.
     pub(crate) fn next_age(&self) -> Option<Instant> {
         let waits = self.at_hosts > 0 || !self.turns.unknown.is_empty();
         let first = self.young.peek().filter(|_| waits)?;

@@ -1,20 +1,21 @@
-//! Health: whether deliveries flow, in one sentence if they do not.
+//! Whether deliveries flow, and in one sentence why not.
 //!
-//! Written by the loop, read by anybody, at any time.
+//! The loop writes it; anybody may read it at any time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::shortage::Shortage;
+use crate::sync::lock;
 use crate::tasks::Alarm;
 
 /// The loop comes round every 5 seconds at least; after so long without it something is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(20);
 
 /// Something is due for a receiver that is well and nothing was begun for so long: an attempt ends
-/// after half a minute at the latest, and then there is a flight for the next.
+/// after half a minute at the latest, and then the next may begin.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 /// A handle that answers whether deliveries flow. Cheap to clone.
@@ -74,7 +75,7 @@ impl Health {
         if let Some(name) = self.0.alarm.rung() {
             return Err(format!("{name} fell over; Willcall must be restarted"));
         }
-        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = lock(&self.0.state);
         if state.stopped {
             return Err("the engine is stopped".to_owned());
         }
@@ -104,7 +105,7 @@ impl Health {
             let seconds = since.elapsed().as_secs();
             return Err(format!(
                 "deliveries are due, but no attempt has begun for {seconds} s, with {in_flight} in \
-                 the air and {unwritten} outcomes unwritten"
+                 flight and {unwritten} outcomes unwritten"
             ));
         }
         match self.0.shortage.words() {
@@ -123,14 +124,14 @@ impl Health {
     }
 
     pub(crate) fn beat(&self, trouble: Option<StoreTrouble>, stall: Option<Stall>) {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0.state);
         state.beat = Instant::now();
         state.trouble = trouble;
         state.stall = stall;
     }
 
     pub(crate) fn stopped(&self) {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0.state);
         state.stopped = true;
     }
 }

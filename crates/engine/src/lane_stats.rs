@@ -1,5 +1,5 @@
-//! Waits: how lanes stand, and with what each waits, counted as it changes; so that saying it
-//! costs no walk over the lanes.
+//! Lanes counted by the health of their receivers, and the longest wait of each kind. Counted as
+//! lanes change, so that reading it costs no walk over the lanes.
 //!
 //! Each change costs the logarithm of the number of lanes.
 
@@ -15,7 +15,7 @@ pub(crate) enum ReceiverHealth {
     Unknown,
     Healthy,
     Failing,
-    /// It has failed for so long that it is probed.
+    /// It has failed for so long that only probes are sent.
     Open,
     /// It asked to be left alone.
     Paused,

@@ -32,7 +32,7 @@ const TARGETS_MAX: usize = 1_000;
 /// finds the concurrency limit they had. About a kilobyte each.
 const RESTING_MAX: usize = 1_000;
 
-/// Webhooks of which it is remembered, without their lane, that their receiver was quick: some
+/// Webhooks of which it is remembered, without their lane, that their receiver was fast: some
 /// megabytes.
 const FAST_LANES_MAX: usize = 100_000;
 
@@ -40,7 +40,7 @@ pub(crate) struct Lanes {
     lanes: BTreeMap<WebhookId, Entry>,
     /// When lanes want to be read, earliest first.
     read_times: BTreeSet<(Timestamp, WebhookId)>,
-    /// What is held and in the air, and who has a turn.
+    /// What is held and in flight, and who has a turn.
     shares: FairShare,
     /// Webhooks without a lane whose receivers were fast when they had one.
     fast: BTreeSet<WebhookId>,
@@ -120,7 +120,7 @@ impl Lanes {
         }
     }
 
-    /// Lanes that wait or have something in the air.
+    /// Lanes that wait or have something in flight.
     pub(crate) fn count(&self) -> usize {
         self.lanes.len().saturating_sub(self.resting.len())
     }
@@ -135,7 +135,7 @@ impl Lanes {
         self.shares.queued_by_share()
     }
 
-    /// Attempts that have been in the air for long.
+    /// Attempts that have been in flight for long.
     pub(crate) fn slow(&self) -> usize {
         self.shares.slow()
     }
@@ -255,7 +255,7 @@ impl Lanes {
         }
     }
 
-    /// Attempts that have been in the air for long by now count as such.
+    /// Attempts that have been in flight for long by now count as such.
     pub(crate) fn age(&mut self, now: Instant) {
         while let Some(attempt) = self.shares.age(now) {
             if let Some(Entry { lane, .. }) = self.lanes.get_mut(&attempt.webhook) {
@@ -272,7 +272,7 @@ impl Lanes {
         self.shares.next_age()
     }
 
-    /// The next delivery to be sent, if there is one and one more attempt may be in the air.
+    /// The next delivery to be sent, if there is one and one more attempt may be in flight.
     pub(crate) fn next_call(&mut self, now: Instant) -> Option<NextAttempt> {
         while let Some((speed, entry)) = self.shares.next() {
             let call = match speed {
@@ -638,8 +638,8 @@ impl Registration {
     }
 }
 
-/// The lane of the webhook. If there is none, one begins: its webhook is to be loaded, and it may be
-/// remembered that its receiver was fast.
+/// The lane of the webhook. If there is none, one begins: its webhook is to be loaded, and it may
+/// be remembered that its receiver was fast.
 fn entry_in<'a>(
     lanes: &'a mut BTreeMap<WebhookId, Entry>,
     webhook: WebhookId,

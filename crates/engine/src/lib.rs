@@ -1,4 +1,4 @@
-//! Decides what is sent when, sends it, and has the outcome written down.
+//! Decides what is sent when, sends it, and has the outcome written.
 //!
 //! Knows no dialect: it sees bytes, headers and a policy. Knows no SQL: it sees the contract.
 //! Everything it holds in memory is in the store as well, so it may end at any moment.
@@ -31,6 +31,7 @@ mod settlement;
 mod shortage;
 mod sorted;
 mod store_call;
+mod sync;
 mod tasks;
 mod tls;
 mod transport;

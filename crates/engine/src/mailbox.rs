@@ -1,11 +1,11 @@
-//! Mailbox: what the store tells, kept until the loop takes it.
+//! The mailbox: what the store tells after its commits, until the loop takes it.
 //!
 //! Filled on the store's thread, so it never waits. It is bounded: beyond the bounds it forgets
-//! deliveries and remembers only that their webhooks have something due, because the deliveries
-//! themselves are in the store. What the store tells of at once is bounded in the same way.
+//! deliveries and remembers only that their webhooks have something due, because the store has the
+//! deliveries. What is told of a single commit is bounded in the same way.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use model::contract::{CommitSubscriber, PendingWebhook};
@@ -14,6 +14,8 @@ use model::id::{DeliveryId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
 use tokio::sync::{Notify, oneshot};
+
+use crate::sync::lock;
 
 #[derive(Default)]
 pub(crate) struct Mailbox {
@@ -90,7 +92,7 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, MailboxInner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     fn fill(&self, put: impl FnOnce(&mut MailboxInner)) {

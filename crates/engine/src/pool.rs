@@ -6,7 +6,7 @@
 //! `docs/decisions/0031-kept-connections.md` has the reasons.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use model::limits::RECEIVERS_REMEMBERED_MAX;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::connection::Connection;
 use crate::idle_lifetime::{CloseTiming, IdleLifetime};
+use crate::sync::lock;
 use crate::transport::Endpoint;
 
 /// What was not used for one to two of these, while others were, is of no use. One stays.
@@ -72,8 +73,8 @@ impl ConnectionPool {
         }
     }
 
-    /// The connection to `endpoint` that was used last, if it may still be used, and how long it has
-    /// been idle.
+    /// The connection to `endpoint` that was used last, if it may still be used, and for how long
+    /// it has been idle.
     pub(crate) fn take(&self, endpoint: &Arc<Endpoint>) -> Option<(Connection, Duration)> {
         let now = Instant::now();
         let mut state = self.lock();
@@ -222,7 +223,7 @@ impl ConnectionPool {
     }
 
     fn lock(&self) -> MutexGuard<'_, PoolState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,11 +1,11 @@
-//! Prepared: what all requests to one webhook have in common, made once and not per attempt; and
-//! the bytes of a request.
+//! A prepared target: what all requests to one webhook have in common, made once and not for each
+//! attempt; and the bytes of a request.
 //!
-//! No value of a line can bring a line of its own: each is judged by `http` before it is written.
-//! What is written down of a request is what was sent, with two exceptions. Credentials are
-//! masked, and so is every line of the webhook's own. `Content-Length` and the dedupe key are left
-//! out: they follow from what is known, and would make every delivery's block of headers another
-//! one (the store keeps equal blocks once).
+//! No header value can smuggle in a line of its own: `http` judges each before it is written.
+//! The log records a request as it was sent, with two exceptions. Credentials are masked, and so is
+//! every header of the webhook's own. `Content-Length` and the dedupe key are left out: they follow
+//! from what is known, and would make each delivery's block of headers different (the store keeps
+//! equal blocks once).
 
 mod headers;
 
@@ -207,7 +207,7 @@ impl PreparedTarget {
         })
     }
 
-    /// What is written down of its lines.
+    /// What is written of its lines.
     pub(crate) fn recorded(&self, own: &Headers) -> Headers {
         match &self.call {
             Err(_) => Headers::default(),
@@ -399,7 +399,7 @@ fn names(lines: &Headers) -> Vec<HeaderName> {
         .collect()
 }
 
-/// The lines as they are written down; `own` are names of lines that may be secrets.
+/// The lines as they are written; `own` are names of lines that may be secrets.
 fn shown(lines: &RequestHeaders, own: &[HeaderName]) -> Headers {
     let lines: Vec<(String, Vec<u8>)> = lines
         .iter()

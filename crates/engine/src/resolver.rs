@@ -1,9 +1,9 @@
-//! Resolver: from the name of a receiver to addresses, on threads of its own.
+//! The resolver: from the name of a receiver to addresses, on threads of its own.
 //!
-//! The system's look-up blocks, for half a minute and more if nobody answers, and cannot be
-//! interrupted. So it is made on threads that nothing else needs: not the runtime's, on which
-//! passwords are judged and whose end is waited for. A place is held by the thread until the system
-//! returns, not by the attempt that gave up. `resolver/queue.rs` says who gets one.
+//! The system's lookup blocks, for half a minute and more if nobody answers, and cannot be
+//! interrupted. So it runs on threads that nothing else needs: not the runtime's, which verify
+//! passwords and are waited for at the end. A lookup occupies its thread until the system returns,
+//! not only until the attempt gives up. `resolver/queue.rs` says who gets a thread.
 
 mod cache;
 mod metrics;
@@ -25,6 +25,7 @@ pub use self::system::{Addresses, NameError};
 use self::cache::LookupResult;
 use self::metrics::{LookupCounts, ResolverMetrics};
 use self::queue::{Lookup, LookupQueue, LookupWait, Ticket};
+use crate::sync::lock;
 use crate::transport::{Deadline, LookupContext};
 
 /// A thread that has had nothing to do for so long ends.
@@ -283,7 +284,7 @@ impl ResolverInner {
     }
 
     fn lock(&self) -> MutexGuard<'_, ResolverState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

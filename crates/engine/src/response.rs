@@ -1,8 +1,9 @@
-//! Reading: an answer as it comes in, until there is an Outcome. It sees bytes and no network.
+//! The response parser: a response as it arrives, until there is an `Outcome`. It sees bytes and no
+//! network.
 //!
-//! In whatever pieces the same bytes come, the same comes of them, and at most one head and one
-//! body within `limits.rs` are held, as far as there is room. The status line decides; a body that
-//! is broken or late changes nothing of it.
+//! The result does not depend on how the bytes are split. At most one head and one body within
+//! `limits.rs` are held, as far as the memory budget allows. The status line decides; a body that
+//! is broken or late does not change the outcome's status.
 
 mod chunked;
 mod head;
@@ -333,7 +334,7 @@ impl ResponseParser<'_, '_> {
 
     fn answered(&mut self, body_end: BodyEnd) -> Outcome {
         let (status, headers) = self.latest.take().unwrap_or_default();
-        // It is kept until it is written down, with no room to grow.
+        // It is kept until it is written, with no room to grow.
         let body = std::mem::take(&mut self.body).into_boxed_slice();
         Outcome::Answered(HttpResponse {
             status,

@@ -1,6 +1,6 @@
-//! Keeper: removes what is past its retention, counts what is owed.
+//! The retention worker: removes what is past its retention, counts what is owed.
 //!
-//! It goes in small steps with pauses, so that intake and settling never wait for it.
+//! Steps are small and have pauses between them, so that intake and settling never wait for them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl RetentionWorker {
                     // The store itself says these, once for all who ask.
                     let is_said = matches!(error, StoreError::Disk(_) | StoreError::Ended);
                     if !*failing && !is_said {
-                        tracing::warn!(%error, "old deliveries cannot be removed; it is repeated");
+                        tracing::warn!(%error, "old deliveries cannot be removed; will try again");
                     }
                     *failing = true;
                     return;

@@ -1,7 +1,8 @@
-//! Timeline: schedule time. It goes on by the runtime's clock while Willcall can send, from where
-//! the process before left off. The wall clock moves nothing here; it is only noted beside.
+//! The schedule clock. Schedule time passes by the runtime's clock while Willcall can send, and
+//! goes on where the process before left off. The wall clock moves nothing here; it is only noted
+//! beside.
 //!
-//! Where it has come to is written down now and then (`Leases::renew`).
+//! How far it has come is written now and then (`Leases::renew`).
 
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -108,7 +109,7 @@ impl ScheduleClock {
         (began, ended)
     }
 
-    /// Has it written down, if it is time to. `waits`: something is due later; `at_once`: whatever
+    /// Has it written, if it is time to. `waits`: something is due later; `at_once`: whatever
     /// was written last says something wrong.
     pub(crate) fn beat(
         &mut self,
@@ -148,7 +149,7 @@ impl ScheduleClock {
         }
     }
 
-    /// Whether it was written down, once that is known: the lease as it is then.
+    /// Whether it was written, once that is known: the lease as it is then.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lease, StoreError>> {
         let written = ready!(self.call.poll(cx));
         if written.is_err() {

@@ -1,11 +1,11 @@
-//! Settling: outcomes on their way to being written down.
+//! The settlement queue: outcomes until they are written.
 //!
-//! One batch is written at a time and the outcomes of that while make the next. Nothing is
-//! dropped: what the store refuses is repeated until it is taken.
+//! One batch is written at a time; the outcomes of that while make the next. Nothing is dropped:
+//! what the store refuses is repeated until it is taken.
 //!
-//! Mere successes are gathered for a while, so that one commit takes many of them, and the store
-//! lets such a batch wait for a commit that is made anyway. Neither waits where that would hold
-//! something up: where much has come meanwhile, or something that matters.
+//! Plain successes are gathered for a while, so that one commit takes many of them, and the store
+//! may let such a batch wait for a commit that is made anyway. Neither waits where that would delay
+//! something: where much has come meanwhile, or something that matters.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::health::StoreTrouble;
 use crate::response_budget::HeldReservation;
 use crate::store_call::StoreCall;
 
-/// Of all attempts that may be in the air one in so many may have an outcome that waits.
+/// Of all attempts that may be in flight one in so many may have an outcome that waits.
 const PATIENT_SHARE: usize = 16;
 
 /// So long mere successes are gathered at least, and at most: in between they go when the engine
@@ -70,7 +70,7 @@ pub(crate) struct SettlementQueue {
 }
 
 impl SettlementQueue {
-    /// `max_in_flight` attempts may be in the air; those whose outcomes wait count as such.
+    /// `max_in_flight` attempts may be in flight; those whose outcomes wait count as such.
     pub(crate) fn new(store: Arc<dyn Backend>, epoch: Epoch, max_in_flight: usize) -> Self {
         Self {
             hurries_from: (max_in_flight / PATIENT_SHARE).min(limits::DELAYED_OUTCOMES_MAX / 2),
@@ -90,14 +90,14 @@ impl SettlementQueue {
         }
     }
 
-    /// Takes an outcome, and what it holds until it is written down.
+    /// Takes an outcome, and what it holds until it is written.
     pub(crate) fn push(
         &mut self,
         settlement: Settlement,
         held: Option<HeldReservation>,
         now: Instant,
     ) {
-        // No delivery is tried again before this is written down.
+        // No delivery is tried again before this is written.
         self.held.extend(held.map(|held| (settlement.id, held)));
         self.heard_bytes += heard_bytes(&settlement);
         self.matters |= matters(&settlement);
@@ -105,14 +105,14 @@ impl SettlementQueue {
         self.waiting.push_back(settlement);
     }
 
-    /// Whether no more attempts should begin, beside those in the air: an attempt counts until its
-    /// outcome is written down, and all of them have to fit into memory.
+    /// Whether no more attempts should begin, beside those in flight: an attempt counts until its
+    /// outcome is written, and all of them have to fit into memory.
     pub(crate) fn is_full(&self, in_flight_count: usize, max_in_flight: usize) -> bool {
         self.len() + in_flight_count >= max_in_flight
             || self.heard_bytes >= limits::BUFFERED_BYTES_MAX
     }
 
-    /// Outcomes that are not known to be written down.
+    /// Outcomes that are not known to be written.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.written.len()
     }
@@ -174,7 +174,7 @@ impl SettlementQueue {
             || self.heard_bytes > HEARD_BYTES_PATIENT
     }
 
-    /// A batch that is written down, or why the store refused it; it is repeated then.
+    /// A batch that is written, or why the store refused it; it is repeated then.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,13 +1,13 @@
-//! Shortage: what this process or its machine runs out of. That is no fault of any receiver: an
-//! attempt that meets it counts as not made.
+//! What this process or its machine runs out of. No receiver is to blame: an attempt that meets a
+//! shortage counts as not made.
 //!
-//! Whoever meets it waits a little, longer each time, and fewer attempts are begun until none has
-//! met it for some time. Said once in the log, and in health for as long as it lasts.
+//! It waits a little, longer each time, and fewer attempts begin until none has met the shortage
+//! for some time. It is logged once, and health says so for as long as it lasts.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use model::attempt::{Failure, FailureKind, Outcome};
@@ -15,15 +15,16 @@ use rustix::io::Errno;
 use tokio::time::Instant;
 
 use crate::concurrency::FAST_MS;
+use crate::sync::lock;
 
-/// How long an attempt waits that meets a shortage, at first and at most. What is in the air for
+/// How long an attempt waits that meets a shortage, at first and at most. What is in flight for
 /// longer than `FAST_MS` would count as slow, and it is not the receiver that is.
 const WAIT_FIRST: Duration = Duration::from_millis(250);
 const WAIT_MAX: Duration = Duration::from_millis(1_500);
 
 const _: () = assert!(WAIT_MAX.as_millis() < FAST_MS as u128);
 
-/// After so long without meeting it twice as many attempts may be in the air.
+/// After so long without meeting it twice as many attempts may be in flight.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Deliveries do not flow any more if it lasts for so long.
@@ -51,14 +52,14 @@ struct ShortageState {
 }
 
 impl Shortage {
-    /// An attempt met it; answers how long it waits now.
+    /// An attempt met it; returns how long it waits now.
     pub(crate) fn meet(&self, what: &str) -> Duration {
         let now = Instant::now();
         let mut state = self.lock();
         let short = state.get_or_insert_with(|| {
             tracing::warn!(
-                "Willcall runs short of {what}: attempts wait until there is some again, which \
-                 costs them nothing of their schedule"
+                "Willcall runs short of {what}: attempts wait until there is some again; that \
+                 takes nothing from their schedules"
             );
             ShortageState {
                 since: now,
@@ -75,7 +76,7 @@ impl Shortage {
         if short.what != what {
             what.clone_into(&mut short.what);
         }
-        // Those in the air at the same moment meet it together: that is once.
+        // Those in flight at the same moment meet it together: that is once.
         if now - short.stepped >= short.wait {
             short.wait = (short.wait * 2).min(WAIT_MAX);
             short.stepped = now;
@@ -84,7 +85,7 @@ impl Shortage {
         short.wait
     }
 
-    /// How many attempts may be in the air, of so many that are and so many that may be.
+    /// How many attempts may be in flight, of so many that are and so many that may be.
     pub(crate) fn max_in_flight(&self, in_flight_count: usize, most: usize) -> usize {
         if !self.lasts.load(Ordering::Relaxed) {
             return most;
@@ -103,7 +104,7 @@ impl Shortage {
             short.stepped = now;
             if short.max_in_flight >= most {
                 let (what, seconds) = (&short.what, (now - short.since).as_secs());
-                tracing::info!("Willcall is short of {what} no more, after {seconds} s");
+                tracing::info!("Willcall is no longer short of {what}, after {seconds} s");
                 *state = None;
                 self.lasts.store(false, Ordering::Relaxed);
                 return most;
@@ -126,7 +127,7 @@ impl Shortage {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<ShortageState>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,8 +1,8 @@
-//! Sorted: a map of few entries that come and go in the order of their keys, mostly.
+//! A small sorted map whose entries mostly come and go in the order of their keys.
 //!
-//! Then each call costs next to nothing; where it is not so, entries are moved, fewer than half of
-//! all. For a lane, and for attempts in the air, which are bounded. It has no more room than four
-//! times what it needs, so that of many lanes that were full once not much is left.
+//! Then each call costs next to nothing; else entries are moved, fewer than half of them. It serves
+//! lanes and attempts in flight, which are bounded. Its capacity is at most four times what it
+//! needs, so that many lanes that were full once do not keep much memory.
 
 use std::collections::VecDeque;
 

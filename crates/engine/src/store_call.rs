@@ -1,4 +1,4 @@
-//! Asking: one question of a kind to the store at a time, and the waits after refusals.
+//! One call of a kind to the store at a time, and the waits after refusals.
 //!
 //! A refusal is logged when it begins and when it is over, not each time it is repeated.
 
@@ -89,7 +89,7 @@ impl<T> StoreCall<T> {
     fn succeeded(&mut self) {
         if let Some(trouble) = self.trouble.take() {
             let seconds = trouble.since.elapsed().as_secs();
-            tracing::info!(what = self.what, seconds, "the store takes it again");
+            tracing::info!(what = self.what, seconds, "the store accepts it again");
         }
         self.wait = FIRST_WAIT;
         self.not_before = None;
@@ -102,7 +102,7 @@ impl<T> StoreCall<T> {
             None => {
                 // The store itself says these, once for all who ask.
                 if !matches!(error, StoreError::Disk(_) | StoreError::Ended) {
-                    tracing::warn!(what = self.what, %error, "the store refuses; it is repeated");
+                    tracing::warn!(what = self.what, %error, "the store refuses; will try again");
                 }
                 now
             }

@@ -1,17 +1,18 @@
-//! The only place that spawns. Whatever is spawned ends with its handle, and a panic in it rings
-//! the alarm, because only a restart mends a part that fell over: the deliveries it held are in
-//! the store.
+//! The only place that spawns. A task ends with its handle. A panic in it rings the alarm, because
+//! only a restart mends a part that fell over: the store has the deliveries it held.
 
 use std::any::Any;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use crate::sync::lock;
 
 /// Rings once a part of the engine fell over. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -236,7 +237,7 @@ impl<T> Landing<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Landed<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

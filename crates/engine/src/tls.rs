@@ -1,7 +1,7 @@
-//! Which certificates are trusted, and what is wrong with those that are not, in plain words.
+//! Which certificates are trusted, and in plain words what is wrong with the others.
 //!
-//! There is no way to switch verification off. Without any root certificate the engine runs all
-//! the same, and every https target fails with that reason.
+//! Verification cannot be switched off. Without any root certificate the engine runs all the same,
+//! and every https target fails with that reason.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the loop says in the log of receivers and of the clock.
+//! What the loop logs about receivers and the clock.
 
 use model::id::WebhookId;
 use model::time::ClockDoubt;

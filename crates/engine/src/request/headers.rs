@@ -1,4 +1,4 @@
-//! Lines: the header lines of a request, in the order in which they go over the wire.
+//! The header lines of a request, in the order in which they go over the wire.
 //!
 //! Lines of one name stand together, where the first of them stands. Whatever is in here may be
 //! sent: `http` has judged each name and value.

@@ -1,8 +1,8 @@
-//! Cache: what became of the names that each tenant had looked up.
+//! The cache of names: what each tenant's lookups came to.
 //!
-//! Bookkeeping only. An answer is used for some seconds; that a name was found, or was not, is
-//! remembered longer, because it decides who gets a thread. Each tenant has its own: how much of it
-//! there is and what is in it depends on nobody else.
+//! Bookkeeping only. An answer is used for some seconds. Whether a name was found is remembered
+//! longer, because it decides who gets a thread. Each tenant has a cache of its own, which depends
+//! on nobody else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

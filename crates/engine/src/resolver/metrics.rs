@@ -1,4 +1,4 @@
-//! What the resolver counts. How many look-ups run, wait and hang is asked for when it is told.
+//! What the resolver counts. How many lookups run, wait and hang is counted when it is scraped.
 
 use std::fmt;
 use std::time::Duration;

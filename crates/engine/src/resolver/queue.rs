@@ -1,9 +1,9 @@
-//! Queue: who waits for which name, and which of them is looked up next.
+//! The queue of lookups: who waits for which name, and which name is looked up next.
 //!
-//! Bookkeeping only: no threads, no clock. Whoever may begin has begun: each change that makes
-//! room for one look-up is followed by `next`. A tenant has a share of all places, and names that
-//! are not known to be found have a part of that, because a look-up of a name that nobody answers
-//! for takes its place for as long as the system tries.
+//! Bookkeeping only: no threads, no clock. Whatever may begin has begun: each change that frees a
+//! thread is followed by `next`. A tenant has a share of all threads, and names that are not known
+//! to be found have a part of that, because a lookup of a name that nobody answers for occupies its
+//! thread for as long as the system tries.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! System: one look-up as this machine makes it, with `getaddrinfo`, and what can come of it.
+//! One lookup as this machine makes it, with `getaddrinfo`, and what can come of it.
 //!
-//! Blocks for as long as the system's resolver tries. What it knows by other ways than DNS counts,
-//! and the order of what it found is kept within each family of addresses.
+//! It blocks for as long as the system's resolver tries. Sources other than DNS count too, and the
+//! order of what was found is kept within each address family.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! Chunks: a body with `Transfer-Encoding: chunked`, taken apart (RFC 9112, section 7.1).
+//! The chunked decoder: a body with `Transfer-Encoding: chunked` (RFC 9112, section 7.1).
 //!
 //! Fed with bytes in any pieces, it holds none of them. What is not data is bounded: the digits of
-//! a size, all extensions of a body, all its trailers. Lines end with CR and LF, nothing else:
-//! where one reader sees the end of a line and another does not, two bodies can be read.
+//! a size, all extensions of a body, all its trailers. Lines end with CR LF and nothing else: where
+//! one reader sees the end of a line and another does not, two bodies can be read.
 
 use model::limits;
 

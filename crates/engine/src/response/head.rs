@@ -1,7 +1,7 @@
-//! Head: what an answer begins with, from the status line to the blank line.
+//! The head of a response, from the status line to the blank line.
 //!
-//! Plain functions over bytes. What is found does not depend on what follows the head. A head that
-//! follows the rules is read by `httparse`; with any other `lenient.rs` says what can be made of it.
+//! Plain functions over bytes. The result does not depend on what follows the head. `httparse`
+//! reads a head that follows the rules; `lenient.rs` makes what it can of any other.
 
 mod lenient;
 mod parsed;

@@ -1,4 +1,4 @@
-//! What is wrong with TLS, in plain words. The libraries' own errors are names of their source
+//! What is wrong with TLS, in plain words. The libraries' own errors are names in their source
 //! code.
 
 use std::io;

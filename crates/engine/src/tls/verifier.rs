@@ -1,5 +1,5 @@
 //! Who a receiver is: a certificate that a trusted CA issued, or one that is itself in an extra
-//! file, also if it is a CA's. One that is no CA's vouches for nobody but who shows it.
+//! file, even if it is a CA's. One that is no CA's vouches only for the receiver that shows it.
 
 use std::sync::Arc;
 

@@ -254,7 +254,7 @@ async fn nothing_beginning_though_something_is_due_is_said() {
     let words = world.health().unwrap_err();
     assert!(
         words.starts_with("deliveries are due, but no attempt has begun for ")
-            && words.ends_with(" s, with 1 in the air and 0 outcomes unwritten"),
+            && words.ends_with(" s, with 1 in flight and 0 outcomes unwritten"),
         "{words}"
     );
     seconds(600).await;

@@ -1,8 +1,8 @@
-//! Sloppy: heads that do not follow the rules, and those whose end does not come.
+//! A lenient reader: heads that break the rules, and heads whose end does not come.
 //!
-//! The status line decides, and only that has to be valid. Behind it lines are read up to the first
-//! that is wrong, which is named. What is found depends only on lines that have ended, so it is the
-//! same in whatever pieces the bytes come.
+//! Only the status line has to be valid. Behind it lines are read up to the first that is wrong,
+//! which is named. The result depends only on lines that have ended, so it is the same in whatever
+//! pieces the bytes come.
 
 use httparse::Header;
 use model::limits;

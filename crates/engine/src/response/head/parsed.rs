@@ -207,7 +207,7 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// A copy of exactly the size that is needed: it is kept until the outcome is written down.
+/// A copy of exactly the size that is needed: it is kept until the outcome is written.
 pub(super) fn kept(lines: &[Header<'_>], bytes: usize) -> Headers {
     let mut block = Vec::with_capacity(bytes);
     for line in lines {
