@@ -31,7 +31,7 @@ pub(crate) struct AttemptRunner {
     dial: Arc<dyn Dial>,
     clock: Clock,
     pool: Arc<ConnectionPool>,
-    /// For answers.
+    /// For responses.
     budget: Arc<ResponseBudget>,
     opened: Counter,
     shortage: Arc<Shortage>,
@@ -41,7 +41,7 @@ pub(crate) struct AttemptRunner {
 pub(crate) struct AttemptResult {
     pub(crate) attempt: Attempt,
     pub(crate) ended_at: Timestamp,
-    /// The call before it, on a kept connection that had ended.
+    /// The call before it, on a pooled connection that had ended.
     pub(crate) stale: Option<Box<Attempt>>,
     /// What its response takes of the memory budget until it is written.
     pub(crate) held: Option<HeldReservation>,
@@ -84,7 +84,7 @@ impl AttemptRunner {
         self.shortage.meet(what)
     }
 
-    /// One attempt at `due`, and a call before it if there was one on a kept connection that had
+    /// Makes one attempt at `due`, and a call before it if that was on a pooled connection that had
     /// ended.
     pub(crate) async fn attempt(
         &self,
@@ -128,7 +128,7 @@ impl AttemptRun<'_> {
             Err(failure) => return Outcome::Failed(failure.clone()),
         };
         let mut limit = Deadline::from_here(target.policy.exchange_limit_ms);
-        // The one timer of the attempt. It is not even set if the answer is there at once.
+        // The one timer of the attempt. It is not even set if the response is there at once.
         let mut alarm = pin!(sleep_until(limit.deadline()));
         let request = target.request(self.due);
         while let Some((mut connection, idle)) = runner.pool.take(endpoint) {
@@ -157,13 +157,13 @@ impl AttemptRun<'_> {
             succeeded: target.succeeded,
         };
         let mut dialled = self.dial(endpoint, context, limit, alarm.as_mut()).await;
-        // What has come of it meanwhile is not lost by that: another look-up has what was found,
-        // and a receiver that took a connection takes another.
+        // Nothing is lost by that: another lookup has what was found, and a receiver that took a
+        // connection takes another.
         if dialled.is_err() && stood_still(limit) {
             limit = self.begin_anew(alarm.as_mut());
             dialled = self.dial(endpoint, context, limit, alarm.as_mut()).await;
         }
-        // A call of this attempt was made, and the log is to show it: it cannot count as not made.
+        // One call of this attempt was made and is in the log, so it cannot count as not made.
         while let Some(what) = self
             .stale
             .as_ref()
@@ -214,7 +214,7 @@ impl AttemptRun<'_> {
         dialled.unwrap_or_else(|| Err(limit.missed("the connection")))
     }
 
-    /// Nothing was sent, and the time was not the receiver's: it begins here.
+    /// Nothing was sent, and the receiver did not use the time: the attempt begins here.
     fn begin_anew(&mut self, alarm: Pin<&mut Sleep>) -> Deadline {
         let limit = Deadline::from_here(self.target.policy.exchange_limit_ms);
         alarm.reset(limit.deadline());
@@ -223,7 +223,7 @@ impl AttemptRun<'_> {
         limit
     }
 
-    /// The call so far came to nothing, and the attempt begins anew.
+    /// The call so far failed, and the attempt begins anew.
     fn note_stale(&mut self, outcome: Outcome) {
         let detail = match outcome {
             Outcome::Failed(failure) => failure.detail,
@@ -246,12 +246,12 @@ impl AttemptRun<'_> {
     }
 }
 
-/// Whether it is noticed so late that the time is over that nothing ran in between.
+/// Whether the deadline is noticed so late that this process stood still.
 fn stood_still(limit: Deadline) -> bool {
     Instant::now().duration_since(limit.deadline()) >= STOOD_STILL
 }
 
-/// Says of what went wrong that it was not on a connection of its own.
+/// Adds to the outcome that the call was made on a pooled connection.
 fn on_pooled_connection(outcome: Outcome) -> Outcome {
     const WHERE: &str = "on a connection kept from an earlier call";
     match outcome {

@@ -26,7 +26,7 @@ use crate::retention::RetentionWorker;
 use crate::tasks::{Alarm, BoxFuture, EngineTask};
 use crate::transport::Dial;
 
-/// What sends. Dropping it ends everything at once; what was running is sent again by the next.
+/// Sends deliveries. Dropping it ends everything at once; the next engine repeats what was running.
 pub struct Engine {
     dispatch: EngineTask<ShutdownReport>,
     retention: EngineTask<()>,
@@ -61,7 +61,7 @@ pub struct Settings {
     pub idle_connection_ms: u64,
 }
 
-/// A handle that answers where deliveries stand. Cheap to clone.
+/// Says where pending deliveries stand. Cheap to clone.
 #[derive(Clone)]
 pub struct DeliveryInspector(Arc<Mailbox>);
 
@@ -72,11 +72,11 @@ impl DeliveryInspector {
     }
 }
 
-/// The loop answers in its next turn; a page does not wait for one that is stuck.
+/// The loop answers in its next turn; a page does not wait longer for one that is stuck.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Begins to send. To be called within a runtime, before the store takes anything on.
+    /// Starts sending. Call it within a runtime, before the store accepts anything.
     pub fn start(parts: Parts, registry: &mut Registry) -> Self {
         let Parts {
             store,
@@ -153,8 +153,8 @@ impl Engine {
         }
     }
 
-    /// Hands out nothing more, lets running attempts end for at most `within`, and has every
-    /// outcome written.
+    /// Begins nothing more, lets running attempts end for at most `within`, and has every outcome
+    /// written.
     pub async fn stop(self, within: Duration) -> ShutdownReport {
         let Self {
             dispatch,
@@ -165,7 +165,7 @@ impl Engine {
             ..
         } = self;
         drop((retention, pool, bulk_jobs));
-        // A loop that is gone cannot be told, and its end says so.
+        // A loop that is gone cannot be told; its own end says so.
         let told = stop.send(within).is_ok();
         match dispatch.join().await {
             Some(stopped) if told => stopped,
@@ -177,7 +177,7 @@ impl Engine {
         }
     }
 
-    /// Answers where a delivery that is owed stands; nothing if that is not known.
+    /// A handle that says where a pending delivery stands.
     pub fn inspector(&self) -> DeliveryInspector {
         DeliveryInspector(Arc::clone(&self.mailbox))
     }

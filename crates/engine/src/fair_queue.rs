@@ -33,7 +33,7 @@ pub(crate) struct FairQueue {
     both_ends: bool,
 }
 
-/// Lanes of a tenant that are remembered as those that got something last.
+/// Lanes of a tenant that are remembered as the latest to get a delivery.
 const RECENT_MAX: usize = 64;
 
 /// What a tenant has, when it had its latest turn, and which it is.
@@ -45,9 +45,9 @@ struct TenantQueue {
     /// Those that go before the others.
     first: VecDeque<WaitingLane>,
     lanes: VecDeque<WaitingLane>,
-    /// Those of `lanes` that got something since they came, the latest last.
+    /// Those of `lanes` that got a delivery since they came, the latest last.
     recent: VecDeque<WaitingLane>,
-    /// The next is the one that came last, or got something last.
+    /// The next is the one that came last, or got a delivery last.
     latest_next: bool,
 }
 
@@ -61,13 +61,13 @@ impl WaitingLane {
 }
 
 impl FairQueue {
-    /// From now on the lanes of a tenant are taken from either end, so that whoever comes behind
-    /// thousands is not kept by them, nor whoever came before.
+    /// From now on the lanes of a tenant are taken from both ends in turn, so that a lane behind
+    /// thousands does not wait for all of them, nor does the first.
     pub(crate) fn take_from_both_ends(&mut self) {
         self.both_ends = true;
     }
 
-    /// Puts a lane behind the others of its tenant, which has so much.
+    /// Puts a lane behind the others of its tenant, which has `weight`.
     pub(crate) fn push(&mut self, tenant: Option<TenantId>, weight: usize, entry: WaitingLane) {
         self.queue(tenant, weight).lanes.push_back(entry);
     }
@@ -109,7 +109,7 @@ impl FairQueue {
         let first = queue.first.pop_front();
         let is_latest = first.is_none() && std::mem::take(&mut queue.latest_next);
         queue.latest_next |= first.is_none() && self.both_ends && !is_latest;
-        // It keeps its place among the others, where it is found to have had its turn.
+        // It keeps its place among the others, and is skipped there later.
         let recent = match is_latest {
             true => queue.recent.pop_back(),
             false => None,
@@ -130,7 +130,7 @@ impl FairQueue {
         entry
     }
 
-    /// One of the tenant's lanes here got something. Returns whether any of its lanes is here.
+    /// One of the tenant's lanes here got a delivery. Returns whether any of its lanes is here.
     pub(crate) fn renew(&mut self, tenant: Option<TenantId>, webhook: WebhookId) -> bool {
         let Some(queue) = self.tenants.get_mut(&tenant) else {
             return false;
@@ -144,7 +144,7 @@ impl FairQueue {
         true
     }
 
-    /// The tenant has so much by now.
+    /// The tenant has `weight` by now.
     pub(crate) fn weigh(&mut self, tenant: Option<TenantId>, weight: usize) {
         let Some(queue) = self.tenants.get_mut(&tenant) else {
             return;

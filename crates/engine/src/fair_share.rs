@@ -34,8 +34,8 @@ const ASKED_HOST_PART: usize = 8;
 /// then goes in its turn.
 const ASKED_LANES_MAX: usize = 64;
 
-/// While they are young, first attempts count for so many: not all that a tenant may have begin in
-/// the same moment, to be in flight together for half a minute, in which nothing new is tried.
+/// A first attempt counts for this many while it is young. So not all that a tenant may have begin
+/// at the same moment and stay in flight for half a minute, in which nothing new is tried.
 const YOUNG_FOR: usize = 7;
 
 /// Bodies up to this size count by their number in the memory's shares, longer ones by their size.
@@ -51,11 +51,11 @@ pub(crate) enum ReceiverSpeed {
     Unknown,
     /// It ended soon, and none has been in flight for long since.
     Fast,
-    /// It took long, or takes long at this moment: such a receiver holds what it gets.
+    /// It took long, or one takes long at this moment: such a receiver holds what it gets.
     Slow,
 }
 
-/// Something for each kind of trust.
+/// A value for each speed.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct BySpeed<T> {
     fast: T,
@@ -106,7 +106,7 @@ pub(crate) struct FairShare {
     turns: BySpeed<FairQueue>,
     /// Those with something that somebody asked for.
     asked: FairQueue,
-    /// Which kind is looked at first.
+    /// Which speed is looked at first.
     first: ReceiverSpeed,
     /// Lanes whose time to be read has come.
     pub(crate) unread: FairQueue,
@@ -335,7 +335,7 @@ impl FairShare {
         OF_MEMORY * count.min(bytes / USUAL_BODY_BYTES)
     }
 
-    /// The lane's time to be read has come.
+    /// The lane waits to be read: its time has come.
     pub(crate) fn queue_read(&mut self, tenant: Option<TenantId>, webhook: WebhookId) {
         let weight = self.tenants.get(&tenant).map_or(0, TenantUsage::memory);
         self.unread.push(tenant, weight, WaitingLane::of(webhook));
@@ -401,8 +401,7 @@ impl FairShare {
         self.limits.in_flight.saturating_sub(self.load.in_flight)
     }
 
-    /// Whether what is left for its kind is kept for lanes that have little in the
-    /// air.
+    /// Whether what is left for this speed is kept for lanes that have little in flight.
     pub(crate) fn is_crowded(&self, speed: ReceiverSpeed) -> bool {
         let MemoryLoad {
             in_flight,
@@ -486,7 +485,7 @@ impl FairShare {
         None
     }
 
-    /// Whether a tenant that has so much may have one more.
+    /// Whether a tenant that has `weight` may have one more.
     fn may_begin(&self, speed: ReceiverSpeed, weight: usize) -> bool {
         let free = self.free();
         let doubtful = self.limits.doubtful.saturating_sub(self.load.doubtful);
@@ -541,7 +540,7 @@ impl FairShare {
         }
     }
 
-    /// A lane that nothing is known of, and that waits for a turn, got something.
+    /// A lane of unknown speed that waits for a turn got a delivery.
     pub(crate) fn renew(
         &mut self,
         host: Option<HostId>,

@@ -11,11 +11,11 @@ use crate::shortage::Shortage;
 use crate::sync::lock;
 use crate::tasks::Alarm;
 
-/// The loop comes round every 5 seconds at least; after so long without it something is stuck.
+/// The loop turns every 5 seconds at least; after this long without a turn it is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(20);
 
-/// Something is due for a receiver that is well and nothing was begun for so long: an attempt ends
-/// after half a minute at the latest, and then the next may begin.
+/// Deliveries stall if something is due for a healthy receiver and nothing has begun for this long:
+/// an attempt ends after half a minute at the latest, and then the next may begin.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 /// A handle that answers whether deliveries flow. Cheap to clone.
@@ -37,7 +37,7 @@ struct HealthState {
     stall: Option<Stall>,
 }
 
-/// Since when nothing is begun though something is due, and what there is instead.
+/// Since when nothing has begun though something is due, and what there is instead.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stall {
     pub(crate) since: Instant,

@@ -8,16 +8,16 @@ use std::collections::BTreeSet;
 use model::id::WebhookId;
 use model::time::Timestamp;
 
-/// How the receiver of a lane stands.
+/// How the receiver of a lane does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReceiverHealth {
-    /// Its webhook is still to be looked at.
+    /// Its webhook is not loaded yet.
     Unknown,
     Healthy,
     Failing,
     /// It has failed for so long that only probes are sent.
     Open,
-    /// It asked to be left alone.
+    /// It asked for a pause.
     Paused,
     /// Nothing may be sent.
     Disabled,
@@ -42,7 +42,7 @@ pub(crate) struct LaneStats {
     changes: u64,
 }
 
-/// Something for each standing.
+/// A value for each health.
 #[derive(Default)]
 struct ByHealth<T> {
     unknown: T,
@@ -114,14 +114,14 @@ impl LaneStats {
         *self.lanes.of(health)
     }
 
-    /// How long the first of what waits there has been due.
+    /// For how long the first of what waits there has been due, in ms.
     pub(crate) fn overdue_ms(&self, health: ReceiverHealth, class: usize, now: Timestamp) -> i64 {
         let first = self.waiting.of(health).get(class);
         let first = first.and_then(BTreeSet::first);
         first.map_or(0, |(due_at, _)| now.ms_since(*due_at).max(0))
     }
 
-    /// Whether something is due for a receiver that is well.
+    /// Whether something is due for a healthy receiver.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         let mut firsts = self.waiting.healthy.iter().filter_map(BTreeSet::first);
         firsts.any(|(due_at, _)| *due_at <= now)

@@ -151,7 +151,7 @@ impl Lanes {
         self.shares.load.held
     }
 
-    /// How lanes stand, and with what they wait.
+    /// Lanes counted by health, and the longest waits.
     pub(crate) fn counted(&mut self) -> &LaneStats {
         for webhook in self.uncounted.drain(..) {
             if let Some(Entry { lane, place }) = self.lanes.get_mut(&webhook) {
@@ -198,7 +198,7 @@ impl Lanes {
     /// has a turn of its own. If the circuit is open, it is the probe.
     pub(crate) fn ask_for(&mut self, due: DueDelivery) {
         let webhook = due.delivery.id.webhook;
-        // Who asks may have mended something: neither the webhook nor its name is as remembered.
+        // Who asks may have mended something: webhook and name are looked up again.
         self.reload(webhook);
         if let Some(Entry { lane, .. }) = self.lanes.get_mut(&webhook) {
             lane.ask_for(due, &mut self.shares);
@@ -234,7 +234,7 @@ impl Lanes {
         }
     }
 
-    /// The webhook is another one, or what it is owed is another: what was ready may be stopped.
+    /// The webhook changed, or what it is owed did: what was ready may be cancelled by now.
     pub(crate) fn changed(&mut self, webhook: WebhookId, now: Timestamp) {
         // Its receiver may be another one.
         self.fast.remove(&webhook);
@@ -245,7 +245,7 @@ impl Lanes {
         self.review(webhook);
     }
 
-    /// Any webhook may be another one.
+    /// Any webhook may have changed.
     pub(crate) fn all_changed(&mut self) {
         self.forget_resting();
         let all: Vec<WebhookId> = self.lanes.keys().copied().collect();

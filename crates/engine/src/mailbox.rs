@@ -23,7 +23,7 @@ pub(crate) struct Mailbox {
     bulk_jobs: Arc<Notify>,
 }
 
-/// What arrived since the loop looked last.
+/// What arrived since the loop last looked.
 #[derive(Default)]
 pub(crate) struct Mail {
     pub(crate) accepted: Vec<DueDelivery>,
@@ -33,17 +33,17 @@ pub(crate) struct Mail {
     pub(crate) passed_over: BTreeMap<WebhookId, Timestamp>,
     pub(crate) changed: BTreeSet<WebhookId>,
     pub(crate) changed_elsewhere: bool,
-    /// What somebody wants to know.
+    /// Questions that somebody waits for an answer to.
     pub(crate) questions: Vec<StateQuery>,
 }
 
-/// Where this delivery stands.
+/// A question where this delivery stands.
 pub(crate) struct StateQuery {
     pub(crate) id: DeliveryId,
     pub(crate) answer: oneshot::Sender<DispatchState>,
 }
 
-/// Questions that wait at the same time; more are not answered.
+/// Questions that may wait at a time; more get no answer.
 const QUESTIONS_MAX: usize = 1_024;
 
 #[derive(Default)]
@@ -54,7 +54,7 @@ struct MailboxInner {
 }
 
 impl Mailbox {
-    /// What there is at this moment, possibly nothing.
+    /// Everything there is at this moment, possibly nothing.
     pub(crate) fn take(&self) -> Mail {
         let mut inner = self.lock();
         inner.body_bytes = 0;
@@ -75,7 +75,7 @@ impl Mailbox {
         Poll::Ready(std::mem::take(&mut inner.mail))
     }
 
-    /// Asks where a delivery stands. No answer if too much is asked, or nobody is there to answer.
+    /// Asks where a delivery stands. No answer comes if too many questions wait or the loop ended.
     pub(crate) fn ask(&self, id: DeliveryId) -> oneshot::Receiver<DispatchState> {
         let (answer, answered) = oneshot::channel();
         self.fill(|inner| {
@@ -86,7 +86,7 @@ impl Mailbox {
         answered
     }
 
-    /// Rings when there may be a bulk job to go on with.
+    /// Notified when there may be a bulk job to go on with.
     pub(crate) fn bell(&self) -> Arc<Notify> {
         Arc::clone(&self.bulk_jobs)
     }

@@ -17,7 +17,7 @@ pub(crate) use self::head::{CUT, KeepAlive};
 use self::head::{Framing, HeadParse, MalformedHead, ResponseHead, garbled, is_interim};
 use crate::response_budget::{ReadReservation, STEP_BYTES};
 
-/// Interim answers (1xx) before the final one. Receivers send none or one.
+/// Interim responses (1xx) before the final one. Receivers send none or one.
 const INTERIM_ANSWERS_MAX: u32 = 32;
 
 /// What came of a head is looked at whenever more comes while it is shorter than this. A longer
@@ -25,7 +25,7 @@ const INTERIM_ANSWERS_MAX: u32 = 32;
 const LOOKED_AT_EACH_TIME: usize = 1024;
 
 pub(crate) struct ResponseParser<'a, 'r> {
-    /// The room that all of this has.
+    /// What all of this takes of the memory budget.
     reservation: &'a mut ReadReservation<'r>,
     stage: ParseStage,
     /// What came of a head that is not whole.
@@ -53,11 +53,11 @@ enum ParseStage {
     ToTheEnd,
 }
 
-/// What an answer came to.
+/// What a response came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ParsedResponse {
     pub(crate) outcome: Outcome,
-    /// Whether the line can be used for another exchange, as far as the answer says.
+    /// Whether the connection can be used again, as far as the response says.
     pub(crate) keeps: bool,
     pub(crate) keep_alive: KeepAlive,
 }
@@ -111,7 +111,7 @@ impl ResponseParser<'_, '_> {
         }
         match self.stage {
             _ if rest.is_empty() => None,
-            // Interim answers are done with, so there is room for what comes behind them.
+            // Interim responses are done with: what follows may use their memory.
             ParseStage::Head if self.held.len() < held.len() => self.take(rest),
             ParseStage::Head => Some(self.without_room()),
             ParseStage::Length(_) | ParseStage::Chunked(_) | ParseStage::ToTheEnd => {
@@ -281,7 +281,7 @@ impl ResponseParser<'_, '_> {
         }
     }
 
-    /// Keeps what there is room for; answers whether that was all.
+    /// Keeps what the budget allows; returns whether that was all.
     fn keep(&mut self, data: &[u8]) -> bool {
         let most = limits::RESPONSE_BODY_BYTES_MAX.saturating_sub(self.body.len());
         let most = most.min(data.len());
@@ -309,7 +309,7 @@ impl ResponseParser<'_, '_> {
         headers.map_or(0, |(_, headers)| headers.0.len())
     }
 
-    /// There is no room for the rest of a head, so nothing is kept but what it says first.
+    /// The budget has nothing for the rest of a head, so only what it says first is kept.
     fn without_room(&mut self) -> ParsedResponse {
         self.reservation.shorten();
         match head::status(&self.held) {
@@ -323,7 +323,7 @@ impl ResponseParser<'_, '_> {
         }
     }
 
-    /// The answer is there. What came behind it was not asked for.
+    /// The response is complete. What came behind it was not asked for.
     fn whole(&mut self, behind: &[u8]) -> ParsedResponse {
         ParsedResponse {
             outcome: self.answered(BodyEnd::Whole),
@@ -391,7 +391,7 @@ impl ResponseParser<'_, '_> {
 }
 
 impl ParsedResponse {
-    /// After which the line is of no more use.
+    /// After which the connection is of no more use.
     fn last(outcome: Outcome) -> Self {
         Self {
             outcome,

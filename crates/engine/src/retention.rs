@@ -16,10 +16,10 @@ use crate::metrics::Metrics;
 
 const PRUNE_EVERY: Duration = Duration::from_secs(5 * 60);
 
-/// The backlog is counted anew so long after it was counted, at the earliest.
+/// The backlog is counted again after this long, at the earliest.
 const COUNT_EVERY: Duration = Duration::from_secs(60);
 
-/// What counting took is this part of all time at most, however much there is to count.
+/// Counting takes at most this part of all time, however much there is to count.
 const COUNT_SHARE: u32 = 400;
 
 /// Between two steps of pruning or counting the store belongs to others.
@@ -33,7 +33,7 @@ pub(crate) struct RetentionWorker {
     pub(crate) epoch: Epoch,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
-    /// How long each dialect's log is kept.
+    /// The retention of each dialect's log.
     pub(crate) retention_ms: BTreeMap<DialectName, i64>,
 }
 
@@ -81,7 +81,7 @@ impl RetentionWorker {
 
     async fn prune(&self, failing: &mut bool) {
         loop {
-            // By a clock that was set nothing is removed.
+            // Nothing is removed by a clock that was set.
             let now = self.clock.bounds();
             let before = self.retention_ms.iter().map(|(dialect, retention_ms)| {
                 let before = now.earliest.plus_ms(retention_ms.saturating_neg());
@@ -97,7 +97,7 @@ impl RetentionWorker {
                     }
                 }
                 Err(error) => {
-                    // The store itself says these, once for all who ask.
+                    // The store itself logs these, once for all callers.
                     let is_said = matches!(error, StoreError::Disk(_) | StoreError::Ended);
                     if !*failing && !is_said {
                         tracing::warn!(%error, "old deliveries cannot be removed; will try again");
@@ -111,7 +111,7 @@ impl RetentionWorker {
     }
 }
 
-/// How long counting rests after it took so long.
+/// How long to wait after counting that took this long.
 fn rest_after(took: Duration) -> Duration {
     COUNT_EVERY.max(took.saturating_mul(COUNT_SHARE))
 }

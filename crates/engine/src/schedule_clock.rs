@@ -16,17 +16,17 @@ use tokio::time::Instant;
 
 use crate::store_call::StoreCall;
 
-/// The loop comes round at least this often.
+/// The loop turns at least this often.
 pub(crate) const BEAT: Duration = Duration::from_secs(5);
 
-/// A turn that is so late was not held up by work: the process was stopped.
+/// A turn this late was not held up by work: the process was stopped.
 const STOOD_STILL: Duration = Duration::from_secs(15);
 
 pub(crate) struct ScheduleClock {
     /// Where it was at `from`.
     base: Timestamp,
     from: Instant,
-    /// When the loop came round last.
+    /// When the loop last turned.
     turned_at: Instant,
     /// It stands still: nothing can be sent.
     held: bool,
@@ -53,8 +53,8 @@ impl ScheduleClock {
         }
     }
 
-    /// The loop comes round. If it did not for very long, the process was stopped, or the machine
-    /// stood still while its clock went on: no schedule is used up by that.
+    /// The loop turns. If it did not for very long, the process was stopped, or the machine stood
+    /// still while its clock went on: that uses up no schedule.
     pub(crate) fn turn(&mut self, now: Instant) {
         let since = now.saturating_duration_since(self.turned_at);
         if since >= STOOD_STILL && !self.held {

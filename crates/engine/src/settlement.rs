@@ -23,11 +23,11 @@ use crate::health::StoreTrouble;
 use crate::response_budget::HeldReservation;
 use crate::store_call::StoreCall;
 
-/// Of all attempts that may be in flight one in so many may have an outcome that waits.
+/// One in this many of the attempts that may be in flight may have an outcome that waits.
 const PATIENT_SHARE: usize = 16;
 
-/// So long mere successes are gathered at least, and at most: in between they go when the engine
-/// is awake anyway. The store has the rest of `OUTCOME_DELAY_MAX_MS`.
+/// Plain successes are gathered for at least and at most this long: in between they go when the
+/// engine is awake anyway. The store has the rest of `OUTCOME_DELAY_MAX_MS`.
 const GATHER: Duration = Duration::from_millis(limits::OUTCOME_DELAY_MAX_MS / 2);
 const GATHER_MAX: Duration =
     Duration::from_millis(limits::OUTCOME_DELAY_MAX_MS - limits::COMMIT_DELAY_MAX_MS);
@@ -47,9 +47,9 @@ pub(crate) struct SettlementQueue {
     store: Arc<dyn Backend>,
     epoch: Epoch,
     waiting: VecDeque<Settlement>,
-    /// When the first of these came.
+    /// When the first of these arrived.
     waiting_since: Option<Instant>,
-    /// So long they are gathered at least.
+    /// They are gathered for at least this long.
     gather: Duration,
     /// What is being written was gathered in a busy moment.
     brisk: bool,
@@ -57,15 +57,15 @@ pub(crate) struct SettlementQueue {
     written: Arc<[Settlement]>,
     call: StoreCall<()>,
     batch_max: usize,
-    /// So many outcomes wait for no company.
+    /// This many outcomes do not wait for more.
     hurries_from: usize,
-    /// One that waits matters: somebody else is to see what came of it.
+    /// One that waits matters: somebody else wants to see it.
     matters: bool,
-    /// The store was told to hurry with the batch that is being written.
+    /// The store was told to flush the batch that is being written.
     hurried: bool,
-    /// What receivers said in all of these.
+    /// The bytes of all their responses.
     heard_bytes: usize,
-    /// The room that long answers among these take.
+    /// What long responses among these keep of the memory budget.
     held: BTreeMap<DeliveryId, HeldReservation>,
 }
 
@@ -97,7 +97,7 @@ impl SettlementQueue {
         held: Option<HeldReservation>,
         now: Instant,
     ) {
-        // No delivery is tried again before this is written.
+        // Its delivery is not tried again before this is written.
         self.held.extend(held.map(|held| (settlement.id, held)));
         self.heard_bytes += heard_bytes(&settlement);
         self.matters |= matters(&settlement);
@@ -121,7 +121,7 @@ impl SettlementQueue {
         self.call.trouble(now)
     }
 
-    /// When something is to be done here though nothing comes: the end of the wait after a refusal,
+    /// When there is something to do here without any event: the end of the wait after a refusal,
     /// or of gathering.
     pub(crate) fn waits_until(&self, now: Instant) -> Option<Instant> {
         let longest = match self.gather < GATHER {
@@ -134,7 +134,7 @@ impl SettlementQueue {
     }
 
     /// Hands the next batch to the store, if it has none and there is one that has gathered for
-    /// long enough; `at_once` if nothing may wait any more. Answers its size.
+    /// long enough; `at_once` if nothing may wait any more. Returns its size.
     pub(crate) fn begin(&mut self, now: Instant, at_once: bool) -> Option<usize> {
         let since = self.waiting_since?;
         if !self.call.may_ask(now) || !(now >= since + self.gather || self.is_held_up(at_once)) {
@@ -158,7 +158,7 @@ impl SettlementQueue {
         Some(count)
     }
 
-    /// Has the store write down what it has at once, if more waits than may or something matters.
+    /// Has the store write what it has at once, if more waits than may or something matters.
     /// `at_once` if nothing may wait any more.
     pub(crate) fn hurry(&mut self, at_once: bool) {
         if (self.brisk || self.is_held_up(at_once)) && !self.hurried && !self.written.is_empty() {
@@ -174,7 +174,7 @@ impl SettlementQueue {
             || self.heard_bytes > HEARD_BYTES_PATIENT
     }
 
-    /// A batch that is written, or why the store refused it; it is repeated then.
+    /// The batch that was written, or why the store refused it; it is then repeated.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -199,8 +199,8 @@ impl SettlementQueue {
         }
     }
 
-    /// If one outcome is what the store chokes on, ever smaller batches from alternating ends let
-    /// the others through.
+    /// If the store chokes on a single outcome, ever smaller batches from alternating ends let the
+    /// others through.
     fn put_back(&mut self, error: &StoreError) {
         let batch = std::mem::take(&mut self.written);
         // They have gathered before.
@@ -231,7 +231,7 @@ impl SettlementQueue {
     }
 }
 
-/// Whether somebody else is to see soon what came of it: it was not simply received.
+/// Whether somebody else wants to see it soon: it is no plain success.
 fn matters(settlement: &Settlement) -> bool {
     settlement.next.state != DeliveryState::Delivered
 }

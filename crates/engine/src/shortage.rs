@@ -17,23 +17,23 @@ use tokio::time::Instant;
 use crate::concurrency::FAST_MS;
 use crate::sync::lock;
 
-/// How long an attempt waits that meets a shortage, at first and at most. What is in flight for
-/// longer than `FAST_MS` would count as slow, and it is not the receiver that is.
+/// How long an attempt that meets a shortage waits, at first and at most. In flight for longer than
+/// `FAST_MS` it would count as slow, which the receiver is not.
 const WAIT_FIRST: Duration = Duration::from_millis(250);
 const WAIT_MAX: Duration = Duration::from_millis(1_500);
 
 const _: () = assert!(WAIT_MAX.as_millis() < FAST_MS as u128);
 
-/// After so long without meeting it twice as many attempts may be in flight.
+/// After this long without a shortage twice as many attempts may be in flight.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Deliveries do not flow any more if it lasts for so long.
+/// A shortage of this length means that deliveries do not flow.
 const LASTS_AFTER: Duration = Duration::from_secs(60);
 
 /// What is short at the moment, if anything is.
 #[derive(Debug, Default)]
 pub(crate) struct Shortage {
-    /// So that asking costs nothing as long as nothing is.
+    /// So that asking costs nothing while nothing is short.
     lasts: AtomicBool,
     state: Mutex<Option<ShortageState>>,
 }
@@ -42,10 +42,10 @@ pub(crate) struct Shortage {
 struct ShortageState {
     since: Instant,
     latest: Instant,
-    /// When the wait was lengthened, or more were let into the air.
+    /// When the wait was last lengthened, or more attempts were allowed.
     stepped: Instant,
     wait: Duration,
-    /// Everybody lacks it. Ports, one receiver only has too few of.
+    /// It is short for all receivers. Ports are short for one.
     is_general: bool,
     max_in_flight: usize,
     what: String,
@@ -76,7 +76,7 @@ impl Shortage {
         if short.what != what {
             what.clone_into(&mut short.what);
         }
-        // Those in flight at the same moment meet it together: that is once.
+        // Attempts in flight at the same moment meet it together: that counts once.
         if now - short.stepped >= short.wait {
             short.wait = (short.wait * 2).min(WAIT_MAX);
             short.stepped = now;
@@ -113,7 +113,7 @@ impl Shortage {
         short.max_in_flight.min(most)
     }
 
-    /// What is short, and whether it has been for so long that nothing flows.
+    /// What is short, and whether for so long that deliveries do not flow.
     pub(crate) fn words(&self) -> Option<(String, bool)> {
         let now = Instant::now();
         let state = self.lock();
@@ -146,12 +146,12 @@ pub(crate) fn shortage_in(failure: &Failure) -> Option<&str> {
     (failure.kind == FailureKind::Short).then_some(&*failure.detail)
 }
 
-/// Whether it lacks for whatever is called: then fewer calls and fewer kept connections help.
+/// Whether it is short for all receivers: then fewer calls and fewer kept connections help.
 pub(crate) fn is_general(what: &str) -> bool {
     what != PORTS
 }
 
-/// What this machine is short of, if that is why no connection to this address came about.
+/// What this machine is short of, if that is why there is no connection to this address.
 pub(crate) fn lack(error: &io::Error, address: SocketAddr) -> Option<&'static str> {
     match Errno::from_io_error(error)? {
         Errno::MFILE => Some("file descriptors (`LimitNOFILE`, `ulimit -n`)"),

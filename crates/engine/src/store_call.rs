@@ -14,7 +14,7 @@ use crate::health::StoreTrouble;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// An answer that takes longer is a trouble of its own.
+/// An answer that takes longer is itself a trouble.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
 
 pub(crate) struct StoreCall<T> {
@@ -36,7 +36,7 @@ impl<T> StoreCall<T> {
         }
     }
 
-    /// Whether nothing is outstanding and no wait after a refusal is on.
+    /// Whether no call is outstanding and no wait after a refusal runs.
     pub(crate) fn may_ask(&self, now: Instant) -> bool {
         self.outstanding.is_none() && self.not_before.is_none_or(|at| at <= now)
     }
@@ -100,7 +100,7 @@ impl<T> StoreCall<T> {
         let since = match &self.trouble {
             Some(trouble) => trouble.since,
             None => {
-                // The store itself says these, once for all who ask.
+                // The store itself logs these, once for all callers.
                 if !matches!(error, StoreError::Disk(_) | StoreError::Ended) {
                     tracing::warn!(what = self.what, %error, "the store refuses; will try again");
                 }
@@ -111,7 +111,7 @@ impl<T> StoreCall<T> {
             since,
             what: self.what,
             cause: error.to_string(),
-            // Of the others it may choke on what it is asked, and take the rest.
+            // With the others it may choke on one part of the call, and take the rest.
             stops_all: match error {
                 StoreError::Disk(fault) => fault.stops_all(),
                 StoreError::Fenced => true,

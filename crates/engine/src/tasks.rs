@@ -24,7 +24,7 @@ pub(crate) struct EngineTask<T>(JoinHandle<T>);
 
 /// Many short tasks of one kind. Dropping them ends them all.
 ///
-/// What they come to is handed over together: a `JoinSet` takes locks and memory for each, which
+/// Their results are handed over together: a `JoinSet` takes locks and memory for each, which
 /// is 800 instructions more of the loop's (callgrind).
 pub(crate) struct Swarm<T> {
     /// The tasks that run, each at its place.
@@ -36,7 +36,7 @@ pub(crate) struct Swarm<T> {
     landing: Arc<Landing<T>>,
 }
 
-/// Where tasks of a swarm leave what they came to.
+/// Where tasks of a swarm leave their results.
 struct Landing<T>(Mutex<Landed<T>>);
 
 struct Landed<T> {
@@ -47,7 +47,7 @@ struct Landed<T> {
 /// Ends that there is always room for.
 const ROOM_KEPT: usize = 64;
 
-/// What the task at this place came to: a panic, if it fell over.
+/// The result of the task at this place: a panic, if it fell over.
 type Ended<T> = (usize, Result<T, Box<dyn Any + Send>>);
 
 /// Rings the alarm if it is dropped by a panic.
@@ -119,7 +119,7 @@ impl<T: Send + 'static> EngineTask<T> {
         Self(tokio::spawn(watched))
     }
 
-    /// What it came to, or nothing if it fell over.
+    /// Its result, or nothing if it fell over.
     pub(crate) async fn join(mut self) -> Option<T> {
         (&mut self.0).await.ok()
     }
@@ -173,7 +173,7 @@ impl<T: Send + 'static> Swarm<T> {
         }
     }
 
-    /// Tasks whose end was not told yet.
+    /// Tasks whose result was not taken yet.
     pub(crate) fn len(&self) -> usize {
         self.running.len() - self.free.len()
     }
@@ -183,7 +183,7 @@ impl<T: Send + 'static> Swarm<T> {
         !self.landing.lock().ended.is_empty()
     }
 
-    /// What one of them came to. Pending while there is none. A panic goes on in the caller.
+    /// The result of one of them. Pending while there is none. A panic goes on in the caller.
     pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<T> {
         if self.ended.is_empty() {
             let mut landed = self.landing.lock();
@@ -208,7 +208,7 @@ impl<T: Send + 'static> Swarm<T> {
         }
     }
 
-    /// Ends those still running; answers how many there were.
+    /// Ends those still running; returns how many there were.
     pub(crate) fn drop_all(&mut self) -> usize {
         let count = self.len();
         *self = Self::new();

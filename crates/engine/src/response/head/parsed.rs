@@ -18,12 +18,12 @@ pub(crate) struct ResponseHead {
     /// Names in small letters.
     pub(crate) headers: Headers,
     pub(crate) framing: Framing,
-    /// Whether the receiver will take another request on this line.
+    /// Whether the receiver will take another request on this connection.
     pub(crate) keeps: bool,
     pub(crate) keep_alive: KeepAlive,
 }
 
-/// For how long a receiver keeps an idle line and for how many requests, as far as it says.
+/// How long a receiver keeps an idle connection, and for how many requests, as far as it says.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeepAlive {
     pub(crate) timeout_s: Option<u32>,
@@ -39,7 +39,7 @@ pub(crate) enum Framing {
     ToTheEnd,
 }
 
-/// What the lines of a head say of the body and of the line.
+/// What the lines of a head say of the body and of the connection.
 #[derive(Default)]
 struct HeaderFacts {
     length: ContentLength,
