@@ -127,7 +127,7 @@ impl NetDial {
                 let detail = tls_words(&error, self.has_roots).unwrap_or_else(|| io_words(&error));
                 Err(Failure::new(FailureKind::Tls, detail))
             }
-            Err(_) => Err(limit.missed("TLS to be agreed on")),
+            Err(_) => Err(limit.missed("the TLS handshake")),
         }
     }
 }

@@ -89,9 +89,7 @@ impl Health {
         let silent = state.beat.elapsed();
         if silent > STUCK_AFTER {
             let seconds = silent.as_secs();
-            return Err(format!(
-                "the delivery loop has not come round for {seconds} s"
-            ));
+            return Err(format!("the delivery loop has been stuck for {seconds} s"));
         }
         let stall = state
             .stall
@@ -145,7 +143,7 @@ mod tests {
         let health = Health::new(Alarm::new());
         assert_eq!(health.check(), Ok(()));
         tokio::time::advance(Duration::from_secs(60)).await;
-        let words = "the delivery loop has not come round for 60 s";
+        let words = "the delivery loop has been stuck for 60 s";
         assert_eq!(health.check(), Err(words.to_owned()));
         health.beat(None, None);
         assert_eq!(health.check(), Ok(()));

@@ -259,8 +259,8 @@ impl ResolverInner {
         drop(state);
         let (name, tenant) = (&*lookup.name, lookup.tenant);
         let seconds = took.as_secs();
-        tracing::warn!(name, %tenant, seconds, "a look-up of a name hung; others may, too, and are \
-            told of once a minute at most");
+        tracing::warn!(name, %tenant, seconds, "a look-up of a name hung; others are logged once a \
+            minute at most");
     }
 
     fn counts(&self, now: Instant) -> LookupCounts {
@@ -309,16 +309,15 @@ impl LookupGuard {
             Some(LookupWait::TenantThreads) => {
                 self.inner.metrics.given_up.inc();
                 format!(
-                    "for {seconds} s it waited for its turn: the look-ups that this tenant may \
-                     have at the same time were taken by other names, for which nobody answers \
-                     ({name})"
+                    "its look-up did not begin within {seconds} s: all that this tenant may have \
+                     at once were busy with other names that nobody answers for ({name})"
                 )
             }
             Some(LookupWait::Threads) => {
                 self.inner.metrics.given_up.inc();
                 format!(
-                    "for {seconds} s it waited for its turn: all look-ups that there may be at the \
-                     same time were taken by names for which nobody answers ({name})"
+                    "its look-up did not begin within {seconds} s: all that there may be at once \
+                     were busy with names that nobody answers for ({name})"
                 )
             }
             Some(LookupWait::Answer) | None => {

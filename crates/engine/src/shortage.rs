@@ -121,7 +121,8 @@ impl Shortage {
         let lasts = short.latest - short.since >= LASTS_AFTER && now - short.latest < QUIET;
         let (what, seconds) = (&short.what, (now - short.since).as_secs());
         let words = format!(
-            "Willcall has been short of {what} for {seconds} s: attempts wait, at no cost to them."
+            "Willcall has been short of {what} for {seconds} s: attempts wait; that uses up no \
+             schedule."
         );
         Some((words, lasts))
     }

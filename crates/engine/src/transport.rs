@@ -98,7 +98,7 @@ impl Deadline {
     /// The failure of an exchange that still waited for `what` at the deadline.
     pub fn missed(self, what: &str) -> Failure {
         let seconds = self.seconds();
-        let detail = format!("the {seconds} s were over while waiting for {what}");
+        let detail = format!("timed out after {seconds} s, waiting for {what}");
         Failure::new(FailureKind::TimeLimit, detail)
     }
 

@@ -493,8 +493,8 @@ async fn what_time_ran_out_on_is_said() {
     let attempt = given.attempt().await;
     assert_eq!(
         attempt.outcome.words(),
-        "The receiver did not answer within the time limit: \
-         the 30 s were over while waiting for the answer."
+        "The receiver did not answer within the time limit: timed out after 30 s, waiting for the \
+         answer."
     );
     assert_eq!(attempt.duration_ms, 30_000);
 }
@@ -538,7 +538,7 @@ impl Dial for Slow {
         // The real one gives up by itself at the same moment.
         let ready = tokio::time::timeout_at(limit.deadline(), sleep(wait));
         Box::pin(async move {
-            let missed = || limit.missed("TLS to be agreed on");
+            let missed = || limit.missed("the TLS handshake");
             ready.await.map_err(|_| missed())?;
             self.then.dial(endpoint, asker, limit).await
         })

@@ -280,7 +280,7 @@ async fn a_stalled_agreement_on_tls_ends_by_the_limit() {
     assert_eq!(failure.kind, FailureKind::TimeLimit);
     assert_eq!(
         failure.detail,
-        "the 0.05 s were over while waiting for TLS to be agreed on"
+        "timed out after 0.05 s, waiting for the TLS handshake"
     );
 }
 

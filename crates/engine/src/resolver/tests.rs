@@ -152,9 +152,9 @@ async fn an_attempt_that_gives_up_says_for_what_it_waited() {
     let failure = test.give_up(A, "late.test").await;
     assert_eq!(
         failure.words(),
-        "The name of the receiver could not be looked up: for 0 s it waited for its turn: the \
-         look-ups that this tenant may have at the same time were taken by other names, for which \
-         nobody answers (late.test)."
+        "The name of the receiver could not be looked up: its look-up did not begin within 0 s: \
+         all that this tenant may have at once were busy with other names that nobody answers for \
+         (late.test)."
     );
     assert_eq!(test.system.asked("late.test"), 0);
     assert!(test.text().contains("willcall_look_ups_given_up_total 1\n"));
