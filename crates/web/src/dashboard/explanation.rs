@@ -144,15 +144,15 @@ fn row(
     let name = name_of((dashboard.describe)(webhook).name, webhook);
     let then = explanation.then.as_ref();
     let changed_since = then.is_some_and(|then| then.changed_since);
-    let told = tell(dashboard, detail, explanation);
+    let text = tell(dashboard, detail, explanation);
     let page = format!("{tenant}/webhooks/{}", webhook.id);
     ExplanationLine {
         name: short(&name, SHOWN_CHARS_MAX),
         url: short(&masked(&webhook.target_url), SHOWN_CHARS_MAX),
         path: (!webhook.is_deleted()).then_some(page),
-        rule: short(&told.rule, RULE_CHARS_MAX),
-        at: told.at,
-        more: told.more.map(|more| short(&more, RULE_CHARS_MAX)),
+        rule: short(&text.rule, RULE_CHARS_MAX),
+        at: text.at,
+        more: text.more.map(|more| short(&more, RULE_CHARS_MAX)),
         changed_since,
         delivery: explanation.delivery.map(|(state, attempts)| {
             let status = DeliveryStatus::of(state, attempts);

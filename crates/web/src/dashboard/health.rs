@@ -55,8 +55,8 @@ pub(crate) fn since(now: Timestamp) -> Timestamp {
 
 impl WebhookStatus {
     /// A webhook without health was never called.
-    pub(crate) fn of(webhook: &Webhook, standing: Option<&WebhookHealth>, now: Timestamp) -> Self {
-        let health = |tone, word, more, at: Option<Timestamp>| Self {
+    pub(crate) fn of(webhook: &Webhook, health: Option<&WebhookHealth>, now: Timestamp) -> Self {
+        let status = |tone, word, more, at: Option<Timestamp>| Self {
             tone,
             word,
             more,
@@ -76,27 +76,27 @@ impl WebhookStatus {
                 DisableCause::Gone => Tone::Bad,
                 DisableCause::Requested | DisableCause::Deleted => Tone::Quiet,
             };
-            return health(tone, word, more, Some(disabled.at));
+            return status(tone, word, more, Some(disabled.at));
         }
         if let Some(until) = webhook.paused_until.filter(|until| *until > now) {
             let more = "because its receiver asked for a pause, until";
-            return health(Tone::Waiting, "Paused", more, Some(until));
+            return status(Tone::Waiting, "Paused", more, Some(until));
         }
-        let next = standing.and_then(|standing| standing.next_due_at);
-        let of_latest = match standing {
-            None => health(Tone::Quiet, "Nothing sent yet", "", None),
-            Some(standing) => match (&standing.latest, standing.failing_since) {
-                (None, _) => health(Tone::Quiet, "Nothing sent yet", "", None),
-                (Some(_), Some(_)) if is_untried(webhook, standing) => {
+        let next = health.and_then(|health| health.next_due_at);
+        let of_latest = match health {
+            None => status(Tone::Quiet, "Nothing sent yet", "", None),
+            Some(health) => match (&health.latest, health.failing_since) {
+                (None, _) => status(Tone::Quiet, "Nothing sent yet", "", None),
+                (Some(_), Some(_)) if is_untried(webhook, health) => {
                     let more = "since it was changed or enabled again at";
                     let at = Some(webhook.updated_at);
-                    health(Tone::Quiet, "Nothing sent", more, at)
+                    status(Tone::Quiet, "Nothing sent", more, at)
                 }
-                (Some(_), Some(since)) => health(Tone::Bad, "Failing", "since", Some(since)),
-                (Some(_), None) if standing.retrying => {
-                    health(Tone::Waiting, "Retrying", "what failed before", None)
+                (Some(_), Some(since)) => status(Tone::Bad, "Failing", "since", Some(since)),
+                (Some(_), None) if health.retrying => {
+                    status(Tone::Waiting, "Retrying", "what failed before", None)
                 }
-                (Some(_), None) => health(Tone::Good, "Healthy", "", None),
+                (Some(_), None) => status(Tone::Good, "Healthy", "", None),
             },
         };
         Self {
@@ -108,9 +108,9 @@ impl WebhookStatus {
 
 /// Whether the latest call failed before the webhook was last changed, with nothing pending to show
 /// how it does since.
-pub(crate) fn is_untried(webhook: &Webhook, standing: &WebhookHealth) -> bool {
-    let latest = standing.latest.as_ref();
-    standing.next_due_at.is_none()
+pub(crate) fn is_untried(webhook: &Webhook, health: &WebhookHealth) -> bool {
+    let latest = health.latest.as_ref();
+    health.next_due_at.is_none()
         && latest.is_some_and(|own| !own.success && own.ended_at < webhook.updated_at)
 }
 
@@ -138,27 +138,27 @@ impl askama::filters::HtmlSafe for NextAttempt {}
 impl HistoryBar {
     pub(crate) fn of(hours: &[HourlyCounts], now: Timestamp) -> Self {
         let first = since(now).as_millis().div_euclid(HOUR_MS);
-        let shown = |tally: &&HourlyCounts| (0..HOURS).contains(&(tally.hour - first));
-        let sum = |tally: &HourlyCounts| {
-            let some = tally.delivered.saturating_add(tally.retried);
-            some.saturating_add(tally.failed)
+        let shown = |counts: &&HourlyCounts| (0..HOURS).contains(&(counts.hour - first));
+        let sum = |counts: &HourlyCounts| {
+            let some = counts.delivered.saturating_add(counts.retried);
+            some.saturating_add(counts.failed)
         };
         let highest = hours.iter().filter(shown).map(sum).max().unwrap_or(0);
         let mut bar = Self::default();
-        for tally in hours.iter().filter(shown) {
-            bar.add(tally, tally.hour - first, highest.max(1));
+        for counts in hours.iter().filter(shown) {
+            bar.add(counts, counts.hour - first, highest.max(1));
         }
         bar
     }
 
     /// Stacks the parts of one hour. A part that is not zero is always visible.
-    fn add(&mut self, tally: &HourlyCounts, place: i64, highest: u64) {
+    fn add(&mut self, counts: &HourlyCounts, place: i64, highest: u64) {
         let left = place * HOUR_WIDTH + 1;
         let mut floor = HEIGHT;
         for (count, total, path) in [
-            (tally.delivered, &mut self.delivered, &mut self.good),
-            (tally.retried, &mut self.retried, &mut self.waiting),
-            (tally.failed, &mut self.failed, &mut self.bad),
+            (counts.delivered, &mut self.delivered, &mut self.good),
+            (counts.retried, &mut self.retried, &mut self.waiting),
+            (counts.failed, &mut self.failed, &mut self.bad),
         ] {
             *total = total.saturating_add(count);
             if count == 0 {
@@ -244,7 +244,7 @@ mod tests {
         }
     }
 
-    fn standing(success: bool) -> WebhookHealth {
+    fn health(success: bool) -> WebhookHealth {
         WebhookHealth {
             webhook: WebhookId(1),
             latest: Some(LatestAttempt {
@@ -263,35 +263,35 @@ mod tests {
         }
     }
 
-    fn word(webhook: &Webhook, standing: Option<&WebhookHealth>) -> &'static str {
-        WebhookStatus::of(webhook, standing, NOW).word
+    fn word(webhook: &Webhook, health: Option<&WebhookHealth>) -> &'static str {
+        WebhookStatus::of(webhook, health, NOW).word
     }
 
     #[test]
     fn every_status_has_a_word() {
         let hook = webhook();
         assert_eq!(word(&hook, None), "Nothing sent yet");
-        assert_eq!(word(&hook, Some(&standing(true))), "Healthy");
-        assert_eq!(word(&hook, Some(&standing(false))), "Failing");
+        assert_eq!(word(&hook, Some(&health(true))), "Healthy");
+        assert_eq!(word(&hook, Some(&health(false))), "Failing");
         let retrying = WebhookHealth {
             retrying: true,
-            ..standing(true)
+            ..health(true)
         };
         assert_eq!(word(&hook, Some(&retrying)), "Retrying");
         let mut mended = hook.clone();
         mended.updated_at = NOW.plus_ms(1);
-        assert_eq!(word(&mended, Some(&standing(false))), "Nothing sent");
-        assert_eq!(word(&mended, Some(&standing(true))), "Healthy");
+        assert_eq!(word(&mended, Some(&health(false))), "Nothing sent");
+        assert_eq!(word(&mended, Some(&health(true))), "Healthy");
         let owed = WebhookHealth {
             next_due_at: Some(NOW),
-            ..standing(false)
+            ..health(false)
         };
         assert_eq!(word(&mended, Some(&owed)), "Failing");
         let mut paused = hook.clone();
         paused.paused_until = Some(NOW.plus_ms(1));
-        assert_eq!(word(&paused, Some(&standing(false))), "Paused");
+        assert_eq!(word(&paused, Some(&health(false))), "Paused");
         paused.paused_until = Some(NOW);
-        assert_eq!(word(&paused, Some(&standing(true))), "Healthy");
+        assert_eq!(word(&paused, Some(&health(true))), "Healthy");
         let mut off = hook;
         for (cause, more) in [
             (DisableCause::Requested, "since"),
@@ -301,19 +301,19 @@ mod tests {
             ),
         ] {
             off.disabled = Some(Disablement { at: NOW, cause });
-            let health = WebhookStatus::of(&off, Some(&standing(false)), NOW);
-            assert_eq!((health.word, health.more), ("Disabled", more));
+            let status = WebhookStatus::of(&off, Some(&health(false)), NOW);
+            assert_eq!((status.word, status.more), ("Disabled", more));
         }
     }
 
     #[test]
     fn an_attempt_that_is_due_has_no_time_in_the_past() {
         let next = |due_at| {
-            let standing = WebhookHealth {
+            let health = WebhookHealth {
                 next_due_at: Some(due_at),
-                ..standing(true)
+                ..health(true)
             };
-            WebhookStatus::of(&webhook(), Some(&standing), NOW).next
+            WebhookStatus::of(&webhook(), Some(&health), NOW).next
         };
         assert_eq!(next(NOW), Some(NextAttempt::Now));
         assert_eq!(next(NOW.plus_ms(-1)), Some(NextAttempt::Now));
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn a_bar_shows_its_24_hours_and_nothing_beyond() {
         let hour = NOW.as_millis() / HOUR_MS;
-        let tally = |hour, delivered, retried, failed| HourlyCounts {
+        let counts = |hour, delivered, retried, failed| HourlyCounts {
             hour,
             delivered,
             retried,
@@ -332,10 +332,10 @@ mod tests {
         };
         let bar = HistoryBar::of(
             &[
-                tally(hour - 24, 5, 5, 5),
-                tally(hour - 23, 3, 1, 0),
-                tally(hour, 0, 0, u64::MAX),
-                tally(hour + 1, 5, 5, 5),
+                counts(hour - 24, 5, 5, 5),
+                counts(hour - 23, 3, 1, 0),
+                counts(hour, 0, 0, u64::MAX),
+                counts(hour + 1, 5, 5, 5),
             ],
             NOW,
         );
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(bar.bad, "M231 0h8v40h-8z");
         let end = format!("1 failed attempt tried again, {} not delivered", u64::MAX);
         assert_eq!(bar.words(), format!("3 delivered, {end}"));
-        let bar = HistoryBar::of(&[tally(hour, 0, 17, 0)], NOW);
+        let bar = HistoryBar::of(&[counts(hour, 0, 17, 0)], NOW);
         assert_eq!(bar.words(), "0 delivered, 17 failed attempts tried again");
         assert!(HistoryBar::of(&[], NOW).is_empty());
     }

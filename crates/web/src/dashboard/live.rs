@@ -170,7 +170,7 @@ impl LiveStream {
                 let news = self.feed.look(&self.context, now).await.ok()?;
                 self.changes = changes.filter(|_| !news.again);
                 self.over = news.over;
-                text.push_str(&told(&news));
+                text.push_str(&events_of(&news));
             }
             self.looked_at = Some(Instant::now());
             if text.is_empty() && self.told_at.elapsed() >= ALIVE_EVERY {
@@ -212,7 +212,7 @@ impl LiveStream {
 
 /// News as server-sent events. The mark comes with the last one, so that a browser that got only
 /// some of them gets all of them again.
-fn told(news: &FeedUpdate) -> String {
+fn events_of(news: &FeedUpdate) -> String {
     let mut text = String::new();
     let last = news.tidings.len().saturating_sub(1);
     for (index, tiding) in news.tidings.iter().enumerate() {
@@ -286,7 +286,7 @@ mod tests {
             over: true,
         };
         assert_eq!(
-            told(&news),
+            events_of(&news),
             "event: put\ndata: <b>\ndata: \ndata: id: 7\ndata: \n\n\
              id: dlv_1_1.5\nevent: too-many\ndata: \n\nevent: over\ndata\n\n"
         );

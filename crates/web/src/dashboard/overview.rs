@@ -73,11 +73,11 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         .await?;
     let standings: BTreeMap<WebhookId, WebhookHealth> = standings
         .into_iter()
-        .map(|standing| (standing.webhook, standing))
+        .map(|health| (health.webhook, health))
         .collect();
     let row = |webhook: &Webhook| {
-        let standing = standings.get(&webhook.id);
-        row(&visit, &dialect, webhook, standing)
+        let health = standings.get(&webhook.id);
+        row(&visit, &dialect, webhook, health)
     };
     let path = path_of(&tenant);
     let shown = OverviewPage {
@@ -98,12 +98,12 @@ fn row(
     visit: &Visit,
     dialect: &Dialect,
     webhook: &Webhook,
-    standing: Option<&WebhookHealth>,
+    health: Option<&WebhookHealth>,
 ) -> WebhookLine {
     let described = (dialect.dashboard.describe)(webhook);
     let target_url = target::masked(&webhook.target_url);
     let name = described.name.filter(|name| !name.trim().is_empty());
-    let last = standing.and_then(|standing| standing.latest.as_ref());
+    let last = health.and_then(|health| health.latest.as_ref());
     WebhookLine {
         id: webhook.id,
         name: view::short(
@@ -112,9 +112,9 @@ fn row(
         ),
         target_url: view::short(&target_url, SHOWN_CHARS_MAX),
         wants: view::short(&described.wants, SHOWN_CHARS_MAX),
-        health: WebhookStatus::of(webhook, standing, visit.now),
+        health: WebhookStatus::of(webhook, health, visit.now),
         bar: HistoryBar::of(
-            standing.map_or(&[], |standing| standing.hours.as_slice()),
+            health.map_or(&[], |health| health.hours.as_slice()),
             visit.now,
         ),
         last: last.map(|latest| {

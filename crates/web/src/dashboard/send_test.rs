@@ -234,7 +234,7 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         look: format!("{path}/test/{}?again={next}", id.notification),
         again: waiting && looked < AGAIN_MAX,
         arrived: !waiting && looked > 0,
-        attempt: detail.attempts.last().map(told),
+        attempt: detail.attempts.last().map(test_attempt),
         next: detail
             .row
             .due_at
@@ -260,7 +260,7 @@ async fn first_attempt(visit: &Visit, id: DeliveryId) -> Result<DeliveryDetail, 
     }
 }
 
-fn told(past: &AttemptRecord) -> TestAttempt {
+fn test_attempt(past: &AttemptRecord) -> TestAttempt {
     let attempt = &past.attempt;
     TestAttempt {
         words: attempt.outcome.words(),

@@ -113,7 +113,7 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
     let standings = visit
         .ask(|store| store.standings(id, vec![webhook.id], since))
         .await?;
-    let standing = standings.into_iter().find(|own| own.webhook == webhook.id);
+    let health = standings.into_iter().find(|own| own.webhook == webhook.id);
     let dialect = visit.dialect()?;
     let described = (dialect.dashboard.describe)(&webhook);
     let name = name_of(described.name, &webhook);
@@ -123,15 +123,15 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         path: path_to(tenant, webhook.id),
         url: masked(&webhook.target_url),
         wants: described.wants,
-        health: WebhookStatus::of(&webhook, standing.as_ref(), visit.now),
-        meaning: meaning(&webhook, standing.as_ref()),
+        health: WebhookStatus::of(&webhook, health.as_ref(), visit.now),
+        meaning: meaning(&webhook, health.as_ref()),
         doubt: dialect.dashboard.forms.doubt(&webhook),
         facts: dialect.dashboard.forms.facts(&webhook, may_edit),
-        last: standing
+        last: health
             .as_ref()
             .and_then(|own| own.latest.as_ref())
             .map(LastCall::of),
-        bar: standing.as_ref().map_or_else(HistoryBar::default, |own| {
+        bar: health.as_ref().map_or_else(HistoryBar::default, |own| {
             HistoryBar::of(&own.hours, visit.now)
         }),
         created_at: DisplayTime(webhook.created_at),
@@ -145,7 +145,7 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
 }
 
 /// What the status means, and what to do about it.
-fn meaning(webhook: &Webhook, standing: Option<&WebhookHealth>) -> &'static str {
+fn meaning(webhook: &Webhook, health: Option<&WebhookHealth>) -> &'static str {
     match webhook.disabled.map(|disabled| disabled.cause) {
         Some(DisableCause::Gone) => {
             return "Its receiver answered 410 Gone, so nothing is sent any more. Enable it once \
@@ -158,13 +158,13 @@ fn meaning(webhook: &Webhook, standing: Option<&WebhookHealth>) -> &'static str 
         Some(DisableCause::Deleted) => return "It is kept for the log.",
         None => {}
     }
-    let Some(standing) = standing.filter(|standing| standing.latest.is_some()) else {
+    let Some(health) = health.filter(|health| health.latest.is_some()) else {
         return "Nothing was sent to it yet. Send a test to see whether it is reached.";
     };
-    if health::is_untried(webhook, standing) {
+    if health::is_untried(webhook, health) {
         return "The latest call failed before that. Send a test to see whether it is reached.";
     }
-    match (standing.failing_since, standing.retrying) {
+    match (health.failing_since, health.retrying) {
         (Some(_), true) => "The latest call failed. What failed is tried again by itself.",
         (Some(_), false) => "The latest call failed, and nothing waits to be tried again.",
         (None, true) => "The latest call arrived; something that failed before is tried again.",

@@ -156,7 +156,7 @@ async fn a_change_that_was_made_undoes_no_later_one() {
 }
 
 #[tokio::test]
-async fn a_delivery_is_sent_again_once() {
+async fn a_delivery_is_replayed_once() {
     let given = Given::new().await;
     let id = given.app.webhook(&["pretix.event.order.paid"]).await;
     let hand_in = asking("POST", INTAKE).json(PAID);

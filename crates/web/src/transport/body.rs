@@ -162,12 +162,12 @@ async fn arrived<'a>(
     }
     let mut whole = pin!(whole(body, most, declared.unwrap_or(0), space));
     // A small body arrives with the head of its request and needs no timer.
-    let come = poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await;
-    if let Poll::Ready(come) = come {
-        return come;
+    let polled = poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await;
+    if let Poll::Ready(read) = polled {
+        return read;
     }
-    let come = within(ARRIVAL_LIMIT, whole).await;
-    come.unwrap_or(Err(Refusal::TooSlow))
+    let read = within(ARRIVAL_LIMIT, whole).await;
+    read.unwrap_or(Err(Refusal::TooSlow))
 }
 
 /// Reads a body, unless it is longer than `most`. Memory is reserved for what arrives, not for what
@@ -178,32 +178,32 @@ async fn whole(
     declared: usize,
     space: Option<BodyAdmission<'_>>,
 ) -> Result<(Bytes, Option<BodyReservation<'_>>), Refusal> {
-    let mut come = BodyBuffer::new(most);
+    let mut buffer = BodyBuffer::new(most);
     while !http_body::Body::is_end_stream(&body)
         && let Some(frame) = body.frame().await
     {
-        come.add(frame)?;
-        if come.bytes > SMALL_BODY_BYTES_MAX
+        buffer.add(frame)?;
+        if buffer.bytes > SMALL_BODY_BYTES_MAX
             && let Some(space) = space
         {
             // Boxed: rare, and this part of the future would be moved with every request.
-            return Box::pin(rest(body, come, declared, space)).await;
+            return Box::pin(rest(body, buffer, declared, space)).await;
         }
     }
-    Ok((come.end(), None))
+    Ok((buffer.end(), None))
 }
 
 /// Reads the rest of a body that turned out not to be small.
 async fn rest(
     mut body: Body,
-    mut come: BodyBuffer,
+    mut buffer: BodyBuffer,
     declared: usize,
     space: BodyAdmission<'_>,
 ) -> Result<(Bytes, Option<BodyReservation<'_>>), Refusal> {
     let mut taken = space.room.begin(space.owner, declared);
     loop {
         {
-            let mut grown = pin!(taken.grow(come.bytes));
+            let mut grown = pin!(taken.grow(buffer.bytes));
             let waiting = poll_fn(|context| {
                 let polled = grown.as_mut().poll(context);
                 space.waits.store(polled.is_pending(), Ordering::Relaxed);
@@ -221,12 +221,12 @@ async fn rest(
             frame = body.frame() => frame,
         };
         match frame {
-            Some(frame) => come.add(frame)?,
+            Some(frame) => buffer.add(frame)?,
             None => break,
         }
     }
     taken.settle();
-    Ok((come.end(), Some(taken)))
+    Ok((buffer.end(), Some(taken)))
 }
 
 /// The part of a body that has arrived. Trailers are ignored.
@@ -330,7 +330,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pieces_are_put_together_and_counted_together() {
-        for (all, come) in [
+        for (all, expected) in [
             (&["abc"] as &[&str], Ok(Bytes::from("abc"))),
             (&["", "ab", "", "c"], Ok(Bytes::from("abc"))),
             (&["a", "b", "c", ""], Ok(Bytes::from("abc"))),
@@ -340,7 +340,7 @@ mod tests {
                 Err(Refusal::bad_request("The body broke off.")),
             ),
         ] {
-            assert_eq!(read(&HeaderMap::new(), pieces(all), 3).await, come);
+            assert_eq!(read(&HeaderMap::new(), pieces(all), 3).await, expected);
         }
     }
 
@@ -353,13 +353,13 @@ mod tests {
                 &*self.0
             }
         }
-        let mut come = BodyBuffer::new(9);
+        let mut buffer = BodyBuffer::new(9);
         let first = Bytes::from_owner(Owner(Arc::clone(&held)));
-        come.add(Ok(Frame::data(first))).unwrap();
+        buffer.add(Ok(Frame::data(first))).unwrap();
         assert_eq!(Arc::strong_count(&held), 2);
-        come.add(Ok(Frame::data(Bytes::from("b")))).unwrap();
+        buffer.add(Ok(Frame::data(Bytes::from("b")))).unwrap();
         assert_eq!(Arc::strong_count(&held), 1);
-        assert_eq!(come.end(), "aaab");
+        assert_eq!(buffer.end(), "aaab");
     }
 
     #[tokio::test(start_paused = true)]
@@ -397,8 +397,8 @@ mod tests {
         let body = Body::new(Full::new(Bytes::from("abc")).with_trailers(late));
         let still = tokio::time::advance(Duration::from_secs(34));
         let headers = HeaderMap::new();
-        let (come, ()) = tokio::join!(read(&headers, body, 3), still);
-        assert_eq!(come, Ok(Bytes::from("abc")));
+        let (read_body, ()) = tokio::join!(read(&headers, body, 3), still);
+        assert_eq!(read_body, Ok(Bytes::from("abc")));
     }
 
     #[tokio::test(start_paused = true)]

@@ -78,7 +78,7 @@ struct BodyUsage {
     /// When it last took memory, or began.
     moved_at: Instant,
     /// Notified when it has memory, or has to give way.
-    told: Arc<Notify>,
+    notify: Arc<Notify>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +123,7 @@ pub(crate) struct BodyReservation<'a> {
     room: &'a BodyBudget,
     id: u64,
     bytes: usize,
-    told: Arc<Notify>,
+    notify: Arc<Notify>,
     /// How long it may still wait.
     patience: Duration,
     /// When it has stalled, if nobody has looked for that yet.
@@ -146,13 +146,13 @@ impl BodyBudget {
     /// Begins a reservation for a body that is not small, with its declared length. It is empty at
     /// first.
     pub(crate) fn begin(&self, owner: BudgetOwner, declared: usize) -> BodyReservation<'_> {
-        let told = Arc::new(Notify::new());
-        let id = lock(&self.0).begin(owner, declared, Arc::clone(&told));
+        let notify = Arc::new(Notify::new());
+        let id = lock(&self.0).begin(owner, declared, Arc::clone(&notify));
         BodyReservation {
             room: self,
             id,
             bytes: 0,
-            told,
+            notify,
             patience: WAIT_LIMIT,
             stalls_at: None,
         }
@@ -173,7 +173,7 @@ impl BodyReservation<'_> {
         let mut turn = lock(&self.room.0).ask(self.id, more, since);
         while turn == Admission::Waits {
             let next = patient_at.unwrap_or(until);
-            let is_told = timeout_at(next, self.told.notified()).await.is_ok();
+            let is_told = timeout_at(next, self.notify.notified()).await.is_ok();
             let mut desk = lock(&self.room.0);
             if !is_told && patient_at.take().is_some() {
                 desk.look();
@@ -195,11 +195,11 @@ impl BodyReservation<'_> {
     /// Resolves if this body has to give way to others.
     pub(crate) async fn give_way(&mut self) -> Refusal {
         loop {
-            let told = self.told.notified();
+            let notify = self.notify.notified();
             match self.stalls_at {
-                None => told.await,
+                None => notify.await,
                 Some(at) => {
-                    if timeout_at(at, told).await.is_err() {
+                    if timeout_at(at, notify).await.is_err() {
                         self.stalls_at = None;
                         lock(&self.room.0).look();
                     }
@@ -224,7 +224,7 @@ impl Drop for BodyReservation<'_> {
 }
 
 impl BudgetState {
-    fn begin(&mut self, owner: BudgetOwner, declared: usize, told: Arc<Notify>) -> u64 {
+    fn begin(&mut self, owner: BudgetOwner, declared: usize, notify: Arc<Notify>) -> u64 {
         let id = self.next;
         self.next += 1;
         let held = BodyUsage {
@@ -233,7 +233,7 @@ impl BudgetState {
             declared: declared.next_multiple_of(BODY_STEP_BYTES),
             state: BodyState::Arriving,
             moved_at: Instant::now(),
-            told,
+            notify,
         };
         self.bodies.insert(id, held);
         id
@@ -291,13 +291,13 @@ impl BudgetState {
         if self.waiting == 0 {
             return;
         }
-        let mut told = None;
+        let mut leaving = None;
         for (whose, queue) in self.queues(Instant::now()) {
             if let Some(id) = queue.gives_way()
                 // One at a time.
-                && (told.is_none() || told != whose)
+                && (leaving.is_none() || leaving != whose)
             {
-                told = self.bodies.get(&id).map(|held| held.owner);
+                leaving = self.bodies.get(&id).map(|held| held.owner);
                 self.enter(id, BodyState::Leaving);
                 self.wake(id);
             }
@@ -343,7 +343,7 @@ impl BudgetState {
 
     fn wake(&self, id: u64) {
         if let Some(held) = self.bodies.get(&id) {
-            held.told.notify_one();
+            held.notify.notify_one();
         }
     }
 

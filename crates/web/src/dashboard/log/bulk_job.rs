@@ -200,7 +200,7 @@ async fn follow(visit: Visit) -> Result<PageResponse, PageError> {
         tenant: tenant.id,
         path: path_of(tenant),
         id: BulkJobId(visit.id("errand")?),
-        told: live::mark_of(&visit).to_owned(),
+        sent_mark: live::mark_of(&visit).to_owned(),
     };
     live::follow(&visit, feed)
 }
@@ -210,7 +210,7 @@ struct BulkJobFeed {
     path: String,
     id: BulkJobId,
     /// How many were done when the latest fragment was sent.
-    told: String,
+    sent_mark: String,
 }
 
 impl Feed for BulkJobFeed {
@@ -232,11 +232,11 @@ impl Feed for BulkJobFeed {
                 over,
                 ..FeedUpdate::default()
             };
-            if over || mark != self.told {
+            if over || mark != self.sent_mark {
                 let part = progress(&bulk_job, &self.path)?;
                 news.tidings.push(FeedItem::Put(part));
             }
-            self.told.clone_from(&mark);
+            self.sent_mark.clone_from(&mark);
             news.mark = mark;
             Ok(news)
         })

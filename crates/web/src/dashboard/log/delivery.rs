@@ -218,10 +218,16 @@ async fn state(
 ) -> Result<HtmlFragment, PageError> {
     let policy = visit.policy()?;
     let at = dispatch_state(&visit.context, &detail.row, visit.now).await;
-    Ok(standing(detail, webhook, policy, around, (at, visit.now))?)
+    Ok(state_view(
+        detail,
+        webhook,
+        policy,
+        around,
+        (at, visit.now),
+    )?)
 }
 
-fn standing(
+fn state_view(
     detail: &DeliveryDetail,
     webhook: Option<&Webhook>,
     policy: &model::policy::Policy,
@@ -270,13 +276,13 @@ fn words(detail: &DeliveryDetail) -> String {
 async fn follow(visit: Visit) -> Result<PageResponse, PageError> {
     let id = delivery_id(&visit)?;
     let tenant = visit.tenant()?;
-    let told = live::mark_of(&visit).to_owned();
-    let attempts = told.split('.').next().and_then(|n| n.parse().ok());
+    let sent_mark = live::mark_of(&visit).to_owned();
+    let attempts = sent_mark.split('.').next().and_then(|n| n.parse().ok());
     let feed = DeliveryFeed {
         tenant: tenant.id,
         policy: visit.policy()?.clone(),
         around: StateContext::of(&visit, id)?,
-        told,
+        sent_mark,
         attempts: attempts.unwrap_or_default(),
         at: None,
     };
@@ -298,7 +304,7 @@ struct DeliveryFeed {
     policy: model::policy::Policy,
     around: StateContext,
     /// The mark of the latest news.
-    told: String,
+    sent_mark: String,
     /// How many attempts were sent.
     attempts: u32,
     /// Where the engine had it in the latest news, while it was due.
@@ -321,7 +327,7 @@ impl Feed for DeliveryFeed {
             // While it is due its state in the engine changes, and no row does.
             let at = dispatch_state(context, &line.row, now).await;
             let again = at.is_some();
-            if mark == self.told && at == self.at {
+            if mark == self.sent_mark && at == self.at {
                 return Ok(FeedUpdate {
                     again,
                     ..FeedUpdate::default()
@@ -348,7 +354,7 @@ impl Feed for DeliveryFeed {
                 let part = attempt::whole(&self.around.here, past, &detail.body, true)?;
                 news.tidings.push(FeedItem::Put(part));
             }
-            let part = standing(
+            let part = state_view(
                 &detail,
                 webhook.as_ref(),
                 &self.policy,
@@ -357,7 +363,7 @@ impl Feed for DeliveryFeed {
             )?;
             news.tidings.push(FeedItem::Put(part));
             self.attempts = detail.row.attempts;
-            self.told = mark;
+            self.sent_mark = mark;
             self.at = at;
             Ok(news)
         })

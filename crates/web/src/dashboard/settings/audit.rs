@@ -73,11 +73,11 @@ pub(super) async fn tell(
             names.insert(id, name);
         }
     }
-    let told = |row: &AuditRow| {
+    let sentence = |row: &AuditRow| {
         let name = row.entry.webhook.and_then(|id| names.get(&id));
-        audit_text::told(row, name.map(String::as_str))
+        audit_text::sentence(row, name.map(String::as_str))
     };
-    Ok(rows.iter().map(told).collect())
+    Ok(rows.iter().map(sentence).collect())
 }
 
 pub(super) async fn page_of_log(

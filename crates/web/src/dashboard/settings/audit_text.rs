@@ -32,7 +32,7 @@ pub(super) struct AuditFact {
     pub(super) after: String,
 }
 
-pub(super) fn told(row: &AuditRow, name: Option<&str>) -> AuditSentence {
+pub(super) fn sentence(row: &AuditRow, name: Option<&str>) -> AuditSentence {
     let entry = &row.entry;
     let detail: Value = serde_json::from_str(&entry.detail).unwrap_or(Value::Null);
     let mut facts = facts(&detail);
@@ -257,20 +257,20 @@ mod tests {
                 detail: detail.to_string(),
             },
         };
-        told(&row, None)
+        sentence(&row, None)
     }
 
-    fn lines(told: &AuditSentence) -> Vec<String> {
+    fn lines(sentence: &AuditSentence) -> Vec<String> {
         let line = |fact: &AuditFact| match &fact.before {
             Some(before) => format!("{}: {before} > {}", fact.label, fact.after),
             None => format!("{}: {}", fact.label, fact.after),
         };
-        told.facts.iter().map(line).collect()
+        sentence.facts.iter().map(line).collect()
     }
 
     #[test]
     fn a_change_shows_what_was_and_what_is_and_nothing_that_stayed() {
-        let told = tell(
+        let sentence = tell(
             "webhook.changed",
             &json!({
                 "changed": ["target_url", "filter", "settings"],
@@ -278,9 +278,9 @@ mod tests {
                 "after": {"target_url": "https://b/", "enabled": true, "topics": []},
             }),
         );
-        assert_eq!(told.deed, "changed the webhook");
+        assert_eq!(sentence.deed, "changed the webhook");
         assert_eq!(
-            lines(&told),
+            lines(&sentence),
             [
                 "URL: https://a/ > https://b/",
                 "Called for: x > nothing",
@@ -357,9 +357,9 @@ mod tests {
                 vec!["Odd field: {\"a\":1}"],
             ),
         ] {
-            let told = tell(action, &detail);
-            assert_eq!(told.deed, deed, "{action}");
-            assert_eq!(lines(&told), facts, "{action}");
+            let sentence = tell(action, &detail);
+            assert_eq!(sentence.deed, deed, "{action}");
+            assert_eq!(lines(&sentence), facts, "{action}");
         }
     }
 
@@ -394,9 +394,9 @@ mod tests {
                 vec!["Name: till", "Permissions: webhooks:read"],
             ),
         ] {
-            let told = tell(action, &detail);
-            assert_eq!(told.deed, deed, "{action}");
-            assert_eq!(lines(&told), facts, "{action}");
+            let sentence = tell(action, &detail);
+            assert_eq!(sentence.deed, deed, "{action}");
+            assert_eq!(lines(&sentence), facts, "{action}");
         }
     }
 
@@ -407,9 +407,9 @@ mod tests {
         let long: Map<String, Value> = (0..100)
             .map(|n| (format!("field_{n}"), json!("ä".repeat(5_000))))
             .collect();
-        let told = tell("x", &Value::Object(long));
-        assert_eq!(told.facts.len(), FACTS_MAX);
-        let longest = told.facts.iter().map(|fact| fact.after.chars().count());
+        let sentence = tell("x", &Value::Object(long));
+        assert_eq!(sentence.facts.len(), FACTS_MAX);
+        let longest = sentence.facts.iter().map(|fact| fact.after.chars().count());
         assert_eq!(longest.max(), Some(VALUE_CHARS_MAX + 1));
     }
 }

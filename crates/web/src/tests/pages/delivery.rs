@@ -127,7 +127,7 @@ async fn the_ends_say_why_they_are_ends() {
 }
 
 #[tokio::test]
-async fn one_is_sent_again_or_stopped_and_a_form_sent_twice_does_nothing_more() {
+async fn one_is_replayed_or_stopped_and_a_form_sent_twice_does_nothing_more() {
     let app = TestApp::new().await;
     app.webhook(&[PAID]).await;
     app.order("ABC", "democon").await;
@@ -231,7 +231,7 @@ async fn what_comes_from_outside_is_text_and_never_markup() {
 }
 
 #[tokio::test]
-async fn the_heaviest_story_weighs_less_than_a_page_may_and_leads_to_all_of_it() {
+async fn the_heaviest_delivery_weighs_less_than_a_page_may_and_leads_to_all_of_it() {
     let app = TestApp::new().await;
     let webhook = app.webhook(&[PAID]).await;
     let tenant = app.tenant("bigevents").await;

@@ -253,7 +253,7 @@ async fn a_session_follows_so_many_pages_at_once_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_story_goes_on_while_it_is_read() {
+async fn a_delivery_goes_on_while_it_is_read() {
     let app = app().await;
     app.order("A", "democon").await;
     let mut edit = app.browser_with(Role::Edit).await;
@@ -283,7 +283,7 @@ async fn a_story_goes_on_while_it_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_story_that_is_read_says_when_the_call_is_sent_though_nothing_is_written() {
+async fn a_delivery_that_is_read_says_when_the_call_is_sent_though_nothing_is_written() {
     let app = app().await;
     app.order("A", "democon").await;
     let mut edit = app.browser_with(Role::Edit).await;

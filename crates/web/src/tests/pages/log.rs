@@ -231,7 +231,7 @@ async fn another_tenants_deliveries_are_nowhere() {
 }
 
 #[tokio::test]
-async fn what_was_chosen_is_sent_again_once_however_often_the_form_is_sent() {
+async fn what_was_chosen_is_replayed_once_however_often_the_form_is_sent() {
     let app = TestApp::new().await;
     app.webhook(&[PAID]).await;
     for code in ["A", "B", "C"] {
@@ -339,7 +339,7 @@ async fn what_seems_to_narrow_sending_all_again_is_refused() {
 }
 
 #[tokio::test]
-async fn all_that_failed_is_sent_again_after_saying_how_many() {
+async fn all_that_failed_is_replayed_after_saying_how_many() {
     let app = TestApp::new().await;
     let webhook = app.webhook(&[PAID]).await;
     for code in ["A", "B", "C"] {

@@ -271,7 +271,7 @@ async fn retry_all_takes_what_narrows_it_and_refuses_what_it_does_not_know() {
 }
 
 #[tokio::test]
-async fn one_invocation_can_be_looked_at_and_sent_again() {
+async fn one_invocation_can_be_looked_at_and_replayed() {
     let (app, hook) = app(1).await;
     let due = app.due().await;
     settle(&app, &due[0], answered(200, "ok"), DeliveryState::Delivered).await;

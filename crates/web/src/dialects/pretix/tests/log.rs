@@ -318,7 +318,7 @@ async fn deliveries_are_found_by_their_whole_name_only() {
 }
 
 #[tokio::test]
-async fn a_delivery_can_be_sent_again_whatever_became_of_it() {
+async fn a_delivery_can_be_replayed_whatever_became_of_it() {
     let app = app().await;
     for (path, id) in [
         (format!("{ORGANIZER}/deliveries/dlv_1_1/retry/"), "dlv_1_1"),
@@ -343,7 +343,7 @@ async fn a_delivery_can_be_sent_again_whatever_became_of_it() {
 }
 
 #[tokio::test]
-async fn all_that_failed_can_be_sent_again_at_once() {
+async fn all_that_failed_can_be_replayed_at_once() {
     let app = app().await;
     let path = format!("{WEBHOOKS}1/retry_failed/");
     // Exhausted, cancelled, and waiting for a retry; not what was delivered or has not begun.
@@ -358,7 +358,7 @@ async fn all_that_failed_can_be_sent_again_at_once() {
 }
 
 #[tokio::test]
-async fn only_what_is_asked_for_is_sent_again() {
+async fn only_what_is_asked_for_is_replayed() {
     let app = app().await;
     let path = format!("{WEBHOOKS}1/retry_failed/");
     for (query, count) in [
@@ -389,7 +389,7 @@ async fn only_what_is_asked_for_is_sent_again() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_again_by_a_request_that_is_not_understood() {
+async fn nothing_is_replayed_by_a_request_that_is_not_understood() {
     let app = app().await;
     let path = format!("{WEBHOOKS}1/retry_failed/");
     let before = app.due().await.len();
@@ -461,7 +461,7 @@ async fn more_than_one_sweep_is_counted_exactly() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_again_while_the_webhook_is_disabled() {
+async fn nothing_is_replayed_while_the_webhook_is_disabled() {
     let app = app().await;
     app.ask(asking("DELETE", &format!("{WEBHOOKS}1/"))).await;
     let words = r#"{"detail":"The webhook is disabled, so nothing can be sent. Enable it first."}"#;
