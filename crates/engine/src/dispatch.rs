@@ -24,6 +24,7 @@
 //! is read again once it is let go.
 
 mod messages;
+mod states;
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -46,6 +47,7 @@ use tokio::sync::oneshot;
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
 
+use self::states::{ScanState, ShutdownState};
 use crate::attempt::{AttemptResult, AttemptRunner};
 use crate::concurrency::{FAST_MS, LoadSignal, timed_out};
 use crate::fair_share::InFlightId;
@@ -66,10 +68,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Lanes of one page of the scan at the start.
 const SCAN_PAGE: usize = 1_000;
-
-/// The store tells what it takes on, except when it does not know itself whether a transaction
-/// was kept. What came of those is found by going through the lanes once more.
-const RESCAN_EVERY: Duration = Duration::from_secs(60);
 
 /// Results of attempts taken in before anything else is looked at.
 const LANDED_MAX: usize = limits::SETTLE_BATCH_MAX;
@@ -154,22 +152,6 @@ pub struct ShutdownReport {
     pub outcomes_unwritten: usize,
     /// The loop had fallen over before it was stopped.
     pub fell_over: bool,
-}
-
-/// How far the webhooks with pending deliveries have been gone through.
-#[derive(Debug, Clone, Copy)]
-enum ScanState {
-    After(Option<WebhookId>),
-    DoneAt(Instant),
-}
-
-#[derive(Debug, Clone, Copy)]
-struct ShutdownState {
-    /// Attempts still running then are dropped.
-    deadline: Instant,
-    /// Outcomes still unwritten then are given up.
-    write_deadline: Instant,
-    dropped: usize,
 }
 
 impl Dispatcher {
@@ -784,25 +766,6 @@ impl Dispatcher {
 async fn end(last: StoreFuture<()>) {
     if !matches!(tokio::time::timeout(LAST_WORDS, last).await, Ok(Ok(()))) {
         tracing::warn!("the store did not record the time at the end: waits may be seconds longer");
-    }
-}
-
-impl ScanState {
-    /// After which webhook to go on, if it is time to.
-    fn next(self, now: Instant, again: bool) -> Option<Option<WebhookId>> {
-        match self {
-            Self::After(webhook) => Some(webhook),
-            Self::DoneAt(at) => (again || now - at >= RESCAN_EVERY).then_some(None),
-        }
-    }
-}
-
-impl ShutdownState {
-    fn next_deadline(self, now: Instant) -> Instant {
-        match now < self.deadline {
-            true => self.deadline,
-            false => self.write_deadline,
-        }
     }
 }
 

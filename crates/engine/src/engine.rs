@@ -1,5 +1,6 @@
 //! The engine as a whole: what it is made from, how it starts and stops.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use model::lease::Lease;
 use model::limits::RESPONSES_BYTES_MAX;
 use model::policy::Policies;
 use model::rng::SeededRng;
+use model::tenant::DialectName;
 use model::time::Clock;
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
@@ -107,10 +109,7 @@ impl Engine {
             metrics.opened.clone(),
             health.shortage(),
         );
-        let retention_ms = policies
-            .iter()
-            .map(|(dialect, policy)| (dialect.clone(), policy.retention_ms))
-            .collect();
+        let retention_ms = retention_ms(&policies);
         let (stop, stopped) = oneshot::channel();
         let epoch = lease.epoch;
         let dispatch = Dispatcher::new(DispatcherParts {
@@ -191,6 +190,13 @@ impl Engine {
     pub fn failed(&self) -> impl Future<Output = &'static str> + Send + use<> {
         self.alarm.listen()
     }
+}
+
+/// How long each dialect's log is kept.
+fn retention_ms(policies: &Policies) -> BTreeMap<DialectName, i64> {
+    let each = policies.iter();
+    each.map(|(dialect, policy)| (dialect.clone(), policy.retention_ms))
+        .collect()
 }
 
 impl ShutdownReport {

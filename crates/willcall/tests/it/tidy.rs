@@ -5,6 +5,7 @@
 
 mod code;
 mod documents;
+mod imports;
 mod lexer;
 mod packages;
 mod words;

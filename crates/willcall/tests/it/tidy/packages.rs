@@ -66,7 +66,7 @@ const HOMES: &[(&str, &[&str])] = &[
 
 const ANYWHERE: &[&str] = &["bytes", "http", "serde", "thiserror", "tracing"];
 
-const TESTS_ONLY: [&str; 3] = ["proptest", "rcgen", "tempfile"];
+const TESTS_ONLY: [&str; 4] = ["proc-macro2", "proptest", "rcgen", "tempfile"];
 
 /// Packages in Cargo.lock, ours included. More means slower builds and more to trust.
 const PACKAGES_MAX: usize = 245;
