@@ -1,5 +1,5 @@
 #!/bin/sh
-# rusqlite_migration: two programs that start at once on one file, with a migration that converts a column.
+# rusqlite_migration: two programs start at once on one file; a migration converts a column.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
