@@ -1,8 +1,8 @@
 //! Migrations: numbered SQL files, forward only. All that are missing run in one transaction under
 //! the write lock. `user_version` is a file's version, `application_id` its kind.
 //!
-//! These lines take the place of a library: those there are bring a table of their own and more
-//! packages than the rest of this crate, and tie us to their version of rusqlite.
+//! A library does the same except for one thing: it reads the version before it takes the lock, so
+//! that two programs that start at once both migrate. Decision 39.
 
 use rusqlite::Connection;
 

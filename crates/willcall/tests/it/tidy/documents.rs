@@ -134,6 +134,39 @@ fn the_changelog_has_room_for_what_is_next() {
 }
 
 #[test]
+fn the_log_lines_of_the_guide_are_in_the_code() {
+    let path = "docs/operating.md";
+    let Some(guide) = file(path) else {
+        assert!(tree().is_empty(), "{path} is gone");
+        return;
+    };
+    let (_, lines) = guide.text.split_once("### Log lines").expect("a heading");
+    let lines = lines.split("\n## ").next().unwrap();
+    let code: String = rust_files().map(|file| joined(file.product())).collect();
+    let mut found = BTreeMap::new();
+    for line in lines.lines().filter(|line| line.starts_with("- `")) {
+        let quoted = line.split("`:").next().unwrap().split('`').skip(1).step_by(2);
+        for part in quoted.flat_map(|words| words.split('…')).map(str::trim) {
+            if !code.contains(part) {
+                found.insert(line.to_owned(), part.to_owned());
+            }
+        }
+    }
+    judge(
+        &found,
+        &[],
+        "The operators' guide quotes log lines that the program does not write: mend the guide.",
+    );
+}
+
+/// Literals that go on in the next line, in one.
+fn joined(text: &str) -> String {
+    let mut pieces = text.split("\\\n");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |joined, piece| joined + piece.trim_start())
+}
+
+#[test]
 fn the_rules_name_every_check() {
     let Some(rules) = file("STYLE.md") else {
         assert!(tree().is_empty(), "STYLE.md is gone");
