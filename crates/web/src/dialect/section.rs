@@ -6,15 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
-use model::limits::NAME_BYTES_MAX;
+use model::limits::{NAME_BYTES_MAX, TOKEN_LETTERS};
 use model::query::{Declaration, DeclaredToken};
 use model::rng::SeededRng;
 use model::tenant::{DialectName, Permission, Permissions, TokenHash, TokenKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-/// The letters of a generated token: 320 bits.
-const TOKEN_LETTERS: usize = 64;
 
 /// The slugs of the known shows of each tenant.
 pub type KnownEvents = BTreeMap<(DialectName, String), BTreeSet<String>>;

@@ -5,7 +5,7 @@ use http::StatusCode;
 use http::header::HOST;
 use model::contract::{Conflict, StoreError};
 use model::dashboard::TokenRow;
-use model::limits::NAME_BYTES_MAX;
+use model::limits::{NAME_BYTES_MAX, TOKEN_LETTERS};
 use model::tenant::{NewToken, Permission, Permissions, Tenant, TokenHash, TokenKind};
 use model::users::Role;
 
@@ -17,9 +17,6 @@ use crate::dashboard::response::{PageError, PageResponse, go_to, page, page_with
 use crate::dashboard::visit::Visit;
 use crate::dialect::demo::DemoCall;
 use crate::gateway::store::refused;
-
-/// The letters of a token: 330 bits.
-const TOKEN_LETTERS: usize = 64;
 
 #[derive(Template)]
 #[template(path = "settings/token_new.html")]
