@@ -335,8 +335,11 @@ impl Stage<'_> {
             let line = metrics.lines().find_map(|line| line.strip_prefix(name));
             line.and_then(|value| value.trim().parse().ok())
         };
-        let sum = value("willcall_store_sync_duration_seconds_sum ");
-        let count = value("willcall_store_sync_duration_seconds_count ");
+        // The second name is that of builds before the metrics were renamed.
+        let sum = value("willcall_store_fsync_duration_seconds_sum ")
+            .or_else(|| value("willcall_store_sync_duration_seconds_sum "));
+        let count = value("willcall_store_fsync_duration_seconds_count ")
+            .or_else(|| value("willcall_store_sync_duration_seconds_count "));
         Ok(sum.zip(count))
     }
 

@@ -225,7 +225,7 @@ impl Dispatcher {
             let stops = self.stopping.is_some();
             if let Some(count) = self.settlements.begin(now, stops) {
                 #[expect(clippy::cast_precision_loss, reason = "at most 512")]
-                self.metrics.batch.observe(count as f64);
+                self.metrics.settle_batch.observe(count as f64);
             }
             self.settlements.hurry(stops);
             self.report(now, at);
@@ -248,7 +248,7 @@ impl Dispatcher {
             self.metrics.clock_steps.inc();
             messages::doubted(*doubt);
         }
-        self.metrics.doubted(self.clock.doubt().is_some());
+        self.metrics.clock_untrusted(self.clock.doubt().is_some());
         let (waits, at_once) = (self.lanes.count() > 0, !doubts.is_empty());
         self.schedule_clock
             .beat(&*self.store, self.lease, &self.clock, now, waits, at_once);
@@ -313,7 +313,7 @@ impl Dispatcher {
                 break;
             };
             self.begun = true;
-            self.metrics.width.observe(f64::from(concurrency_limit));
+            self.metrics.begun(concurrency_limit);
             let runner = Arc::clone(&self.runner);
             // In a box, because spawning moves what is spawned several times.
             self.in_flight.spawn(Box::pin(async move {
@@ -395,7 +395,7 @@ impl Dispatcher {
         match self.settlements.poll(cx) {
             Poll::Pending => return false,
             Poll::Ready(Err(_)) => {
-                self.metrics.refused.inc();
+                self.metrics.store_errors.inc();
             }
             Poll::Ready(Ok(batch)) => {
                 for settlement in batch.iter() {
@@ -425,11 +425,11 @@ impl Dispatcher {
             self.metrics.attempted(&call.outcome, call.duration_ms);
         }
         if is_ahead {
-            self.metrics.ahead.inc();
+            self.metrics.recovery_attempts.inc();
         }
         match state {
             DeliveryState::Pending => self.metrics.retries.inc(),
-            DeliveryState::Failed => self.metrics.exhausted.inc(),
+            DeliveryState::Failed => self.metrics.failed.inc(),
             DeliveryState::Delivered | DeliveryState::Cancelled(_) => 0,
         };
     }
@@ -450,7 +450,7 @@ impl Dispatcher {
         } = result;
         let (id, outcome) = (delivery.id, &attempt.outcome);
         if shortage_of(outcome).is_some() {
-            self.metrics.put_off.inc();
+            self.metrics.deferred.inc();
             self.lanes.unsent(attempt_id, id, delivery.due_at);
             return;
         }
@@ -548,7 +548,7 @@ impl Dispatcher {
                     .answer_due(&asked, reads, self.schedule_clock.at(Instant::now()));
             }
             Err(error) => {
-                self.metrics.refused.inc();
+                self.metrics.store_errors.inc();
                 self.lanes.unasked_due(&asked, error.is_of_a_part());
             }
         }
@@ -575,7 +575,7 @@ impl Dispatcher {
                 }
             }
             Err(_) => {
-                self.metrics.refused.inc();
+                self.metrics.store_errors.inc();
                 self.lanes.unasked_targets(&asked);
             }
         }
@@ -636,7 +636,7 @@ impl Dispatcher {
                 }
             }
             Err(_) => {
-                self.metrics.refused.inc();
+                self.metrics.store_errors.inc();
             }
         }
         true
@@ -654,7 +654,7 @@ impl Dispatcher {
                 }
             }
             Err(_) => {
-                self.metrics.refused.inc();
+                self.metrics.store_errors.inc();
             }
         }
         true
@@ -667,7 +667,7 @@ impl Dispatcher {
         match written {
             Ok(lease) => self.lease = lease,
             Err(_) => {
-                self.metrics.refused.inc();
+                self.metrics.store_errors.inc();
             }
         }
         true

@@ -100,7 +100,7 @@ impl Engine {
         store.subscribe(Arc::clone(&mailbox) as Arc<dyn CommitSubscriber>);
         let idle_for = Duration::from_millis(settings.idle_connection_ms);
         let pool = Arc::new(ConnectionPool::new(settings.max_idle_connections, idle_for));
-        let budget = ResponseBudget::new(RESPONSES_BYTES_MAX, metrics.shortened.clone());
+        let budget = ResponseBudget::new(RESPONSES_BYTES_MAX, metrics.truncated.clone());
         let runner = AttemptRunner::new(
             dial,
             clock.clone(),

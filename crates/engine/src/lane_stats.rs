@@ -65,12 +65,12 @@ impl ReceiverHealth {
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::Unknown => "unseen",
-            Self::Healthy => "well",
+            Self::Unknown => "unknown",
+            Self::Healthy => "healthy",
             Self::Failing => "failing",
-            Self::Open => "probed",
+            Self::Open => "circuit_open",
             Self::Paused => "paused",
-            Self::Disabled => "shut",
+            Self::Disabled => "disabled",
         }
     }
 }

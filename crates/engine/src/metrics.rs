@@ -26,12 +26,12 @@ const SECONDS: [f64; 14] = [
 
 const BATCHES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
-const WIDTHS: [f64; 11] = [
+const CONCURRENCY_LIMITS: [f64; 11] = [
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
 ];
 
-/// Of whom it is told for how long the first delivery has been due.
-const OWED: [ReceiverHealth; 4] = [
+/// States of receivers for which the age of the oldest due delivery is reported.
+const DUE_STATES: [ReceiverHealth; 4] = [
     ReceiverHealth::Healthy,
     ReceiverHealth::Failing,
     ReceiverHealth::Open,
@@ -43,29 +43,29 @@ pub(crate) struct Metrics {
     attempts: Vec<Counter>,
     attempt_seconds: Histogram,
     in_flight: Gauge,
-    in_flight_slow: Gauge,
-    held: Gauge,
-    lanes: Vec<(ReceiverHealth, Gauge)>,
-    lanes_active: Gauge,
-    lanes_queued: Gauge,
-    lanes_queued_by_share: Gauge,
-    overdue: Vec<(ReceiverHealth, usize, Gauge<f64, AtomicU64>)>,
-    backlog: Vec<(DialectName, Gauge)>,
-    unwritten: Gauge,
-    pub(crate) width: Histogram,
-    pub(crate) ahead: Counter,
-    pub(crate) batch: Histogram,
+    slow_in_flight: Gauge,
+    buffered: Gauge,
+    webhooks_tracked: Vec<(ReceiverHealth, Gauge)>,
+    webhooks_active: Gauge,
+    webhooks_queued: Gauge,
+    webhooks_queued_by_fair_share: Gauge,
+    oldest_due: Vec<(ReceiverHealth, usize, Gauge<f64, AtomicU64>)>,
+    pending: Vec<(DialectName, Gauge)>,
+    unsettled: Gauge,
+    concurrency_limit: Histogram,
+    pub(crate) recovery_attempts: Counter,
+    pub(crate) settle_batch: Histogram,
     pub(crate) retries: Counter,
-    pub(crate) exhausted: Counter,
+    pub(crate) failed: Counter,
     pub(crate) disabled: Counter,
     pub(crate) pauses: Counter,
     pub(crate) clock_steps: Counter,
-    clock_doubted: Gauge,
+    clock_untrusted: Gauge,
     pub(crate) opened: Counter,
-    pub(crate) put_off: Counter,
-    pub(crate) shortened: Counter,
-    pub(crate) refused: Counter,
-    pub(crate) pruned: Counter,
+    pub(crate) deferred: Counter,
+    pub(crate) truncated: Counter,
+    pub(crate) store_errors: Counter,
+    pub(crate) retention_steps: Counter,
 }
 
 impl Metrics {
@@ -78,29 +78,29 @@ impl Metrics {
             attempts: Vec::new(),
             attempt_seconds: Histogram::new(SECONDS),
             in_flight: Gauge::default(),
-            in_flight_slow: Gauge::default(),
-            held: Gauge::default(),
-            lanes: lanes(registry),
-            lanes_active: Gauge::default(),
-            lanes_queued: Gauge::default(),
-            lanes_queued_by_share: Gauge::default(),
-            overdue: overdue(registry, dialects.clone()),
-            backlog: backlog(registry, dialects),
-            unwritten: Gauge::default(),
-            batch: Histogram::new(BATCHES),
-            width: Histogram::new(WIDTHS),
-            ahead: Counter::default(),
+            slow_in_flight: Gauge::default(),
+            buffered: Gauge::default(),
+            webhooks_tracked: webhooks_tracked(registry),
+            webhooks_active: Gauge::default(),
+            webhooks_queued: Gauge::default(),
+            webhooks_queued_by_fair_share: Gauge::default(),
+            oldest_due: oldest_due(registry, dialects.clone()),
+            pending: pending(registry, dialects),
+            unsettled: Gauge::default(),
+            settle_batch: Histogram::new(BATCHES),
+            concurrency_limit: Histogram::new(CONCURRENCY_LIMITS),
+            recovery_attempts: Counter::default(),
             retries: Counter::default(),
-            exhausted: Counter::default(),
+            failed: Counter::default(),
             disabled: Counter::default(),
             pauses: Counter::default(),
             clock_steps: Counter::default(),
-            clock_doubted: Gauge::default(),
+            clock_untrusted: Gauge::default(),
             opened: Counter::default(),
-            put_off: Counter::default(),
-            shortened: Counter::default(),
-            refused: Counter::default(),
-            pruned: Counter::default(),
+            deferred: Counter::default(),
+            truncated: Counter::default(),
+            store_errors: Counter::default(),
+            retention_steps: Counter::default(),
         };
         metrics.register(registry);
         let attempts = attempts(registry);
@@ -115,84 +115,86 @@ impl Metrics {
         let mut gauge = |name: &str, help: &str, gauge: &Gauge| {
             registry.register(format!("willcall_{name}"), help, gauge.clone());
         };
-        gauge("attempts_in_flight", "Attempts running. Near the setting flights_max for long: \
-            receivers are slow, or the setting is too small", &self.in_flight);
-        gauge("attempts_in_flight_slow", "Attempts that have been running for 2 s or more. Near half \
-            of the setting flights_max: receivers hang; others are not held up, but more of theirs \
-            wait, see lanes_queued_by_share", &self.in_flight_slow);
-        gauge("deliveries_held", "Deliveries held in memory, from being read until their outcome \
-            is written. What does not fit waits in the store", &self.held);
-        gauge("lanes_active", "Webhooks with deliveries that wait, here or in the store, or are in \
-            the air", &self.lanes_active);
-        gauge("lanes_queued", "Webhooks with deliveries in memory that wait for a turn. Above 0 for \
-            long: all flights are taken, see attempts_in_flight, or a tenant or a host has its share, \
-            see lanes_queued_by_share", &self.lanes_queued);
-        gauge("lanes_queued_by_share", "Those of lanes_queued that wait though there are flights, \
-            because their tenant, or the host of their receiver, has its share in the air. Above 0 for \
-            long: see attempts_in_flight_slow; with quick receivers raise flights_max",
-            &self.lanes_queued_by_share);
-        gauge("outcomes_unwritten", "Outcomes that wait to be written down. Growing: the store \
-            refuses or is slow, see the log and the disk", &self.unwritten);
-        gauge("clock_doubted", "1 while the wall clock is not trusted with what cannot be undone: \
-            for an hour after it was set. For longer: it is set again and again",
-            &self.clock_doubted);
+        gauge("attempts_in_flight", "Attempts running. Near the setting \
+            max_in_flight for long: receivers are slow, or the setting is too small",
+            &self.in_flight);
+        gauge("slow_attempts_in_flight", "Attempts that have been running for 2 s or more. Near \
+            half of the setting max_in_flight: receivers hang; others are not held up, but more of \
+            theirs wait, see willcall_webhooks_queued_by_fair_share", &self.slow_in_flight);
+        gauge("deliveries_buffered", "Deliveries held in memory, from when they are read until \
+            their outcome is written. What does not fit waits in the store", &self.buffered);
+        gauge("webhooks_active", "Webhooks with deliveries that wait, in memory or in the store, \
+            or are in flight", &self.webhooks_active);
+        gauge("webhooks_queued", "Webhooks with deliveries in memory that wait for a turn. Above 0 \
+            for long: max_in_flight is reached, see willcall_attempts_in_flight, or a tenant or a \
+            host has used its fair share, see willcall_webhooks_queued_by_fair_share",
+            &self.webhooks_queued);
+        gauge("webhooks_queued_by_fair_share", "Those of willcall_webhooks_queued that wait though \
+            max_in_flight is not reached, because their tenant, or the host of their receiver, has \
+            used its fair share. Above 0 for long: see willcall_slow_attempts_in_flight; if \
+            receivers are quick, raise max_in_flight", &self.webhooks_queued_by_fair_share);
+        gauge("outcomes_unsettled", "Outcomes not yet written to the store. Growing: the store \
+            fails or is slow, see the log and the disk", &self.unsettled);
+        gauge("clock_untrusted", "1 while the wall clock is not trusted with what cannot be \
+            undone: for an hour after it was set. For longer: it is set again and again",
+            &self.clock_untrusted);
         let mut counter = |name: &str, help: &str, counter: &Counter| {
             registry.register(format!("willcall_{name}"), help, counter.clone());
         };
-        counter("retries_scheduled", "Attempts that failed and will be repeated", &self.retries);
-        counter("attempts_ahead", "Attempts made ahead of their time because their receiver had \
-            recovered from an outage", &self.ahead);
-        counter("deliveries_exhausted", "Deliveries given up after the last retry. Look at the \
-            webhook's log, mend its receiver, then send them again", &self.exhausted);
-        counter("webhooks_disabled", "Webhooks switched off because their receiver answered \
-            410 Gone. Their owners should know", &self.disabled);
-        counter("webhooks_paused", "Times a receiver asked by Retry-After to be left alone. Growing: \
-            it gets more than it can take", &self.pauses);
+        counter("retries_scheduled", "Attempts that failed and will be retried", &self.retries);
+        counter("recovery_attempts", "Attempts made early because their receiver had recovered \
+            from an outage", &self.recovery_attempts);
+        counter("deliveries_failed", "Deliveries given up after the last retry. Look at the \
+            webhook's log, fix its receiver, then replay them", &self.failed);
+        counter("webhooks_disabled", "Webhooks disabled because their receiver answered 410 Gone. \
+            Their owners should know", &self.disabled);
+        counter("retry_after_pauses", "Pauses that receivers asked for by Retry-After. Growing: a \
+            receiver gets more than it can take", &self.pauses);
         counter("clock_steps", "Times the wall clock was seen to be set, or to be far from the \
             store's at the start. Growing: two time services fight, or the clock is broken",
             &self.clock_steps);
         counter("connections_opened", "Connections opened to receivers. As many as attempts: \
             receivers do not keep connections open", &self.opened);
-        counter("attempts_put_off", "Attempts that Willcall itself lacked a descriptor, memory or a \
-            port for. They cost nothing and are made later. Growing: see /readyz and the log",
-            &self.put_off);
-        counter("answers_shortened", "Long answers of which less was kept than usual, because those \
-            that were read at the same time had no more room. Their status counts all the same. \
-            Growing: very many receivers send long answers", &self.shortened);
-        counter("store_refusals", "Times the store refused what the engine asked of it. Growing: \
-            see the log and the disk", &self.refused);
-        counter("prune_steps", "Steps in which deliveries past their retention were removed",
-            &self.pruned);
-        registry.register_with_unit("willcall_attempt_duration", "How long attempts take, from \
-            the look-up of the name to the end of the answer. Long: the receivers are slow",
+        counter("attempts_deferred", "Attempts deferred because Willcall itself lacked a file \
+            descriptor, memory or a port. They use up no retry and are made later. Growing: see \
+            /readyz and the log", &self.deferred);
+        counter("responses_truncated", "Long responses of which less was kept than usual, because \
+            the memory budget of all responses was used up. Their status counts all the same. \
+            Growing: very many receivers send long responses", &self.truncated);
+        counter("store_errors", "Store calls of the engine that failed. Growing: see the log and \
+            the disk", &self.store_errors);
+        counter("retention_steps", "Steps in which deliveries past their retention were removed",
+            &self.retention_steps);
+        registry.register_with_unit("willcall_attempt_duration", "Duration of attempts, from the \
+            lookup of the name to the end of the response. Long: the receivers are slow",
             Unit::Seconds, self.attempt_seconds.clone());
-        registry.register("willcall_lane_width", "How many attempts the webhook's receiver was \
-            thought to bear at once, noted with each attempt. Much at 1: receivers fail or hang; much \
-            at the setting lane_width: it may be raised", self.width.clone());
-        registry.register("willcall_settle_batch_outcomes", "Outcomes written down in one \
-            transaction. Always near 512: writing is what limits the rate", self.batch.clone());
+        registry.register("willcall_webhook_concurrency_limit", "Concurrency limit of the webhook \
+            at each attempt. Many at 1: receivers fail or hang; many at the setting \
+            max_concurrency_per_webhook: it may be raised", self.concurrency_limit.clone());
+        registry.register("willcall_settle_batch_outcomes", "Outcomes settled per transaction. \
+            Always near 512: writing limits the rate", self.settle_batch.clone());
     }
 
-    pub(crate) fn report(&self, lanes: &Lanes, in_flight_count: usize, unwritten: usize) {
+    pub(crate) fn report(&self, lanes: &Lanes, in_flight_count: usize, unsettled: usize) {
         self.in_flight.set(count(in_flight_count));
-        self.in_flight_slow.set(count(lanes.slow()));
-        self.held.set(count(lanes.held()));
-        self.lanes_active.set(count(lanes.count()));
-        self.lanes_queued.set(count(lanes.queued()));
-        self.lanes_queued_by_share
+        self.slow_in_flight.set(count(lanes.slow()));
+        self.buffered.set(count(lanes.held()));
+        self.webhooks_active.set(count(lanes.count()));
+        self.webhooks_queued.set(count(lanes.queued()));
+        self.webhooks_queued_by_fair_share
             .set(count(lanes.queued_by_share()));
-        self.unwritten.set(count(unwritten));
+        self.unsettled.set(count(unsettled));
     }
 
-    pub(crate) fn doubted(&self, doubted: bool) {
-        self.clock_doubted.set(i64::from(doubted));
+    pub(crate) fn clock_untrusted(&self, untrusted: bool) {
+        self.clock_untrusted.set(i64::from(untrusted));
     }
 
     pub(crate) fn report_waits(&self, counted: &LaneStats, now: Timestamp) {
-        for (health, gauge) in &self.lanes {
+        for (health, gauge) in &self.webhooks_tracked {
             gauge.set(count(counted.lanes(*health)));
         }
-        for (health, class, gauge) in &self.overdue {
+        for (health, class, gauge) in &self.oldest_due {
             let wait = match counted.overdue_ms(*health, *class, now) {
                 0 => 0.0,
                 ms => Duration::from_millis(u64::try_from(ms).unwrap_or(0)).as_secs_f64(),
@@ -201,12 +203,17 @@ impl Metrics {
         }
     }
 
-    /// What is owed was counted.
-    pub(crate) fn owed(&self, counts: &BTreeMap<DialectName, u64>) {
-        for (dialect, gauge) in &self.backlog {
+    /// The pending deliveries were counted.
+    pub(crate) fn pending(&self, counts: &BTreeMap<DialectName, u64>) {
+        for (dialect, gauge) in &self.pending {
             let count = counts.get(dialect).copied().unwrap_or(0);
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+    }
+
+    /// An attempt begins while its webhook has this concurrency limit.
+    pub(crate) fn begun(&self, concurrency_limit: u32) {
+        self.concurrency_limit.observe(f64::from(concurrency_limit));
     }
 
     pub(crate) fn attempted(&self, outcome: &Outcome, duration_ms: u32) {
@@ -230,39 +237,38 @@ fn count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn lanes(registry: &mut Registry) -> Vec<(ReceiverHealth, Gauge)> {
+fn webhooks_tracked(registry: &mut Registry) -> Vec<(ReceiverHealth, Gauge)> {
     let family = Family::<[(&'static str, &'static str); 1], Gauge>::default();
     registry.register(
-        "willcall_lanes",
-        "Webhooks in memory, by how their receivers stand. Many probed: receivers are dead, tell \
-         their owners; unseen for long: webhooks cannot be read from the store",
+        "willcall_webhooks_tracked",
+        "Webhooks in memory by state of their receiver. Many circuit_open: receivers are dead, \
+         tell their owners; unknown for long: webhooks cannot be read from the store",
         family.clone(),
     );
-    let gauge =
-        |health: ReceiverHealth| family.get_or_create_owned(&[("receiver", health.as_str())]);
+    let gauge = |health: ReceiverHealth| family.get_or_create_owned(&[("state", health.as_str())]);
     let all = ReceiverHealth::ALL.into_iter();
     all.map(|health| (health, gauge(health))).collect()
 }
 
-fn overdue<'a>(
+fn oldest_due<'a>(
     registry: &mut Registry,
     dialects: impl Iterator<Item = &'a DialectName>,
 ) -> Vec<(ReceiverHealth, usize, Gauge<f64, AtomicU64>)> {
     let family = Family::<[(&'static str, String); 2], Gauge<f64, AtomicU64>>::default();
     registry.register_with_unit(
-        "willcall_oldest_due",
-        "For how long the first delivery that is still to be attempted has been due, by dialect and \
-         by how its receiver stands. Growing at well: more is handed in than can be sent, raise \
-         flights_max or lane_width; elsewhere it is the receivers' own",
+        "willcall_oldest_due_age",
+        "Age of the oldest due delivery that is not yet attempted, by dialect and state of its \
+         receiver. Growing at healthy: more is handed in than can be sent, raise max_in_flight or \
+         max_concurrency_per_webhook; else it is up to the receivers",
         Unit::Seconds,
         family.clone(),
     );
     let mut gauges = vec![];
     for (class, dialect) in dialects.enumerate() {
-        for health in OWED {
+        for health in DUE_STATES {
             let labels = [
                 ("dialect", dialect.as_str().to_owned()),
-                ("receiver", health.as_str().to_owned()),
+                ("state", health.as_str().to_owned()),
             ];
             gauges.push((health, class, family.get_or_create_owned(&labels)));
         }
@@ -270,16 +276,16 @@ fn overdue<'a>(
     gauges
 }
 
-fn backlog<'a>(
+fn pending<'a>(
     registry: &mut Registry,
     dialects: impl Iterator<Item = &'a DialectName>,
 ) -> Vec<(DialectName, Gauge)> {
     let family = Family::<[(&'static str, String); 1], Gauge>::default();
     registry.register(
-        "willcall_backlog_deliveries",
-        "Deliveries that are owed, by dialect, counted once a minute, or less often if they are \
-         millions. Growing though receivers are well: more is handed in than is sent, see \
-         oldest_due_seconds",
+        "willcall_deliveries_pending",
+        "Pending deliveries by dialect, counted once a minute, or less often if they are millions. \
+         Growing though receivers are healthy: more is handed in than is sent, see \
+         willcall_oldest_due_age_seconds",
         family.clone(),
     );
     let gauge = |dialect: &DialectName| {
@@ -294,9 +300,9 @@ fn attempts(registry: &mut Registry) -> Vec<Counter> {
     let family = Family::<[(&'static str, &'static str); 1], Counter>::default();
     registry.register(
         "willcall_attempts",
-        "Attempts by what they came to. Many of one kind: forbidden_address asks for the setting \
-         allow_private_targets, tls for CA certificates, look_up for the name servers; the others \
-         are the receivers' own",
+        "Delivery attempts by outcome. Many forbidden_address: see the setting \
+         allow_private_targets; many tls: see ca_files; many look_up: check the name servers; the \
+         others are up to the receivers",
         family.clone(),
     );
     let kinds = FailureKind::ALL.map(FailureKind::as_str);
@@ -356,7 +362,7 @@ mod tests {
         });
         assert_eq!(answers.each_ref().map(class), ANSWERS);
         metrics.attempted(&answers[3], 30_000);
-        metrics.owed(&[(dialects[0].clone(), 7)].into());
+        metrics.pending(&[(dialects[0].clone(), 7)].into());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for kind in FailureKind::ALL {
@@ -372,25 +378,25 @@ mod tests {
             "willcall_attempts_total{outcome=\"410\"} 1\n",
             "willcall_attempt_duration_seconds_count 11\n",
             "willcall_attempts_in_flight 0\n",
-            "willcall_attempts_in_flight_slow 0\n",
-            "willcall_deliveries_held 0\n",
-            "willcall_lanes{receiver=\"probed\"} 0\n",
-            "willcall_oldest_due_seconds{dialect=\"two\",receiver=\"well\"} 0.0\n",
-            "willcall_backlog_deliveries{dialect=\"one\"} 7\n",
-            "willcall_backlog_deliveries{dialect=\"two\"} 0\n",
-            "willcall_lanes_active 0\n",
-            "willcall_lanes_queued 0\n",
-            "willcall_lanes_queued_by_share 0\n",
-            "willcall_attempts_ahead_total 0\n",
-            "willcall_lane_width_count 0\n",
-            "willcall_outcomes_unwritten 0\n",
+            "willcall_slow_attempts_in_flight 0\n",
+            "willcall_deliveries_buffered 0\n",
+            "willcall_webhooks_tracked{state=\"circuit_open\"} 0\n",
+            "willcall_oldest_due_age_seconds{dialect=\"two\",state=\"healthy\"} 0.0\n",
+            "willcall_deliveries_pending{dialect=\"one\"} 7\n",
+            "willcall_deliveries_pending{dialect=\"two\"} 0\n",
+            "willcall_webhooks_active 0\n",
+            "willcall_webhooks_queued 0\n",
+            "willcall_webhooks_queued_by_fair_share 0\n",
+            "willcall_recovery_attempts_total 0\n",
+            "willcall_webhook_concurrency_limit_count 0\n",
+            "willcall_outcomes_unsettled 0\n",
             "willcall_settle_batch_outcomes_count 0\n",
             "willcall_retries_scheduled_total 0\n",
-            "willcall_deliveries_exhausted_total 0\n",
+            "willcall_deliveries_failed_total 0\n",
             "willcall_webhooks_disabled_total 0\n",
             "willcall_connections_opened_total 0\n",
-            "willcall_store_refusals_total 0\n",
-            "willcall_prune_steps_total 0\n",
+            "willcall_store_errors_total 0\n",
+            "willcall_retention_steps_total 0\n",
         ] {
             assert!(text.contains(line), "{line}{text}");
         }

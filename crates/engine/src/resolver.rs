@@ -154,7 +154,7 @@ impl ResolverInner {
         let now = Instant::now();
         let mut state = self.lock();
         if let Some(found) = state.queue.cache.get(context, name, now) {
-            self.metrics.cached.inc();
+            self.metrics.cache_hits.inc();
             return Ok(found.clone());
         }
         let (tell, answer) = oneshot::channel();
@@ -307,14 +307,14 @@ impl LookupGuard {
         let seconds = limit.seconds();
         match self.inner.lock().queue.leave(&self.ticket) {
             Some(LookupWait::TenantThreads) => {
-                self.inner.metrics.given_up.inc();
+                self.inner.metrics.abandoned.inc();
                 format!(
                     "its look-up did not begin within {seconds} s: all that this tenant may have \
                      at once were busy with other names that nobody answers for ({name})"
                 )
             }
             Some(LookupWait::Threads) => {
-                self.inner.metrics.given_up.inc();
+                self.inner.metrics.abandoned.inc();
                 format!(
                     "its look-up did not begin within {seconds} s: all that there may be at once \
                      were busy with names that nobody answers for ({name})"

@@ -75,7 +75,7 @@ impl RetentionWorker {
             }
             sleep(PAUSE).await;
         }
-        self.metrics.owed(&counts);
+        self.metrics.pending(&counts);
         took
     }
 
@@ -91,7 +91,7 @@ impl RetentionWorker {
             match self.store.prune(self.epoch, before, now).await {
                 Ok(more) => {
                     *failing = false;
-                    self.metrics.pruned.inc();
+                    self.metrics.retention_steps.inc();
                     if !more {
                         return;
                     }

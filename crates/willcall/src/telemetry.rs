@@ -100,7 +100,8 @@ pub(crate) fn register(meters: &mut Registry) {
     if let Some(log) = LOG.get() {
         meters.register(
             "willcall_log_lines_dropped",
-            "Log lines dropped because they were not read in time or could not be written",
+            "Log lines dropped because they were not read in time or could not be written. \
+             Growing: the reader of standard error does not keep up",
             log.dropped().clone(),
         );
     }

@@ -14,14 +14,14 @@ use prometheus_client::registry::{Registry, Unit};
 use super::NameError;
 use super::cache::LookupResult;
 
-/// What a look-up comes to, and what was not looked up.
+/// Results of lookups.
 const RESULTS: [&str; 6] = [
     "found",
     "no_such_name",
     "no_address",
     "no_answer",
     "refused",
-    "ours",
+    "local_error",
 ];
 
 const SECONDS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
@@ -30,11 +30,11 @@ pub(super) struct ResolverMetrics {
     /// In the order of `RESULTS`.
     results: Vec<Counter>,
     seconds: Histogram,
-    pub(super) cached: Counter,
-    pub(super) given_up: Counter,
+    pub(super) cache_hits: Counter,
+    pub(super) abandoned: Counter,
 }
 
-/// Look-ups at this moment.
+/// Lookups at this moment.
 pub(super) struct LookupCounts {
     pub(super) running: usize,
     pub(super) waiting: usize,
@@ -56,32 +56,32 @@ impl ResolverMetrics {
                 .map(|result| family.get_or_create_owned(&[("result", result)]))
                 .collect(),
             seconds: Histogram::new(SECONDS),
-            cached: Counter::default(),
-            given_up: Counter::default(),
+            cache_hits: Counter::default(),
+            abandoned: Counter::default(),
         };
         registry.register(
-            "willcall_look_ups",
-            "Look-ups of names by what they came to. Many no_answer: names of dead receivers, or a \
-             name server that does not answer; ours: this machine is short of threads, memory or \
-             file descriptors",
+            "willcall_dns_lookups",
+            "Name lookups by result. Many no_answer: names of dead receivers, or a name server \
+             that does not answer; local_error: this machine is short of threads, memory or file \
+             descriptors",
             family,
         );
         registry.register_with_unit(
-            "willcall_look_up_duration",
-            "How long look-ups of names take. Above a second: nobody answers for them",
+            "willcall_dns_lookup_duration",
+            "Duration of name lookups. Above a second: nobody answers for the name",
             Unit::Seconds,
             metrics.seconds.clone(),
         );
         registry.register(
-            "willcall_look_ups_cached",
-            "Names that were used as they were looked up some seconds before",
-            metrics.cached.clone(),
+            "willcall_dns_cache_hits",
+            "Lookups answered from the cache, which keeps results for some seconds",
+            metrics.cache_hits.clone(),
         );
         registry.register(
-            "willcall_look_ups_given_up",
-            "Attempts that ended while a name waited for its turn behind others for which nobody \
-             answers. Growing: tell the owners of webhooks whose names fail",
-            metrics.given_up.clone(),
+            "willcall_dns_lookups_abandoned",
+            "Attempts that ended while their lookup waited for a thread behind names for which \
+             nobody answers. Growing: tell the owners of webhooks whose names fail",
+            metrics.abandoned.clone(),
         );
         metrics
     }
@@ -102,7 +102,7 @@ impl ResolverMetrics {
     }
 }
 
-/// Has the registry ask how many look-ups there are whenever it is read.
+/// Has the registry ask how many lookups there are whenever it is read.
 pub(super) fn follow(registry: &mut Registry, count: Box<Count>) {
     registry.register_collector(Box::new(LookupGauges(count)));
 }
@@ -119,19 +119,19 @@ impl Collector for LookupGauges {
         };
         let gauges = [
             (
-                "willcall_look_ups_running",
-                "Look-ups of names that run, each on a thread",
+                "willcall_dns_lookups_in_flight",
+                "Lookups running, one thread each.",
                 running,
             ),
             (
-                "willcall_look_ups_waiting",
-                "Names that wait for their turn to be looked up",
+                "willcall_dns_lookups_queued",
+                "Names waiting for a thread to look them up.",
                 waiting,
             ),
             (
-                "willcall_look_ups_hanging",
-                "Look-ups of names that have had no answer for 5 s and more. Some: names of dead \
-                 receivers; many: the name server does not answer",
+                "willcall_dns_lookups_stuck",
+                "Lookups that have had no answer for 5 s or more. Some: names of dead \
+                 receivers; many: the name server does not answer.",
                 hanging,
             ),
         ];

@@ -157,7 +157,10 @@ async fn an_attempt_that_gives_up_says_for_what_it_waited() {
          (late.test)."
     );
     assert_eq!(test.system.asked("late.test"), 0);
-    assert!(test.text().contains("willcall_look_ups_given_up_total 1\n"));
+    assert!(
+        test.text()
+            .contains("willcall_dns_lookups_abandoned_total 1\n")
+    );
 }
 
 #[tokio::test]
@@ -190,14 +193,14 @@ async fn what_was_just_found_is_used_unless_somebody_waits_for_the_attempt() {
     }
     let text = test.text();
     for line in [
-        "willcall_look_ups_total{result=\"found\"} 3\n",
-        "willcall_look_ups_total{result=\"no_such_name\"} 3\n",
-        "willcall_look_ups_total{result=\"no_answer\"} 0\n",
-        "willcall_look_ups_cached_total 6\n",
-        "willcall_look_up_duration_seconds_count 6\n",
-        "willcall_look_ups_running 0\n",
-        "willcall_look_ups_waiting 0\n",
-        "willcall_look_ups_hanging 0\n",
+        "willcall_dns_lookups_total{result=\"found\"} 3\n",
+        "willcall_dns_lookups_total{result=\"no_such_name\"} 3\n",
+        "willcall_dns_lookups_total{result=\"no_answer\"} 0\n",
+        "willcall_dns_cache_hits_total 6\n",
+        "willcall_dns_lookup_duration_seconds_count 6\n",
+        "willcall_dns_lookups_in_flight 0\n",
+        "willcall_dns_lookups_queued 0\n",
+        "willcall_dns_lookups_stuck 0\n",
     ] {
         assert!(text.contains(line), "{line}{text}");
     }
@@ -248,7 +251,10 @@ async fn look_ups_that_hang_are_said_with_how_many_and_how_long() {
     }
     assert_eq!(test.resolver.note(), None);
     let text = test.text();
-    assert!(text.contains("willcall_look_ups_running 3\n"), "{text}");
+    assert!(
+        text.contains("willcall_dns_lookups_in_flight 3\n"),
+        "{text}"
+    );
     let later = |seconds| Instant::now() + Duration::from_secs(seconds);
     assert_eq!(test.resolver.note_at(later(4)), None);
     let note = test.resolver.note_at(later(12)).unwrap();

@@ -121,7 +121,7 @@ impl DiskWatch {
         };
         if let Ok(room) = statvfs(path) {
             let free = room.f_bavail.saturating_mul(room.f_frsize);
-            metrics.free(free);
+            metrics.disk_free(free);
             self.note_room(free);
         }
         if let Some(file) = self.moved() {

@@ -223,7 +223,7 @@ impl WalSync {
                 done.publish(shared);
                 return SyncOutcome::Uncertain;
             }
-            shared.metrics.synced(began_at);
+            shared.metrics.fsynced(began_at);
             done.note_durable(shared);
         }
         let mut state = lock(&self.state);

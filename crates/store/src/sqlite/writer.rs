@@ -246,7 +246,7 @@ impl Writer {
         if let Some(count) = fan_out.and_then(|fan_out| fan_out.tell(&self.shared.fan_out_backlog))
         {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.shared.metrics.fan_out_backlog.set(count);
+            self.shared.metrics.fan_out_pending.set(count);
         }
     }
 
@@ -438,8 +438,8 @@ impl GroupResult {
         }
         for (job, lost) in self.answers {
             match lost {
-                Some(StoreError::Disk(DiskFault::Full)) => shared.metrics.full.inc(),
-                Some(StoreError::Disk(_)) => shared.metrics.failed.inc(),
+                Some(StoreError::Disk(DiskFault::Full)) => shared.metrics.disk_full.inc(),
+                Some(StoreError::Disk(_)) => shared.metrics.disk_error.inc(),
                 Some(StoreError::Busy) => shared.metrics.busy.inc(),
                 _ => 0,
             };

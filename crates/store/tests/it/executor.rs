@@ -171,15 +171,15 @@ fn concurrent_callers_share_a_commit() {
                 .accept(vec![given.new_notification(&n.to_string(), n)])
         })
         .collect();
-    assert!((threaded.metric("willcall_store_queued_jobs") - 20.0).abs() < 0.1);
+    assert!((threaded.metric("willcall_store_jobs_queued") - 20.0).abs() < 0.1);
     keeper.open();
     for reply in replies {
         wait(reply).unwrap();
     }
     wait(held).unwrap();
     assert!((threaded.metric("willcall_store_commits_total") - commits - 1.0).abs() < 0.1);
-    assert!(threaded.metric("willcall_store_group_jobs_sum") >= 20.0);
-    assert!(threaded.metric("willcall_store_queued_jobs").abs() < 0.1);
+    assert!(threaded.metric("willcall_store_group_commit_jobs_sum") >= 20.0);
+    assert!(threaded.metric("willcall_store_jobs_queued").abs() < 0.1);
     assert!(threaded.metric("willcall_store_commit_duration_seconds_count") >= 2.0);
     assert_eq!(given.due(webhook, 50, 50).0.len(), 21);
 }
@@ -402,7 +402,9 @@ fn what_does_not_fit_in_the_queue_is_refused_at_once() {
         .store
         .accept(vec![given.new_notification("too much", 1)]);
     assert!(is_busy(&crate::harness::now(refused)));
-    assert!((threaded.metric("willcall_store_busy_total") - 1.0).abs() < 0.1);
+    assert!(
+        (threaded.metric(r#"willcall_store_jobs_rejected_total{reason="busy"}"#) - 1.0).abs() < 0.1
+    );
     let other = NewNotification {
         tenant: other,
         ..given.new_notification("other", 1)

@@ -148,7 +148,7 @@ fn what_comes_while_the_disk_is_busy_shares_the_next_commit() {
         })
         .collect();
     // The writer works on them meanwhile.
-    while held.metric("willcall_store_queued_jobs") > 0.5 {
+    while held.metric("willcall_store_jobs_queued") > 0.5 {
         std::thread::yield_now();
     }
     assert!((held.metric("willcall_store_commits_total") - commits).abs() < 0.1);
@@ -203,7 +203,7 @@ fn what_fails_in_a_group_that_grows_is_undone_alone() {
     held.reached.recv().unwrap();
     let given = &held.given;
     let good = given.store.accept(vec![given.new_notification("good", 1)]);
-    while held.metric("willcall_store_queued_jobs") > 0.5 {
+    while held.metric("willcall_store_jobs_queued") > 0.5 {
         std::thread::yield_now();
     }
     let bad = NewNotification {
@@ -213,7 +213,7 @@ fn what_fails_in_a_group_that_grows_is_undone_alone() {
     };
     let bad = given.store.accept(vec![bad]);
     let again = given.store.accept(vec![given.new_notification("again", 1)]);
-    while held.metric("willcall_store_queued_jobs") > 0.5 {
+    while held.metric("willcall_store_jobs_queued") > 0.5 {
         std::thread::yield_now();
     }
     held.gate.held.store(false, Ordering::SeqCst);

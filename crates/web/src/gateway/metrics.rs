@@ -8,7 +8,7 @@ use http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::sync::lock;
 
@@ -39,14 +39,16 @@ struct RouteMetrics {
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// As `IntakeResult` has them.
-const INTAKE: [&str; 4] = ["accepted", "repeated", "contradicted", "refused"];
+const INTAKE: [&str; 4] = ["accepted", "duplicate", "conflict", "refused"];
 
 /// What became of one notification that was handed in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum IntakeResult {
     Accepted,
-    Repeated,
-    Contradicted,
+    /// It came before, with the same content.
+    Duplicate,
+    /// Its id came before, with other content.
+    Conflict,
     Refused,
 }
 
@@ -60,12 +62,13 @@ impl RequestMetrics {
         };
         registry.register(
             "willcall_http_requests",
-            "Requests answered, by place and class of status",
+            "Requests by route and status class. Any 5xx but 503: a bug, see the log",
             metrics.requests.clone(),
         );
-        registry.register(
-            "willcall_http_duration_seconds",
-            "From the head of a request to its answer, by place",
+        registry.register_with_unit(
+            "willcall_http_request_duration",
+            "Duration of requests by route, from the head of a request to its response",
+            Unit::Seconds,
             metrics.seconds.clone(),
         );
         metrics
@@ -96,12 +99,14 @@ impl IntakeMetrics {
         };
         registry.register(
             "willcall_intake_notifications",
-            "Notifications handed in, by what became of them",
+            "Notifications by result. refused or conflict rising: an application hands in \
+             something wrong; its answer says what",
             metrics.intake.clone(),
         );
         registry.register(
-            "willcall_intake_unknown_types",
-            "Notifications accepted of an action type that nobody can subscribe to",
+            "willcall_intake_unknown_action_types",
+            "Accepted notifications of an action type that nobody can subscribe to. The log names \
+             each type once",
             metrics.unknown_types.clone(),
         );
         metrics

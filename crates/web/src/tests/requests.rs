@@ -583,9 +583,9 @@ async fn what_is_answered_is_counted_by_place() {
         r#"willcall_http_requests_total{route="webhooks",status="2xx"} 1"#,
         r#"willcall_http_requests_total{route="webhook",status="4xx"} 1"#,
         r#"willcall_http_requests_total{route="none",status="4xx"} 1"#,
-        r#"willcall_http_duration_seconds_count{route="webhooks"} 1"#,
+        r#"willcall_http_request_duration_seconds_count{route="webhooks"} 1"#,
         r#"willcall_intake_notifications_total{result="accepted"} 1"#,
-        r#"willcall_intake_notifications_total{result="repeated"} 1"#,
+        r#"willcall_intake_notifications_total{result="duplicate"} 1"#,
         r#"willcall_intake_notifications_total{result="refused"} 1"#,
     ] {
         assert!(text.contains(line), "{line}\n{text}");

@@ -124,7 +124,7 @@ fn a_disk_says_that_it_is_nearly_full_then_full_and_all_goes_on_when_there_is_ro
     server.await_log("the disk of the store is nearly full");
     let metrics = client.get("/metrics").1;
     let free = metrics.as_str().unwrap().lines().find_map(|line| {
-        let number = line.strip_prefix("willcall_store_free_bytes ")?;
+        let number = line.strip_prefix("willcall_store_disk_free_bytes ")?;
         number.parse::<u64>().ok()
     });
     assert!(matches!(free, Some(1..16_777_216)), "{free:?}");

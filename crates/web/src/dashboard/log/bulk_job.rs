@@ -70,9 +70,9 @@ pub(super) fn routes() -> Vec<PageRoute> {
         post("retry_failed", retry, edit, begin_retry),
         get("stop_retrying_ask", stop, edit, ask_stop),
         post("stop_retrying", stop, edit, begin_stop),
-        get("errand", "/t/{tenant}/errands/{errand}", look, show),
+        get("bulk_job", "/t/{tenant}/errands/{errand}", look, show),
         get(
-            "errand_live",
+            "bulk_job_live",
             "/t/{tenant}/errands/{errand}/live",
             look,
             follow,

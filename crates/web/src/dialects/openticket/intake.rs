@@ -142,7 +142,7 @@ pub(super) async fn report_triggers(
 fn log_refusal(request: &AdmittedRequest, refusal: &Refusal) {
     let metrics = &request.context.intake_metrics;
     metrics.count(match matches!(refusal, Refusal::Contradiction(_)) {
-        true => IntakeResult::Contradicted,
+        true => IntakeResult::Conflict,
         false => IntakeResult::Refused,
     });
     let Some(tenant) = request.tenants.first() else {
@@ -228,10 +228,10 @@ fn done(
         }
         // With an id made here, the duplicate is this very request: its answer was lost.
         AcceptResult::Duplicate { deliveries, .. } if made => {
-            (IntakeResult::Repeated, StatusCode::CREATED, deliveries)
+            (IntakeResult::Duplicate, StatusCode::CREATED, deliveries)
         }
         AcceptResult::Duplicate { deliveries, .. } => {
-            (IntakeResult::Repeated, StatusCode::OK, deliveries)
+            (IntakeResult::Duplicate, StatusCode::OK, deliveries)
         }
         AcceptResult::Conflict { accepted_at, .. } => {
             let words = format!(

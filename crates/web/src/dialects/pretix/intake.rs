@@ -336,7 +336,7 @@ fn done(
                 StatusCode::OK
             };
             (
-                IntakeResult::Repeated,
+                IntakeResult::Duplicate,
                 Ok(IntakeReceipt {
                     status,
                     id,
@@ -350,10 +350,7 @@ fn done(
                 "Notification {id} was handed in before with another body: it first came at \
                  {accepted_at}."
             );
-            (
-                IntakeResult::Contradicted,
-                Err(Refusal::Contradiction(words)),
-            )
+            (IntakeResult::Conflict, Err(Refusal::Contradiction(words)))
         }
     };
     context.intake_metrics.count(what);

@@ -107,7 +107,7 @@ async fn what_nobody_can_subscribe_to_is_accepted_without_deliveries_and_with_a_
     let mut text = String::new();
     encode(&mut text, &registry).unwrap();
     assert!(
-        text.contains("willcall_intake_unknown_types_total 4"),
+        text.contains("willcall_intake_unknown_action_types_total 4"),
         "{text}"
     );
 }
