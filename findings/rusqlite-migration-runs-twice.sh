@@ -53,7 +53,8 @@ fn main() {
     Migrations::new(steps).to_latest(&mut open(&file)).unwrap();
     let second = second.join().unwrap();
 
-    let price: i64 = open(&file).query_row("select price from ticket", [], |row| row.get(0)).unwrap();
+    let price = "select price from ticket";
+    let price: i64 = open(&file).query_row(price, [], |row| row.get(0)).unwrap();
     println!("rusqlite_migration 2.6.0: the second program said {second:?}; 12 became {price}");
     std::process::exit(i32::from(second.is_err() || price != 120_000));
 }

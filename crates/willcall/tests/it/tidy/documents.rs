@@ -145,7 +145,13 @@ fn the_log_lines_of_the_guide_are_in_the_code() {
     let code: String = rust_files().map(|file| joined(file.product())).collect();
     let mut found = BTreeMap::new();
     for line in lines.lines().filter(|line| line.starts_with("- `")) {
-        let quoted = line.split("`:").next().unwrap().split('`').skip(1).step_by(2);
+        let quoted = line
+            .split("`:")
+            .next()
+            .unwrap()
+            .split('`')
+            .skip(1)
+            .step_by(2);
         for part in quoted.flat_map(|words| words.split('…')).map(str::trim) {
             if !code.contains(part) {
                 found.insert(line.to_owned(), part.to_owned());
