@@ -155,10 +155,10 @@ impl DirectStore {
         is_due: bool,
     ) -> Settlement {
         // Multiplied by a prime, so that neighbours in the store are due at different times.
-        let spread = i64::try_from(count % 1_000_003).unwrap_or_default() * 7_919;
+        let offset = i64::try_from(count % 1_000_003).unwrap_or_default() * 7_919;
         let due_at = match is_due {
             true => self.now,
-            false => self.now.plus_ms(WAITS_FROM_MS + spread % WAITS_OVER_MS),
+            false => self.now.plus_ms(WAITS_FROM_MS + offset % WAITS_OVER_MS),
         };
         let failed_at = self.now.plus_ms(FAILED_AHEAD_MS);
         let answer = HttpResponse {

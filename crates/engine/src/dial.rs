@@ -1,4 +1,5 @@
-//! The network: looks a name up, vets every address, connects to a vetted one, agrees on TLS.
+//! The network: looks a name up, vets every address (SSRF), connects to a vetted one, agrees on
+//! TLS.
 //!
 //! The address that is dialled is the very one that was vetted, whatever is remembered of its name.
 //! Nothing outside this file opens a connection. `resolver.rs` looks names up, and only for it.

@@ -1,4 +1,4 @@
-//! The engine as a whole: what it is made from, how it starts and stops.
+//! The engine as a whole: what it is made from, how it starts and stops. Its lease is handed in.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

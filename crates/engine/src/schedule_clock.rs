@@ -1,6 +1,6 @@
 //! The schedule clock. Schedule time passes by the runtime's clock while Willcall can send, and
-//! goes on where the process before left off. The wall clock moves nothing here; it is only noted
-//! beside.
+//! goes on where the process before left off. The wall clock moves nothing here; its time is
+//! only recorded with it.
 //!
 //! How far it has come is written now and then (`Leases::renew`).
 

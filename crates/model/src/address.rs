@@ -1,4 +1,4 @@
-//! Addresses: which ones may be called.
+//! Addresses: which ones may be called (protection against SSRF).
 //!
 //! Judged after the look-up, on the very address that is then dialled, so that no name can lead
 //! somewhere else between the two. What counts as private: the IANA special-purpose registries

@@ -1,7 +1,8 @@
-//! Delivery: one notification owed to one webhook, its states, and what changes them.
+//! Delivery: one notification owed to one webhook. `Delivery::transition` decides what follows from
+//! an attempt: delivered, a retry, failed, or a webhook that is disabled (410).
 //!
-//! A delivery goes through rounds: the first begins when it is accepted, another each time
-//! somebody has it sent again. Each round has the whole schedule before it.
+//! A delivery goes through rounds: the first begins when it is accepted, another with each replay.
+//! Each round has the whole schedule before it.
 
 use std::sync::Arc;
 

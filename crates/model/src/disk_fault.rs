@@ -1,6 +1,6 @@
 //! Disk fault: what is wrong with the disk below the store.
 //!
-//! Of its own, because refusals tell of it as the store does.
+//! It has a file of its own because both refusals and store errors contain it.
 
 /// What is wrong with the disk below the store, or with the store's files on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! Every bound of the house with its reason, and what must hold between them.
+//! Every fixed bound with its reason, and what must hold between them.
 //!
 //! A bound that an operator may move is a setting (`willcall/src/config.rs`); these are not.
 

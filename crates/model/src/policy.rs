@@ -1,4 +1,4 @@
-//! Policy: the flags in which dialects differ, so that the engine knows none of them.
+//! Policy: the flags in which dialects differ. The engine knows policies and no dialect.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,4 @@
-//! Catalog shapes: what lists [`Catalog`](crate::contract::Catalog) is asked for, and what it
-//! answers.
+//! Queries and results of [`Catalog`](crate::contract::Catalog): lists, pages, single things.
 
 use bytes::Bytes;
 

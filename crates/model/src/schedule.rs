@@ -1,6 +1,7 @@
 //! Schedule: the time of the next attempt after one that failed.
 //!
-//! Delays count from the end of an attempt, the final attempt from the beginning of the first.
+//! Delays count from the end of the failed attempt. The time of the final attempt counts from the
+//! beginning of the first one.
 
 use crate::rng::SeededRng;
 use crate::time::Timestamp;

@@ -1,7 +1,7 @@
 //! Tenant: an organizer or a company, and the tokens its programs show.
 //!
-//! A token is kept as its SHA-256 only: it has 320 bits of chance, so nothing slower is needed
-//! against guessing (OWASP Password Storage Cheat Sheet speaks of passwords, which have not).
+//! Only the SHA-256 of a token is kept. A token has 320 random bits, so no slower hash is needed
+//! against guessing (the OWASP Password Storage Cheat Sheet is about passwords, which have fewer).
 
 use std::collections::BTreeSet;
 use std::fmt;

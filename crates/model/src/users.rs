@@ -1,7 +1,7 @@
 //! Users: people who sign in, their roles at tenants, and what is kept of a session.
 //!
 //! A password is kept as its argon2id hash only (`password.rs`), a session or a link as the
-//! SHA-256 of its secret: those have 320 bits of chance, a password has not.
+//! SHA-256 of its secret: those have 320 random bits, a password has fewer.
 
 use std::collections::BTreeMap;
 use std::fmt;

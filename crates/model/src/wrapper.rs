@@ -1,8 +1,7 @@
-//! Wrapper: a store that stands before another, as tests with faults do.
+//! Wrapper: a store in front of another one, for tests that inject faults.
 //!
-//! Whoever stands in the way of some questions writes those down, and says here which store answers
-//! the rest. Only `UserStore` and `DashboardStore` pass through by themselves: nobody has had to
-//! stand in their way.
+//! A wrapper implements the calls it changes, and names the store that answers the rest. Calls of
+//! `UserStore` and `DashboardStore` pass through by themselves, because no wrapper changes them.
 
 use crate::contract::{DashboardStore, Store, StoreFuture, UserStore};
 use crate::dashboard::{

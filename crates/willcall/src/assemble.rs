@@ -1,4 +1,5 @@
-//! Assembles store, engine and web, for `serve` and `demo`. Makes the clock and the random source.
+//! Assembles store, engine and web, for `serve` and `demo`. Makes the clock and the random source,
+//! and claims the lease that the engine sends under.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

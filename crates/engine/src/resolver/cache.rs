@@ -1,4 +1,4 @@
-//! The cache of names: what each tenant's lookups came to.
+//! The cache of names: the results of each tenant's lookups.
 //!
 //! Bookkeeping only. An answer is used for some seconds. Whether a name was found is remembered
 //! longer, because it decides who gets a thread. Each tenant has a cache of its own, which depends

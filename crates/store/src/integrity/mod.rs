@@ -1,5 +1,6 @@
-//! Whether a store is whole: its file, its write-ahead log, and the mark that says how far the log
-//! is durable. Bytes only; SQLite is asked nothing here but to close.
+//! Integrity of a store that was not closed: `snapshot.rs` judges it as a whole, `wal.rs` reads the
+//! write-ahead log as bytes, `mark.rs` the durability mark. SQLite is asked nothing here but to
+//! close.
 
 pub(crate) mod fault;
 pub(crate) mod mark;

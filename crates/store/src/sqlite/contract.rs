@@ -1,5 +1,6 @@
 //! The contract on SQLite: each question and each change becomes a job of the executor. The
-//! dashboard's part is in `dashboard.rs`.
+//! dashboard's part is in `dashboard.rs`. There is one lease, for all slots and for ever, and any
+//! other epoch is fenced.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

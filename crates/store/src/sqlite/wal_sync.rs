@@ -1,4 +1,4 @@
-//! WAL sync: makes commits durable, then publishes them.
+//! WAL sync: the fsync that makes commits durable; then publishes them.
 //!
 //! The writer commits without waiting for the disk. A thread of its own syncs, one group after the
 //! other. Meanwhile the writer works on the next group, which stays open until the disk is free. So

@@ -1,4 +1,4 @@
-//! Serving a page: host, page, user, rights, form, then the page itself.
+//! Serving a page: host, page, user, rights, the form and its CSRF token, then the page itself.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -153,7 +153,7 @@ async fn authorize(visit: &mut Visit, page: &PageRoute, body: Body) -> Result<()
     visit.query.only(&[])?;
     // Before the body is read: that of a stranger, or without a cookie, need not be.
     let csrf_token = visit.cookies.csrf_token().ok_or(PageError::NotOurs)?;
-    match session::sender(&visit.headers, &visit.host) {
+    match session::form_origin(&visit.headers, &visit.host) {
         FormOrigin::Ours => {}
         FormOrigin::Foreign => return Err(PageError::NotOurs),
         FormOrigin::Elsewhere { origin, host } => {

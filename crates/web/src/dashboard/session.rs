@@ -1,4 +1,4 @@
-//! Sessions in browsers: the cookies, and the CSRF token of each form.
+//! Sessions in browsers: the cookies, and the CSRF token of each form. `serve.rs` checks it.
 //!
 //! A form carries a hash of the visitor's cookie. Another site can have a browser send the form,
 //! but can read neither the cookie nor the hash, so it cannot fill it in. Before anybody signs in,
@@ -150,7 +150,7 @@ pub(super) enum FormOrigin {
 const NAME_CHARS_MAX: usize = 200;
 
 /// The origin of a form that arrived for `host`.
-pub(super) fn sender(headers: &HeaderMap, host: &str) -> FormOrigin {
+pub(super) fn form_origin(headers: &HeaderMap, host: &str) -> FormOrigin {
     let text = |name: &str| {
         headers
             .get(name)
@@ -240,12 +240,12 @@ mod tests {
         ];
         for line in foreign {
             assert_eq!(
-                sender(&headers(&[line]), "a"),
+                form_origin(&headers(&[line]), "a"),
                 FormOrigin::Foreign,
                 "{line:?}"
             );
         }
-        assert_eq!(sender(&headers(&[]), "a"), FormOrigin::Ours);
+        assert_eq!(form_origin(&headers(&[]), "a"), FormOrigin::Ours);
     }
 
     #[test]
@@ -264,7 +264,11 @@ mod tests {
             ("http://[::1]", "[::1]:80"),
         ] {
             let sent = headers(&[("origin", origin)]);
-            assert_eq!(sender(&sent, host), FormOrigin::Ours, "{origin} {host}");
+            assert_eq!(
+                form_origin(&sent, host),
+                FormOrigin::Ours,
+                "{origin} {host}"
+            );
         }
     }
 
@@ -282,11 +286,11 @@ mod tests {
                 origin: origin.to_owned(),
                 host: host.to_owned(),
             };
-            assert_eq!(sender(&headers(&[("origin", origin)]), host), told);
+            assert_eq!(form_origin(&headers(&[("origin", origin)]), host), told);
             let known = headers(&[("origin", origin), ("sec-fetch-site", "same-origin")]);
-            assert_eq!(sender(&known, host), FormOrigin::Ours);
+            assert_eq!(form_origin(&known, host), FormOrigin::Ours);
             let foreign = headers(&[("origin", origin), ("sec-fetch-site", "cross-site")]);
-            assert_eq!(sender(&foreign, host), FormOrigin::Foreign);
+            assert_eq!(form_origin(&foreign, host), FormOrigin::Foreign);
         }
     }
 

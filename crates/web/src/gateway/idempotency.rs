@@ -29,7 +29,7 @@ use crate::sync::lock;
 static HEADER: HeaderName = HeaderName::from_static("x-idempotency-key");
 
 /// Responses that depend on the moment, not on the request: they are not stored.
-const NOT_KEPT: [StatusCode; 5] = [
+const NOT_STORED: [StatusCode; 5] = [
     StatusCode::CONFLICT,
     StatusCode::TOO_MANY_REQUESTS,
     StatusCode::INTERNAL_SERVER_ERROR,
@@ -80,12 +80,12 @@ pub(super) async fn respond_once(
         .ask(|store| store.stored_response(key.key.clone(), key.holder));
     match kept.await? {
         Some(kept) if kept.request != key.request => return Err(Refusal::KeyReused),
-        Some(kept) if kept.status != 0 => return Ok(replayed(kept)),
+        Some(kept) if kept.status != 0 => return Ok(to_response(kept)),
         // It was executed, but the process ended before it responded.
         Some(_) | None => {}
     }
     let answer = run.await;
-    if !NOT_KEPT.contains(&answer.status()) && answer.body().len() <= STORED_RESPONSE_BYTES_MAX {
+    if !NOT_STORED.contains(&answer.status()) && answer.body().len() <= STORED_RESPONSE_BYTES_MAX {
         keep(context, stored_form(&answer, key)).await;
     }
     drop(hold);
@@ -137,7 +137,7 @@ pub(super) fn stored_form(answer: &ApiResponse, key: &IdempotencyKey) -> StoredR
     }
 }
 
-fn replayed(kept: StoredResponse) -> ApiResponse {
+fn to_response(kept: StoredResponse) -> ApiResponse {
     let mut answer: Response<Bytes> = Response::new(kept.body);
     *answer.status_mut() =
         StatusCode::from_u16(kept.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -1,5 +1,5 @@
-//! Intake warnings: what is said of things that applications hand in and that help nobody, in the
-//! log and in answers. Each is said once, or once in a while, however often it comes.
+//! Intake warnings, in the log and in answers: applications hand in something that no webhook can
+//! get, or that is refused. Each is said once, or once in a while, however often it comes.
 //!
 //! What is remembered for that is bounded and may be forgotten: then something is said twice.
 

@@ -174,11 +174,11 @@ impl BodyReservation<'_> {
         while turn == Admission::Waits {
             let next = patient_at.unwrap_or(until);
             let is_told = timeout_at(next, self.notify.notified()).await.is_ok();
-            let mut desk = lock(&self.room.0);
+            let mut state = lock(&self.room.0);
             if !is_told && patient_at.take().is_some() {
-                desk.look();
+                state.look();
             }
-            turn = desk.turn(self.id);
+            turn = state.turn(self.id);
             if turn == Admission::Waits && Instant::now() >= until {
                 turn = Admission::GivesWay;
             }

@@ -1,5 +1,5 @@
-//! Names that settings had before, and settings that are gone. They are still read, so that an
-//! update does not stop a server; `config.rs` warns about each.
+//! A table of the names that settings had before, and of settings that are gone. `config.rs` still
+//! reads them, so that an update does not stop a server, and warns about each.
 
 /// A former name of a setting, or a setting that is gone.
 pub(super) struct Former {

@@ -18,9 +18,9 @@ impl NotificationIds {
     /// The next id: larger than all before, and random enough to differ from those of other
     /// processes.
     pub(super) fn next(&self, rng: &SharedRng, at: Timestamp) -> String {
-        let spread = i64::try_from(rng.below(1_000)).unwrap_or(0);
+        let offset = i64::try_from(rng.below(1_000)).unwrap_or(0);
         let micros = at.as_millis().saturating_sub(IDS_BEGIN_MS).max(0);
-        let fresh = micros.saturating_mul(1_000).saturating_add(spread);
+        let fresh = micros.saturating_mul(1_000).saturating_add(offset);
         let next = |last: i64| fresh.max(last.saturating_add(1));
         let step = |last| Some(next(last));
         let last = self
