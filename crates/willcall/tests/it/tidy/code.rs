@@ -60,6 +60,25 @@ fn files_and_lines_are_short() {
 }
 
 #[test]
+fn tables_of_contents_hold_no_logic() {
+    let mut found = BTreeMap::new();
+    for file in rust_files().filter(|file| file.path.ends_with("/mod.rs")) {
+        let code = only(Kind::Code, file.product());
+        let functions = identifiers(&code).filter(|(_, word)| *word == "fn").count();
+        // One that puts a table together is no logic.
+        if functions > 1 {
+            found.extend([place(file, &format!("{functions} functions"))]);
+        }
+    }
+    judge(
+        &found,
+        &[],
+        "Move what these files do into files named for it: `mod.rs` has declarations and at most \
+         one table.",
+    );
+}
+
+#[test]
 fn nothing_is_left_for_later() {
     let marks = [
         concat!("TO", "DO"),
