@@ -61,7 +61,7 @@ pub struct Delivery {
     pub attempts: u32,
     /// Attempts made in this round.
     pub round_attempts: u32,
-    /// When the first attempt of this round began; the last try counts from it.
+    /// When the first attempt of this round began; the final attempt counts from it.
     pub round_began_at: Option<Timestamp>,
     pub due_at: Timestamp,
 }

@@ -4,7 +4,6 @@
 //! are owed, and nobody else does. Ownership has an epoch, a fencing token: what is written under
 //! an epoch that is over is refused.
 
-use crate::id::WebhookId;
 use crate::time::Timestamp;
 
 /// Slots owned by one node.
@@ -40,39 +39,4 @@ impl Epoch {
 
 impl Slots {
     pub const ALL: Self = Self([u128::MAX; 2]);
-
-    /// The slots with these numbers.
-    pub fn of(numbers: &[u8]) -> Self {
-        let (mut low, mut high) = (0, 0);
-        for number in numbers {
-            let half = if *number < 128 { &mut low } else { &mut high };
-            *half |= 1 << (number % 128);
-        }
-        Self([low, high])
-    }
-
-    /// Whether the webhook belongs to one of them.
-    pub fn have(self, webhook: WebhookId) -> bool {
-        let [low, high] = self.0;
-        let number = webhook.0.rem_euclid(256);
-        let half = if number < 128 { low } else { high };
-        (half >> (number % 128)) & 1 == 1
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_webhook_belongs_to_one_slot_of_256() {
-        for id in [i64::MIN, -1, 0, 1, 127, 128, 255, 256, 1_000_007, i64::MAX] {
-            let webhook = WebhookId(id);
-            let owners = (0..=255).filter(|number| Slots::of(&[*number]).have(webhook));
-            assert_eq!(owners.count(), 1, "{id}");
-            assert!(Slots::ALL.have(webhook), "{id}");
-            assert!(!Slots::of(&[]).have(webhook), "{id}");
-        }
-        assert!(Slots::of(&[3, 200]).have(WebhookId(256 + 200)));
-    }
 }

@@ -136,7 +136,7 @@ pub const DELAYED_OUTCOMES_MAX: usize = 64;
 /// intake never waits longer than some ten milliseconds for it.
 pub const BULK_STEP_MAX: usize = 5_000;
 
-/// Jobs waiting for the store's writer before callers are told the house is full.
+/// Jobs waiting for the store's writer before callers are told that it is full.
 pub const WRITER_QUEUE_MAX: usize = 10_000;
 
 /// Rows of one page of a list.

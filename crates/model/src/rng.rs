@@ -36,7 +36,7 @@ impl SeededRng {
         if end == 0 {
             return 0;
         }
-        // The bias of a remainder over 64 bits is below 2^-40 for every bound used in the house.
+        // The bias of a remainder over 64 bits is below 2^-40 for every bound in use.
         self.stream.next_u64() % end
     }
 

@@ -15,7 +15,7 @@ pub struct Schedule {
     pub jitter_from_ms: i64,
     /// Such a delay grows by up to this many hundredths.
     pub jitter_percent: u32,
-    /// One last try this long after the beginning of the first attempt; no wait goes past it.
+    /// The final attempt, this long after the beginning of the first attempt; no wait goes past it.
     pub final_attempt_after_ms: Option<i64>,
 }
 
