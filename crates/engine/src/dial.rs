@@ -46,15 +46,21 @@ impl Stream for TcpStream {
     }
 }
 
-impl Stream for TlsStream<TcpStream> {
+impl Stream for TlsStream<Box<dyn Stream>> {
     fn socket_state(&self) -> SocketState {
         self.get_ref().0.socket_state()
     }
 }
 
-/// The machine's network.
+/// Connects to one address. It may take as long as it likes: dropping it is giving up.
+pub type ConnectFn =
+    dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> + Send + Sync;
+
+/// The machine's network, or one that a test or the simulator brings: whichever it is, addresses are
+/// vetted here.
 pub struct NetDial {
     resolver: Resolver,
+    connect: Box<ConnectFn>,
     private_targets: PrivateTargets,
     tls: TlsConnector,
     has_roots: bool,
@@ -62,8 +68,20 @@ pub struct NetDial {
 
 impl NetDial {
     pub fn new(resolver: Resolver, private_targets: PrivateTargets, roots: &TlsRoots) -> Self {
+        let connect = Box::new(|address| Box::pin(connect_tcp(address)) as BoxFuture<'static, _>);
+        Self::over(connect, resolver, private_targets, roots)
+    }
+
+    /// The same on a network of which `connect` makes the connections.
+    pub fn over(
+        connect: Box<ConnectFn>,
+        resolver: Resolver,
+        private_targets: PrivateTargets,
+        roots: &TlsRoots,
+    ) -> Self {
         Self {
             resolver,
+            connect,
             private_targets,
             tls: TlsConnector::from(Arc::clone(&roots.config)),
             has_roots: roots.count() > 0,
@@ -114,7 +132,7 @@ impl NetDial {
 
     async fn agree(
         &self,
-        tcp: TcpStream,
+        tcp: Box<dyn Stream>,
         endpoint: &Endpoint,
         limit: Deadline,
     ) -> Result<Box<dyn Stream>, Failure> {
@@ -142,11 +160,15 @@ impl Dial for NetDial {
     ) -> DialFuture<'a> {
         Box::pin(async move {
             let addresses = self.look_up(endpoint, context, limit).await?;
-            let tcp = connect(addresses, limit, |address| Box::pin(connect_one(address))).await?;
+            let one = |address| {
+                let connecting = (self.connect)(address);
+                Box::pin(async move { (address, connecting.await) }) as ConnectFuture<_>
+            };
+            let tcp = connect(addresses, limit, one).await?;
             if endpoint.tls {
                 self.agree(tcp, endpoint, limit).await
             } else {
-                Ok(Box::new(tcp) as Box<dyn Stream>)
+                Ok(tcp)
             }
         })
     }
@@ -191,15 +213,15 @@ async fn connect<T>(
     }
 }
 
-async fn connect_one(address: SocketAddr) -> (SocketAddr, io::Result<TcpStream>) {
+async fn connect_tcp(address: SocketAddr) -> io::Result<Box<dyn Stream>> {
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that connects, to an address just vetted"
     )]
-    let connected = TcpStream::connect(address).await;
+    let stream = TcpStream::connect(address).await?;
     // A request is written in one piece, so waiting for more of it only costs time.
-    let connected = connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
-    (address, connected)
+    stream.set_nodelay(true)?;
+    Ok(Box::new(stream))
 }
 
 async fn first_of<T>(running: &mut Vec<BoxFuture<'static, T>>) -> T {

@@ -36,11 +36,11 @@ mod tasks;
 mod tls;
 mod transport;
 
-pub use dial::NetDial;
+pub use dial::{ConnectFn, NetDial};
 pub use dispatch::ShutdownReport;
 pub use engine::{DeliveryInspector, Engine, Parts, Settings};
 pub use health::Health;
-pub use resolver::{Addresses, LookupFn, NameError, Resolver};
+pub use resolver::{Addresses, BeginLookupFn, LookupFn, LookupReply, NameError, Resolver};
 pub use tasks::BoxFuture;
 pub use tls::{RootsError, TlsRoots, tls_config};
 pub use transport::{Deadline, Dial, DialFuture, Endpoint, LookupContext, SocketState, Stream};

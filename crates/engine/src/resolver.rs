@@ -43,12 +43,30 @@ const STACK_BYTES: usize = 512 * 1024;
 /// One look-up. It may block for as long as it likes.
 pub type LookupFn = dyn Fn(&str) -> Result<Addresses, NameError> + Send + Sync;
 
+/// Begins a look-up and returns at once; the reply may be answered at any time, or never.
+pub type BeginLookupFn = dyn Fn(&str, LookupReply) + Send + Sync;
+
+/// How names are looked up.
+enum LookupSource {
+    /// On threads.
+    Blocking(Box<LookupFn>),
+    /// By somebody who answers later, as the simulator does.
+    Deferred(Box<BeginLookupFn>),
+}
+
+/// The way back of a look-up that was begun. Whoever drops it leaves the name unanswered.
+pub struct LookupReply {
+    inner: Arc<ResolverInner>,
+    lookup: Lookup,
+    began: Instant,
+}
+
 /// Looks names up. Cheap to clone.
 #[derive(Clone)]
 pub struct Resolver(Arc<ResolverInner>);
 
 struct ResolverInner {
-    look_up: Box<LookupFn>,
+    source: LookupSource,
     idle_for: Duration,
     state: Mutex<ResolverState>,
     /// Rings when a thread that rests has something to do.
@@ -79,12 +97,17 @@ impl Resolver {
     }
 
     pub fn new(look_up: Box<LookupFn>, registry: &mut Registry) -> Self {
-        Self::with(look_up, IDLE_FOR, registry)
+        Self::with(LookupSource::Blocking(look_up), IDLE_FOR, registry)
     }
 
-    fn with(look_up: Box<LookupFn>, idle_for: Duration, registry: &mut Registry) -> Self {
+    /// A resolver without threads: `begin` is told of each look-up that has its turn.
+    pub fn deferred(begin: Box<BeginLookupFn>, registry: &mut Registry) -> Self {
+        Self::with(LookupSource::Deferred(begin), IDLE_FOR, registry)
+    }
+
+    fn with(source: LookupSource, idle_for: Duration, registry: &mut Registry) -> Self {
         let inner = Arc::new(ResolverInner {
-            look_up,
+            source,
             idle_for,
             state: Mutex::default(),
             notify: Condvar::new(),
@@ -174,8 +197,24 @@ impl ResolverInner {
         Err((waiting, answer))
     }
 
-    /// Has a thread of its own look it up, and then whatever waits.
+    /// Begins a look-up that has its turn; whatever waits comes after it.
     fn start(self: &Arc<Self>, lookup: Lookup) {
+        match &self.source {
+            LookupSource::Blocking(_) => self.start_thread(lookup),
+            LookupSource::Deferred(begin) => {
+                let name = Arc::clone(&lookup.name);
+                let reply = LookupReply {
+                    inner: Arc::clone(self),
+                    lookup,
+                    began: Instant::now(),
+                };
+                begin(&name, reply);
+            }
+        }
+    }
+
+    /// Has a thread of its own look it up.
+    fn start_thread(self: &Arc<Self>, lookup: Lookup) {
         let mut next = Some(lookup);
         while let Some(lookup) = next {
             let (inner, given) = (Arc::clone(self), lookup.clone());
@@ -203,20 +242,27 @@ impl ResolverInner {
     fn work(self: Arc<Self>, mut lookup: Lookup) {
         loop {
             let began = Instant::now();
-            let found = catch_unwind(AssertUnwindSafe(|| (self.look_up)(&lookup.name)));
+            let found = catch_unwind(AssertUnwindSafe(|| match &self.source {
+                LookupSource::Blocking(look_up) => look_up(&lookup.name),
+                LookupSource::Deferred(_) => unreachable!("it has no threads"),
+            }));
             let found =
                 found.unwrap_or_else(|_| Err(NameError::Ours("its look-up fell over".to_owned())));
-            let took = began.elapsed();
-            self.metrics.looked_up(&found, took);
-            if took >= HANGS_AFTER {
-                self.tell(&lookup, took);
-            }
-            self.finish(&lookup, &found);
+            self.ended(&lookup, &found, began.elapsed());
             lookup = match self.next() {
                 Some(lookup) => lookup,
                 None => return,
             };
         }
+    }
+
+    /// A look-up has ended: counts it, and tells whoever waits for it.
+    fn ended(&self, lookup: &Lookup, found: &LookupResult, took: Duration) {
+        self.metrics.looked_up(found, took);
+        if took >= HANGS_AFTER {
+            self.tell(lookup, took);
+        }
+        self.finish(lookup, found);
     }
 
     /// Tells everybody who waits what came of it.
@@ -285,6 +331,23 @@ impl ResolverInner {
 
     fn lock(&self) -> MutexGuard<'_, ResolverState> {
         lock(&self.state)
+    }
+}
+
+impl LookupReply {
+    /// Ends the look-up. The next one begins if one waits for its turn.
+    pub fn answer(self, found: &Result<Addresses, NameError>) {
+        let inner = self.inner;
+        inner.ended(&self.lookup, found, self.began.elapsed());
+        let mut state = inner.lock();
+        let next = state.queue.next(Instant::now());
+        if next.is_none() {
+            state.threads -= 1;
+        }
+        drop(state);
+        if let Some(lookup) = next {
+            inner.start(lookup);
+        }
     }
 }
 

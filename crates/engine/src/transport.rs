@@ -34,6 +34,12 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
     }
 }
 
+impl Stream for Box<dyn Stream> {
+    fn socket_state(&self) -> SocketState {
+        (**self).socket_state()
+    }
+}
+
 /// What lies in a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketState {

@@ -1,8 +1,11 @@
 //! Threads that hang: who waits for them, and who does not.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::task::Poll;
 
 use model::id::TenantId;
+use model::limits::LOOKUPS_TENANT_MAX;
 
 use super::*;
 
@@ -85,7 +88,8 @@ impl Test {
         let (system, mut registry) = (System::default(), Registry::default());
         let asked = system.clone();
         let look_up = Box::new(move |name: &str| asked.look_up(name));
-        let resolver = Resolver::with(look_up, idle_for, &mut registry);
+        let source = LookupSource::Blocking(look_up);
+        let resolver = Resolver::with(source, idle_for, &mut registry);
         Self {
             system,
             resolver,
@@ -277,4 +281,52 @@ fn a_runtime_neither_lends_its_threads_to_look_ups_nor_waits_for_them_at_its_end
     });
     drop(runtime);
     assert_eq!(test.resolver.0.lock().queue.counts().0, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deferred_look_up_takes_no_thread_and_lets_the_next_one_begin_when_it_is_answered() {
+    let begun: Arc<Mutex<Vec<(String, LookupReply)>>> = Arc::default();
+    let seen = Arc::clone(&begun);
+    let begin = move |name: &str, reply| seen.lock().unwrap().push((name.to_owned(), reply));
+    let resolver = Resolver::deferred(Box::new(begin), &mut Registry::default());
+    let names: Vec<String> = (0..=LOOKUPS_TENANT_MAX)
+        .map(|index| format!("r{index}"))
+        .collect();
+    let mut waiting: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let limit = Deadline::from_here(PATIENCE_MS);
+            Box::pin(resolver.look_up(A, name, limit))
+        })
+        .collect();
+    for one in &mut waiting {
+        assert!(poll_once(one.as_mut()).await.is_none());
+    }
+    // New names get half of a tenant's share.
+    let first = begun.lock().unwrap().len();
+    assert_eq!(first, LOOKUPS_TENANT_MAX / 2);
+    let (name, reply) = begun.lock().unwrap().remove(0);
+    assert_eq!(name, "r0");
+    let found: Addresses = vec!["192.0.2.1:0".parse().unwrap()].into();
+    reply.answer(&Ok(Arc::clone(&found)));
+    assert_eq!(poll_once(waiting[0].as_mut()).await, Some(Ok(found)));
+    assert_eq!(begun.lock().unwrap().len(), first);
+    // The rest get their turn as well, also after failures.
+    for _ in 0..LOOKUPS_TENANT_MAX {
+        let (_, reply) = begun.lock().unwrap().remove(0);
+        reply.answer(&Err(NameError::NoAnswer));
+    }
+    assert!(begun.lock().unwrap().is_empty());
+    assert_eq!(resolver.0.lock().threads, 0);
+}
+
+async fn poll_once<F: Future + Unpin>(future: F) -> Option<F::Output> {
+    let mut future = future;
+    std::future::poll_fn(|cx| {
+        Poll::Ready(match Pin::new(&mut future).poll(cx) {
+            Poll::Ready(done) => Some(done),
+            Poll::Pending => None,
+        })
+    })
+    .await
 }
