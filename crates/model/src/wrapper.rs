@@ -1,217 +1,316 @@
-//! Wrapper: a store in front of another one, for tests that inject faults.
+//! Wrapper: a store in front of another one, for tests and the simulator, which disturb calls.
 //!
-//! A wrapper implements the calls it changes, and names the store that answers the rest. Calls of
-//! `UserStore` and `DashboardStore` pass through by themselves, because no wrapper changes them.
+//! A wrapper names the store behind it, and is a store itself: every call passes through
+//! [`StoreWrapper::around`], which may refuse it, delay it, or lose its answer.
 
-use crate::contract::{DashboardStore, Store, StoreFuture, UserStore};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::contract::{
+    Backlog, BacklogCursor, Catalog, CommitSubscriber, DashboardStore, DuePage, DueQuery, Frontend,
+    Intake, Leases, Outbox, PendingWebhook, ReplayRequest, ReplayResult, Settlement, Store,
+    StoreFuture, UserStore, WebhookTarget,
+};
 use crate::dashboard::{
     AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, MatchExplanation, NewBulkJob,
     NotificationDetail, NotificationQuery, NotificationRow, TenantQuery, TenantSettings, TokenRow,
     WebhookHealth, WebhookSearch, WebhookSearchPage,
 };
 use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
-use crate::query::LogRow;
-use crate::tenant::{Tenant, TokenHash};
-use crate::time::Timestamp;
+use crate::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use crate::lease::{Epoch, Lease};
+use crate::notification::{AcceptResult, NewNotification};
+use crate::query::{
+    AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery, LogRow,
+    StoredResponse, WebhookPage, WebhookQuery,
+};
+use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
+use crate::time::{Heartbeat, TimeBounds, Timestamp};
 use crate::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange};
+use crate::webhook::{NewWebhook, Webhook};
 
 /// Something that stands before a store.
 pub trait StoreWrapper: Send + Sync {
     /// The store that answers what passes through.
-    fn inner(&self) -> &dyn Store;
+    fn inner(&self) -> &Arc<dyn Store>;
+
+    /// Makes one call: `work` has the store behind do it, when it is called.
+    fn around<T: Send + 'static>(
+        &self,
+        call: StoreCall,
+        work: impl FnOnce() -> StoreFuture<T> + Send + 'static,
+    ) -> StoreFuture<T> {
+        drop(call);
+        work()
+    }
+
+    /// `Outbox::subscribe`.
+    fn attach(&self, listener: Arc<dyn CommitSubscriber>) {
+        self.inner().subscribe(listener);
+    }
+
+    /// `Outbox::flush`.
+    fn hurry(&self) {
+        self.inner().flush();
+    }
 }
 
-impl<T: StoreWrapper> UserStore for T {
-    fn has_users(&self) -> StoreFuture<bool> {
-        self.inner().has_users()
-    }
+/// Which call it is; with its arguments where wrappers care for them.
+#[derive(Debug, Clone)]
+pub enum StoreCall {
+    Accept,
+    Replay,
+    CancelDeliveries,
+    RunIdempotent(IdempotentOperation),
+    StoredResponse,
+    StoreResponse,
+    Claim,
+    Renew,
+    Release,
+    PendingWebhooks,
+    WebhookTargets,
+    Due(Vec<DueQuery>),
+    Settle(Arc<[Settlement]>),
+    CancelPending,
+    StepBulkJob,
+    Backlog,
+    Prune,
+    Tenant,
+    Tenants,
+    Grants,
+    HasTokens,
+    CreateToken,
+    Events,
+    EventPage,
+    Event,
+    Webhooks,
+    Webhook,
+    WebhookByKey,
+    CreateWebhook,
+    SaveWebhook,
+    Log,
+    Delivery,
+    Audit,
+    Apply,
+    HasUsers,
+    Users,
+    User,
+    CreateUser,
+    ChangeUser,
+    SetRole,
+    BeginSession,
+    Session,
+    EndSession,
+    CreateLink,
+    UseLink,
+    Failures,
+    TrySignIn,
+    FindTenants,
+    TenantSettings,
+    SetRetention,
+    FindWebhooks,
+    Standings,
+    LogRows,
+    Notifications,
+    Notification,
+    NotificationByKey,
+    MatchExplanations,
+    CountBulkJob,
+    StartBulkJob,
+    BulkJob,
+    RunningBulkJobs,
+    Tokens,
+    RevokeToken,
+    NoteUses,
+    AuditPage,
+    Ping,
+    Close,
+    Ended,
+}
 
-    fn users(&self, tenant: Option<TenantId>) -> StoreFuture<Vec<User>> {
-        self.inner().users(tenant)
-    }
+macro_rules! pass {
+    ($contract:ident {$(
+        $call:ident $(($given:expr))? = $name:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty;
+    )*} with {$($rest:tt)*}) => {
+        impl<W: StoreWrapper> $contract for W {
+            $(fn $name(&self $(, $arg: $type)*) -> StoreFuture<$answer> {
+                let call = StoreCall::$call $(($given))?;
+                let inner = Arc::clone(self.inner());
+                self.around(call, move || inner.$name($($arg),*))
+            })*
+            $($rest)*
+        }
+    };
+}
 
-    fn user(&self, name: String) -> StoreFuture<Option<(User, PasswordHash)>> {
-        self.inner().user(name)
-    }
-
-    fn create_user(&self, user: NewUser, at: Timestamp) -> StoreFuture<User> {
-        self.inner().create_user(user, at)
-    }
-
-    fn change_user(
-        &self,
-        user: UserId,
-        change: UserChange,
+pass!(Intake {
+    Accept = accept(batch: Vec<NewNotification>) -> Vec<AcceptResult>;
+    Replay = replay(ask: ReplayRequest, at: Timestamp) -> ReplayResult;
+    CancelDeliveries = cancel_deliveries(
+        tenant: TenantId,
+        deliveries: Vec<DeliveryId>,
+        actor: String,
         at: Timestamp,
-    ) -> StoreFuture<Option<User>> {
-        self.inner().change_user(user, change, at)
+    ) -> usize;
+    RunIdempotent(effect.clone()) = run_idempotent(
+        key: IdempotencyKey,
+        effect: IdempotentOperation,
+        at: Timestamp,
+    ) -> IdempotentResult;
+    StoredResponse = stored_response(key: String, holder: TokenHash) -> Option<StoredResponse>;
+    StoreResponse = store_response(answer: StoredResponse, at: Timestamp) -> ();
+} with {});
+
+pass!(Leases {
+    Claim = claim(now: Timestamp) -> Lease;
+    Renew = renew(lease: Lease, beat: Heartbeat) -> Lease;
+    Release = release(lease: Lease, beat: Heartbeat) -> ();
+} with {
+    fn last_heartbeat(&self) -> Option<Heartbeat> {
+        self.inner().last_heartbeat()
+    }
+});
+
+pass!(Outbox {
+    PendingWebhooks = pending_webhooks(
+        epoch: Epoch,
+        after: Option<WebhookId>,
+        limit: usize,
+    ) -> Vec<PendingWebhook>;
+    WebhookTargets = webhook_targets(epoch: Epoch, webhooks: Vec<WebhookId>) -> Vec<WebhookTarget>;
+    Due(lanes.clone()) = due(epoch: Epoch, lanes: Vec<DueQuery>, now: Timestamp) -> Vec<DuePage>;
+    Settle(batch.clone()) = settle(epoch: Epoch, batch: Arc<[Settlement]>) -> ();
+    CancelPending = cancel_pending(epoch: Epoch, webhook: WebhookId, at: Timestamp) -> usize;
+    StepBulkJob = step_bulk_job(epoch: Epoch, at: Timestamp) -> bool;
+    Backlog = backlog(epoch: Epoch, after: Option<BacklogCursor>) -> Backlog;
+    Prune = prune(epoch: Epoch, before: BTreeMap<DialectName, Timestamp>, now: TimeBounds) -> bool;
+} with {
+    fn subscribe(&self, listener: Arc<dyn CommitSubscriber>) {
+        self.attach(listener);
     }
 
-    fn set_role(
-        &self,
+    fn flush(&self) {
+        self.hurry();
+    }
+});
+
+pass!(Catalog {
+    Tenant = tenant(dialect: DialectName, key: String) -> Option<Tenant>;
+    Tenants = tenants(dialect: DialectName) -> Vec<Tenant>;
+    Grants = grants(hash: TokenHash) -> Vec<Grant>;
+    HasTokens = has_tokens() -> bool;
+    CreateToken = create_token(token: NewToken, actor: String, at: Timestamp) -> ();
+    Events = events(tenant: TenantId) -> Vec<Event>;
+    EventPage = event_page(tenant: TenantId, offset: u64, limit: usize) -> EventPage;
+    Event = event(tenant: TenantId, slug: String) -> Option<Event>;
+    Webhooks = webhooks(tenants: Vec<TenantId>, query: WebhookQuery) -> WebhookPage;
+    Webhook = webhook(tenant: TenantId, id: WebhookId) -> Option<Webhook>;
+    WebhookByKey = webhook_by_key(tenants: Vec<TenantId>, key: String) -> Option<Webhook>;
+    CreateWebhook = create_webhook(webhook: NewWebhook, actor: String, at: Timestamp) -> Webhook;
+    SaveWebhook = save_webhook(webhook: Webhook, actor: String, at: Timestamp) -> Webhook;
+    Log = log(tenant: TenantId, query: LogQuery) -> LogPage;
+    Delivery = delivery(tenant: TenantId, id: DeliveryId) -> Option<DeliveryDetail>;
+    Audit = audit(tenant: TenantId, limit: usize) -> Vec<AuditEntry>;
+    Apply = apply(
+        declarations: Vec<Declaration>,
+        actor: String,
+        at: Timestamp,
+    ) -> Vec<AppliedChange>;
+} with {
+    fn version(&self) -> u64 {
+        self.inner().version()
+    }
+
+    fn changes(&self) -> u64 {
+        self.inner().changes()
+    }
+});
+
+pass!(UserStore {
+    HasUsers = has_users() -> bool;
+    Users = users(tenant: Option<TenantId>) -> Vec<User>;
+    User = user(name: String) -> Option<(User, PasswordHash)>;
+    CreateUser = create_user(user: NewUser, at: Timestamp) -> User;
+    ChangeUser = change_user(user: UserId, change: UserChange, at: Timestamp) -> Option<User>;
+    SetRole = set_role(
         tenant: TenantId,
         user: UserId,
         role: Option<Role>,
         actor: String,
         at: Timestamp,
-    ) -> StoreFuture<bool> {
-        self.inner().set_role(tenant, user, role, actor, at)
-    }
-
-    fn begin_session(
-        &self,
+    ) -> bool;
+    BeginSession = begin_session(
         session: TokenHash,
         user: UserId,
         verified: Option<PasswordHash>,
         counted: Option<TokenHash>,
         until: Timestamp,
         at: Timestamp,
-    ) -> StoreFuture<bool> {
-        self.inner()
-            .begin_session(session, user, verified, counted, until, at)
-    }
+    ) -> bool;
+    Session = session(session: TokenHash, at: Timestamp) -> Option<User>;
+    EndSession = end_session(session: TokenHash) -> ();
+    CreateLink = create_link(link: TokenHash, user: UserId, until: Timestamp) -> ();
+    UseLink = use_link(link: TokenHash, at: Timestamp) -> Option<User>;
+    Failures = failures(name: TokenHash) -> Option<SignInFailures>;
+    TrySignIn = try_sign_in(name: TokenHash, at: Timestamp) -> Option<SignInFailures>;
+} with {});
 
-    fn session(&self, session: TokenHash, at: Timestamp) -> StoreFuture<Option<User>> {
-        self.inner().session(session, at)
-    }
-
-    fn end_session(&self, session: TokenHash) -> StoreFuture<()> {
-        self.inner().end_session(session)
-    }
-
-    fn create_link(&self, link: TokenHash, user: UserId, until: Timestamp) -> StoreFuture<()> {
-        self.inner().create_link(link, user, until)
-    }
-
-    fn use_link(&self, link: TokenHash, at: Timestamp) -> StoreFuture<Option<User>> {
-        self.inner().use_link(link, at)
-    }
-
-    fn failures(&self, name: TokenHash) -> StoreFuture<Option<SignInFailures>> {
-        self.inner().failures(name)
-    }
-
-    fn try_sign_in(&self, name: TokenHash, at: Timestamp) -> StoreFuture<Option<SignInFailures>> {
-        self.inner().try_sign_in(name, at)
-    }
-}
-
-impl<T: StoreWrapper> DashboardStore for T {
-    fn find_tenants(&self, query: TenantQuery) -> StoreFuture<Vec<Tenant>> {
-        self.inner().find_tenants(query)
-    }
-
-    fn tenant_settings(&self, tenant: TenantId) -> StoreFuture<Option<TenantSettings>> {
-        self.inner().tenant_settings(tenant)
-    }
-
-    fn set_retention(
-        &self,
+pass!(DashboardStore {
+    FindTenants = find_tenants(query: TenantQuery) -> Vec<Tenant>;
+    TenantSettings = tenant_settings(tenant: TenantId) -> Option<TenantSettings>;
+    SetRetention = set_retention(
         tenant: TenantId,
         retention_ms: Option<i64>,
         actor: String,
         at: Timestamp,
-    ) -> StoreFuture<()> {
-        self.inner().set_retention(tenant, retention_ms, actor, at)
-    }
-
-    fn find_webhooks(
-        &self,
-        tenant: TenantId,
-        query: WebhookSearch,
-    ) -> StoreFuture<WebhookSearchPage> {
-        self.inner().find_webhooks(tenant, query)
-    }
-
-    fn standings(
-        &self,
+    ) -> ();
+    FindWebhooks = find_webhooks(tenant: TenantId, query: WebhookSearch) -> WebhookSearchPage;
+    Standings = standings(
         tenant: TenantId,
         webhooks: Vec<WebhookId>,
         since: Timestamp,
-    ) -> StoreFuture<Vec<WebhookHealth>> {
-        self.inner().standings(tenant, webhooks, since)
-    }
-
-    fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> StoreFuture<Vec<LogRow>> {
-        self.inner().log_rows(tenant, deliveries)
-    }
-
-    fn notifications(
-        &self,
+    ) -> Vec<WebhookHealth>;
+    LogRows = log_rows(tenant: TenantId, deliveries: Vec<DeliveryId>) -> Vec<LogRow>;
+    Notifications = notifications(
         tenant: TenantId,
         query: NotificationQuery,
-    ) -> StoreFuture<Vec<NotificationRow>> {
-        self.inner().notifications(tenant, query)
-    }
-
-    fn notification(
-        &self,
-        tenant: TenantId,
-        id: NotificationId,
-    ) -> StoreFuture<Option<NotificationDetail>> {
-        self.inner().notification(tenant, id)
-    }
-
-    fn notification_by_key(
-        &self,
+    ) -> Vec<NotificationRow>;
+    Notification = notification(tenant: TenantId, id: NotificationId) -> Option<NotificationDetail>;
+    NotificationByKey = notification_by_key(
         tenant: TenantId,
         key: String,
-    ) -> StoreFuture<Option<NotificationDetail>> {
-        self.inner().notification_by_key(tenant, key)
-    }
-
-    fn match_explanations(
-        &self,
+    ) -> Option<NotificationDetail>;
+    MatchExplanations = match_explanations(
         tenant: TenantId,
         notification: NotificationId,
         after: Option<WebhookId>,
         limit: usize,
-    ) -> StoreFuture<Vec<MatchExplanation>> {
-        self.inner()
-            .match_explanations(tenant, notification, after, limit)
-    }
-
-    fn count_bulk_job(
-        &self,
+    ) -> Vec<MatchExplanation>;
+    CountBulkJob = count_bulk_job(
         tenant: TenantId,
         webhook: WebhookId,
         what: BulkJobKind,
         at: Timestamp,
-    ) -> StoreFuture<BoundedCount> {
-        self.inner().count_bulk_job(tenant, webhook, what, at)
-    }
-
-    fn start_bulk_job(&self, bulk_job: NewBulkJob, at: Timestamp) -> StoreFuture<BulkJob> {
-        self.inner().start_bulk_job(bulk_job, at)
-    }
-
-    fn bulk_job(&self, tenant: TenantId, id: BulkJobId) -> StoreFuture<Option<BulkJob>> {
-        self.inner().bulk_job(tenant, id)
-    }
-
-    fn running_bulk_jobs(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<Vec<BulkJob>> {
-        self.inner().running_bulk_jobs(tenant, webhook)
-    }
-
-    fn tokens(&self, tenant: Option<TenantId>) -> StoreFuture<Vec<TokenRow>> {
-        self.inner().tokens(tenant)
-    }
-
-    fn revoke_token(
-        &self,
+    ) -> BoundedCount;
+    StartBulkJob = start_bulk_job(bulk_job: NewBulkJob, at: Timestamp) -> BulkJob;
+    BulkJob = bulk_job(tenant: TenantId, id: BulkJobId) -> Option<BulkJob>;
+    RunningBulkJobs = running_bulk_jobs(tenant: TenantId, webhook: WebhookId) -> Vec<BulkJob>;
+    Tokens = tokens(tenant: Option<TenantId>) -> Vec<TokenRow>;
+    RevokeToken = revoke_token(
         tenant: Option<TenantId>,
         token: TokenId,
         actor: String,
         at: Timestamp,
-    ) -> StoreFuture<bool> {
-        self.inner().revoke_token(tenant, token, actor, at)
-    }
+    ) -> bool;
+    NoteUses = note_uses(uses: Vec<(TokenHash, Timestamp)>) -> ();
+    AuditPage = audit_page(tenant: TenantId, query: AuditQuery) -> Vec<AuditRow>;
+} with {});
 
-    fn note_uses(&self, uses: Vec<(TokenHash, Timestamp)>) -> StoreFuture<()> {
-        self.inner().note_uses(uses)
-    }
+pass!(Frontend {
+    Ping = ping() -> Vec<String>;
+} with {});
 
-    fn audit_page(&self, tenant: TenantId, query: AuditQuery) -> StoreFuture<Vec<AuditRow>> {
-        self.inner().audit_page(tenant, query)
-    }
-}
+pass!(Store {
+    Close = close() -> ();
+    Ended = ended() -> ();
+} with {});
