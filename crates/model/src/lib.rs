@@ -44,6 +44,7 @@
 //! | what is done once under a key | [`idempotency`] |
 //! | time and chance | [`time`], [`rng`] |
 //! | bounds | [`limits`] |
+//! | faults on purpose, for the simulator | [`mutation`] |
 //!
 //! `docs/words.md` has the glossary, `ARCHITECTURE.md` the other crates.
 
@@ -78,6 +79,7 @@ pub mod dashboard;
 pub mod disk_fault;
 pub mod idempotency;
 pub mod lease;
+pub mod mutation;
 pub mod query;
 pub mod refusal;
 pub mod replay;
