@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::attempt::Outcome;
 use crate::id::DeliveryId;
+use crate::mutation::{Mutation, is_on};
 use crate::named::named;
 use crate::policy::Policy;
 use crate::retry_after;
@@ -157,7 +158,9 @@ impl Delivery {
             pauses_until: None,
             early: false,
         };
-        if outcome.is_success() {
+        if outcome.is_success()
+            && !(is_on(Mutation::RetryAfterSuccess) && outcome.status() != Some(200))
+        {
             return end(DeliveryState::Delivered, false);
         }
         if policy.gone_disables && outcome.status() == Some(410) {
@@ -165,9 +168,10 @@ impl Delivery {
         }
         let pauses_until = policy
             .retry_after_max_ms
+            .filter(|_| !is_on(Mutation::IgnoreRetryAfter))
             .and_then(|most| retry_after::wait_ms(outcome, ended.wall, most))
             .map(|wait_ms| ended_at.plus_ms(wait_ms));
-        if self.is_early_at(began_at) {
+        if self.is_early_at(began_at) && !is_on(Mutation::EarlyTryCounts) {
             return NextState {
                 due_at: Some(self.due_at).max(pauses_until),
                 pauses_until,
@@ -175,7 +179,13 @@ impl Delivery {
                 ..end(DeliveryState::Pending, false)
             };
         }
-        let retry = self.round_attempts.saturating_add(1);
+        let mut retry = self.round_attempts.saturating_add(1);
+        if is_on(Mutation::OneTryTooMany) {
+            retry = self.round_attempts.max(1);
+        }
+        if is_on(Mutation::OneTryTooFew) {
+            retry = retry.saturating_add(1);
+        }
         let schedule = &policy.schedule;
         let due_at = if retries_max.is_some_and(|most| retry > most) {
             None

@@ -6,83 +6,130 @@
 
 use crate::named::named;
 
-/// A deliberate fault; what each breaks is said at its variant.
+/// A deliberate fault, and the promise that it breaks:
+///
+/// | mutation | broken promise |
+/// |---|---|
+/// | `AcknowledgeBeforeCommit` | accepted is durable |
+/// | `ForgetRetryOnRestart` | each delivery ends as the rules say |
+/// | `DropEventWhenMailboxFull` | nothing due waits for longer than its bound |
+/// | `LeakLane` | each delivery ends as the rules say |
+/// | `UnknownIsWritten` | the log tells what receivers saw |
+/// | `TrustOldRead` | no duplicate without a cause |
+/// | `SendAfterDisable` | nothing to a disabled webhook |
+/// | `CrossTenant` | nothing to another tenant's webhook |
+/// | `SkipVetting` | nothing to a forbidden address |
+/// | `StaleFilter` | each webhook gets what it wants, and nothing else |
+/// | `StaleTarget` | each webhook gets what it wants, where it wants it |
+/// | `OneTryTooMany` | no more tries than the schedule |
+/// | `OneTryTooFew` | each delivery ends as the rules say |
+/// | `EarlyTryCounts` | each delivery ends as the rules say |
+/// | `RetryAfterSuccess` | states move only as they may |
+/// | `IgnoreRetryAfter` | nothing before it is due |
+/// | `CountDowntime` | nothing of the schedule is used up by downtime |
+/// | `RetryByWallClock` | nothing of the schedule is used up by a wrong clock |
+/// | `SettleTwice` | the log tells what receivers saw |
+/// | `IgnoreRound` | states move only as they may |
+/// | `OmitAttempt` | the log tells what receivers saw |
+/// | `OmitStaleCall` | the log shows each call |
+/// | `SkipJobPage` | what was asked for is done |
+/// | `RepeatIdempotencyKey` | one idempotency key, one effect |
+/// | `LostAnswerIsFailure` | one request, one notification |
+/// | `PruneInDoubt` | nothing is pruned before its time |
+/// | `PruneOwed` | nothing pending is pruned |
+/// | `IgnoreShare` | no tenant delays another |
+/// | `UnboundedFetch` | memory for what waits stays bounded |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mutation {
     /// Some notifications are answered with "accepted" and never written.
     AcknowledgeBeforeCommit,
-    /// What was to be retried when the process ended is not retried.
+    /// What waits for a retry when the process ends is never looked for again.
     ForgetRetryOnRestart,
-    /// A webhook that was disabled is still sent what was waiting for it.
+    /// A delivery that finds others in the mailbox is dropped there, not passed over.
+    DropEventWhenMailboxFull,
+    /// A lane whose read the store refused is never read again.
+    LeakLane,
+    /// Outcomes of which nobody knows whether they are written count as written.
+    UnknownIsWritten,
+    /// What a read brings that is older than a settlement is sent once more.
+    TrustOldRead,
+    /// Disabling or deleting a webhook does not stop what is pending for it.
     SendAfterDisable,
-    /// A delivery is attempted once more than its schedule says.
+    /// Who wants a match key is remembered for all tenants together.
+    CrossTenant,
+    /// No address is private.
+    SkipVetting,
+    /// Who wanted a match key before a webhook was edited still counts.
+    StaleFilter,
+    /// A lane goes on with its webhook as it was before an edit.
+    StaleTarget,
+    /// The first wait of the schedule counts twice.
     OneTryTooMany,
-    /// A delivery is given up one attempt before its schedule ends.
+    /// The first wait of the schedule is left out.
     OneTryTooFew,
-    /// A bulk job leaves out deliveries between two of its steps.
-    SkipJobPage,
-    /// Time in which Willcall was off or could not send uses up the schedule.
+    /// An attempt made early after an outage uses up a retry.
+    EarlyTryCounts,
+    /// Only 200 counts as a success, no other 2xx.
+    RetryAfterSuccess,
+    /// What a receiver asks for with `Retry-After` is not heeded.
+    IgnoreRetryAfter,
+    /// Time in which Willcall was off uses up the schedule.
     CountDowntime,
     /// Retries are due by the wall clock, whatever it was set to.
     RetryByWallClock,
+    /// Outcomes whose answer was lost are written a second time.
+    SettleTwice,
+    /// An attempt that was in flight overwrites a replay or a stop.
+    IgnoreRound,
+    /// The log keeps only the latest attempt.
+    OmitAttempt,
+    /// A call on a kept connection that had ended is not in the log.
+    OmitStaleCall,
+    /// A bulk job leaves out a delivery between two of its steps, which are small.
+    SkipJobPage,
+    /// A request repeated under its idempotency key has its effect again.
+    RepeatIdempotencyKey,
+    /// A notification whose answer the store lost is handed in again under another id.
+    LostAnswerIsFailure,
     /// The retention worker believes a clock that was just set.
     PruneInDoubt,
-    /// An event that finds the mailbox of the engine full is dropped.
-    DropEventWhenMailboxFull,
-    /// A request repeated with its idempotency key has its effect again.
-    RepeatIdempotencyKey,
-    /// A delivery that was answered with 2xx is retried.
-    RetryAfterSuccess,
-    /// A lane that once stood still is never dispatched again.
-    LeakLane,
-    /// A tenant may have as much in flight as it likes while others wait.
-    IgnoreShare,
-    /// An attempt of an earlier round settles the round that a replay began.
-    IgnoreRound,
-    /// Outcomes are written a second time after they were settled.
-    SettleTwice,
-    /// The retention worker removes deliveries that are still owed.
+    /// The retention worker removes what is still pending.
     PruneOwed,
-    /// A webhook that was edited is still matched by the filter that it had.
-    StaleFilter,
-    /// Webhooks of another tenant get the notification, too.
-    CrossTenant,
-    /// Addresses that may not be called are called.
-    SkipVetting,
-    /// The log leaves out attempts.
-    OmitAttempt,
-    /// What the receiver asked for with `Retry-After` is not heeded.
-    IgnoreRetryAfter,
-    /// Recovery after an outage does not end.
-    EndlessRecovery,
-    /// A lane reads all that it is owed into memory.
+    /// A tenant may take the last attempt there is in flight.
+    IgnoreShare,
+    /// A lane reads as much as all lanes together may hold.
     UnboundedFetch,
 }
 
 named! { Mutation {
     AcknowledgeBeforeCommit = "acknowledge-before-commit",
     ForgetRetryOnRestart = "forget-retry-on-restart",
-    SendAfterDisable = "send-after-disable",
-    OneTryTooMany = "one-try-too-many",
-    OneTryTooFew = "one-try-too-few",
-    SkipJobPage = "skip-job-page",
-    CountDowntime = "count-downtime",
-    RetryByWallClock = "retry-by-wall-clock",
-    PruneInDoubt = "prune-in-doubt",
     DropEventWhenMailboxFull = "drop-event-when-mailbox-full",
-    RepeatIdempotencyKey = "repeat-idempotency-key",
-    RetryAfterSuccess = "retry-after-success",
     LeakLane = "leak-lane",
-    IgnoreShare = "ignore-share",
-    IgnoreRound = "ignore-round",
-    SettleTwice = "settle-twice",
-    PruneOwed = "prune-owed",
-    StaleFilter = "stale-filter",
+    UnknownIsWritten = "unknown-is-written",
+    TrustOldRead = "trust-old-read",
+    SendAfterDisable = "send-after-disable",
     CrossTenant = "cross-tenant",
     SkipVetting = "skip-vetting",
-    OmitAttempt = "omit-attempt",
+    StaleFilter = "stale-filter",
+    StaleTarget = "stale-target",
+    OneTryTooMany = "one-try-too-many",
+    OneTryTooFew = "one-try-too-few",
+    EarlyTryCounts = "early-try-counts",
+    RetryAfterSuccess = "retry-after-success",
     IgnoreRetryAfter = "ignore-retry-after",
-    EndlessRecovery = "endless-recovery",
+    CountDowntime = "count-downtime",
+    RetryByWallClock = "retry-by-wall-clock",
+    SettleTwice = "settle-twice",
+    IgnoreRound = "ignore-round",
+    OmitAttempt = "omit-attempt",
+    OmitStaleCall = "omit-stale-call",
+    SkipJobPage = "skip-job-page",
+    RepeatIdempotencyKey = "repeat-idempotency-key",
+    LostAnswerIsFailure = "lost-answer-is-failure",
+    PruneInDoubt = "prune-in-doubt",
+    PruneOwed = "prune-owed",
+    IgnoreShare = "ignore-share",
     UnboundedFetch = "unbounded-fetch",
 } }
 
