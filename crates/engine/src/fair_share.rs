@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use model::id::{TenantId, WebhookId};
 use model::limits;
+use model::mutation::{Mutation, is_on};
 use tokio::time::Instant;
 
 use crate::concurrency::FAST_MS;
@@ -490,6 +491,7 @@ impl FairShare {
         let free = self.free();
         let doubtful = self.limits.doubtful.saturating_sub(self.load.doubtful);
         match speed {
+            _ if is_on(Mutation::IgnoreShare) => free > 0,
             ReceiverSpeed::Fast => weight < OF_IN_FLIGHT * free,
             ReceiverSpeed::Unknown | ReceiverSpeed::Slow
                 if weight == 0 && free > self.limits.spare =>

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use model::contract::{DuePage, DueQuery};
 use model::delivery::{DispatchState, DueDelivery};
 use model::id::{DeliveryId, TenantId, WebhookId};
+use model::mutation::{Mutation, is_on};
 use model::time::Timestamp;
 use tokio::time::Instant;
 
@@ -238,7 +239,9 @@ impl Lanes {
     pub(crate) fn changed(&mut self, webhook: WebhookId, now: Timestamp) {
         // Its receiver may be another one.
         self.fast.remove(&webhook);
-        self.reload(webhook);
+        if !is_on(Mutation::StaleTarget) {
+            self.reload(webhook);
+        }
         if let Some(Entry { lane, .. }) = self.lanes.get_mut(&webhook) {
             lane.changed(now, &mut self.shares);
         }
@@ -459,7 +462,9 @@ impl Lanes {
             if let Some(Entry { lane, place }) = self.lanes.get_mut(webhook) {
                 lane.read_refused();
                 place.read = ReadQueue::Waiting;
-                self.shares.queue_read(lane.tenant(), *webhook);
+                if !is_on(Mutation::LeakLane) {
+                    self.shares.queue_read(lane.tenant(), *webhook);
+                }
             }
         }
     }

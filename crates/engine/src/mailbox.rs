@@ -12,6 +12,7 @@ use model::contract::{CommitSubscriber, PendingWebhook};
 use model::delivery::{DispatchState, DueDelivery};
 use model::id::{DeliveryId, WebhookId};
 use model::limits;
+use model::mutation::{Mutation, is_on};
 use model::time::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
@@ -124,6 +125,9 @@ impl MailboxInner {
             true => &mut self.mail.asked,
             false => &mut self.mail.accepted,
         };
+        if is_on(Mutation::DropEventWhenMailboxFull) && list.len() >= 4 {
+            return;
+        }
         if list.len() < limits::BUFFERED_MAX && body_bytes <= limits::BUFFERED_BYTES_MAX {
             self.body_bytes = body_bytes;
             list.push(due);

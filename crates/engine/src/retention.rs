@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use model::contract::{Backend, StoreError};
 use model::lease::Epoch;
+use model::mutation::{Mutation, is_on};
 use model::tenant::DialectName;
-use model::time::Clock;
+use model::time::{Clock, TimeBounds};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::metrics::Metrics;
@@ -82,7 +83,10 @@ impl RetentionWorker {
     async fn prune(&self, failing: &mut bool) {
         loop {
             // Nothing is removed by a clock that was set.
-            let now = self.clock.bounds();
+            let now = match is_on(Mutation::PruneInDoubt) {
+                true => TimeBounds::exactly(self.clock.now()),
+                false => self.clock.bounds(),
+            };
             let before = self.retention_ms.iter().map(|(dialect, retention_ms)| {
                 let before = now.earliest.plus_ms(retention_ms.saturating_neg());
                 (dialect.clone(), before)

@@ -11,6 +11,7 @@ use model::attempt::Attempt;
 use model::contract::{Backend, StoreError};
 use model::lease::Lease;
 use model::limits::{HEARTBEAT_MS, IDLE_HEARTBEAT_MS};
+use model::mutation::{Mutation, is_on};
 use model::time::{Clock, Heartbeat, Moment, Timestamp};
 use tokio::time::Instant;
 
@@ -41,7 +42,11 @@ impl ScheduleClock {
     /// run on without writing that down.
     pub(crate) fn after(last: Option<Moment>, wall: Timestamp, now: Instant) -> Self {
         let before = last.unwrap_or_else(|| Moment::same(wall));
-        let ran_ms = wall.ms_since(before.wall).clamp(0, HEARTBEAT_MS);
+        let most_ms = match is_on(Mutation::CountDowntime) {
+            true => i64::MAX,
+            false => HEARTBEAT_MS,
+        };
+        let ran_ms = wall.ms_since(before.wall).clamp(0, most_ms);
         Self {
             base: before.schedule.plus_ms(ran_ms),
             from: now,
@@ -100,7 +105,10 @@ impl ScheduleClock {
         ended_at: Timestamp,
         now: Instant,
     ) -> (Moment, Moment) {
-        let ended = self.moment(ended_at, now);
+        let ended = match is_on(Mutation::RetryByWallClock) {
+            true => Moment::same(ended_at),
+            false => self.moment(ended_at, now),
+        };
         let took_ms = i64::from(attempt.duration_ms);
         let began = Moment {
             wall: attempt.began_at,

@@ -17,6 +17,7 @@ use model::delivery::DeliveryState;
 use model::id::DeliveryId;
 use model::lease::Epoch;
 use model::limits;
+use model::mutation::{Mutation, is_on};
 use tokio::time::Instant;
 
 use crate::health::StoreTrouble;
@@ -179,7 +180,11 @@ impl SettlementQueue {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Arc<[Settlement]>, StoreError>> {
-        match ready!(self.call.poll(cx)) {
+        let answer = match ready!(self.call.poll(cx)) {
+            Err(StoreError::Unknown) if is_on(Mutation::UnknownIsWritten) => Ok(()),
+            answer => answer,
+        };
+        match answer {
             Ok(()) => {
                 self.batch_max = (self.batch_max * 2).min(limits::SETTLE_BATCH_MAX);
                 let written = std::mem::take(&mut self.written);
