@@ -8,6 +8,7 @@ use model::contract::StoreError;
 use model::dashboard::{BoundedCount, BulkJob, BulkJobKind, NewBulkJob};
 use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, WebhookId};
 use model::limits;
+use model::mutation::{Mutation, is_on};
 use model::time::Timestamp;
 use rusqlite::{Connection, Row, params};
 use serde_json::json;
@@ -279,13 +280,18 @@ fn advance(
 ) -> Result<(), JobError> {
     unattempted::materialize(tx)?;
     let stages = stages(bulk_job.what);
-    let mut room = limits::BULK_STEP_MAX;
+    let mut room = match is_on(Mutation::SkipJobPage) {
+        true => 3,
+        false => limits::BULK_STEP_MAX,
+    };
     let mut done = 0;
     while let Some(stage) = stages.get(progress.stage)
         && room > 0
     {
         let found = find_next(tx, bulk_job, &progress, stage, room, at)?;
         room = room.saturating_sub(found.len());
+        let skipped = usize::from(is_on(Mutation::SkipJobPage) && progress.reached > 0);
+        let found = found.get(skipped..).unwrap_or_default();
         for (notification, _) in found.iter().filter(|(_, meant)| *meant) {
             let id = DeliveryId {
                 notification: NotificationId(*notification),

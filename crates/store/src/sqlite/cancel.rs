@@ -3,6 +3,7 @@
 use model::delivery::CancelCause;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits;
+use model::mutation::{Mutation, is_on};
 use model::time::Timestamp;
 use model::webhook::DisableCause;
 use rusqlite::params;
@@ -37,6 +38,9 @@ pub(crate) fn cancel_pending(
     cause: DisableCause,
     at: Timestamp,
 ) -> Result<usize, JobError> {
+    if is_on(Mutation::SendAfterDisable) {
+        return Ok(0);
+    }
     let cause = rows::cancel_cause(cause);
     let mut cancelled = tx.execute(
         CANCEL_SOME,

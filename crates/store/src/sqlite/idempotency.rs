@@ -6,6 +6,7 @@
 use model::contract::{Conflict, ReplayResult, ReplayScope, StoreError};
 use model::id::{NotificationId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use model::mutation::{Mutation, is_on};
 use model::notification::AcceptResult;
 use model::query::StoredResponse;
 use model::time::Timestamp;
@@ -48,7 +49,9 @@ pub(crate) fn run(
     at: Timestamp,
 ) -> Result<IdempotentResult, JobError> {
     let name = name(&key.key, operation);
-    if let Some(record) = find(tx, key, &name, at)? {
+    if !is_on(Mutation::RepeatIdempotencyKey)
+        && let Some(record) = find(tx, key, &name, at)?
+    {
         return result_of(tx, record);
     }
     let (result, record, answer) = match operation {

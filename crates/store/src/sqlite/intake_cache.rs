@@ -7,6 +7,7 @@ use std::sync::Arc;
 use model::filter::MatchKey;
 use model::id::{TenantId, WebhookId};
 use model::limits::EVENTS_REGISTERED_MAX;
+use model::mutation::{Mutation, is_on};
 
 /// Match keys and webhooks cached together: some hundred bytes for a key, 8 for a webhook. Room for
 /// some dozen of the largest sets there can be, so that a batch does not read the same again and
@@ -69,7 +70,7 @@ impl SubscriptionCache {
     }
 
     fn topic(&self, tenant: TenantId, match_key: &MatchKey) -> Option<&TopicMatches> {
-        self.known.get(&tenant)?.get(&match_key.topic)
+        self.known.get(&cached_as(tenant))?.get(&match_key.topic)
     }
 
     pub(crate) fn keep_anywhere(
@@ -110,8 +111,16 @@ impl SubscriptionCache {
             return None;
         }
         self.size += size;
-        let of_tenant = self.known.entry(tenant).or_default();
+        let of_tenant = self.known.entry(cached_as(tenant)).or_default();
         Some(of_tenant.entry(match_key.topic.clone()).or_default())
+    }
+}
+
+/// The tenant, of which each has subscriptions of its own.
+fn cached_as(tenant: TenantId) -> TenantId {
+    match is_on(Mutation::CrossTenant) {
+        true => TenantId(0),
+        false => tenant,
     }
 }
 

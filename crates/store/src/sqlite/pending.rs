@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use model::contract::{PendingWebhook, WebhookTarget};
 use model::id::{TenantId, WebhookId};
+use model::mutation::{Mutation, is_on};
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Statement};
 
@@ -49,7 +50,7 @@ pub(crate) fn webhooks(
         let latest = found.last().map(|pending| pending.webhook).or(after);
         let latest = latest.map_or(i64::MIN, |webhook| webhook.0);
         let next = [
-            next_in(&mut attempted, latest)?,
+            next_in(&mut attempted, latest)?.filter(|_| !is_on(Mutation::ForgetRetryOnRestart)),
             next_in(&mut unattempted, latest)?.map(|pending| PendingWebhook {
                 due_at: since.due_at(pending.due_at),
                 ..pending
@@ -123,6 +124,7 @@ fn target(row: &Row<'_>) -> Result<WebhookTarget, JobError> {
         failing_since: rows::time_if_any(row, "failing_since")?,
         succeeded_at: rows::time_if_any(row, "ended_at")?.filter(|_| succeeded),
         version: row.get("version")?,
-        enabled: rows::time_if_any(row, "disabled_at")?.is_none(),
+        enabled: rows::time_if_any(row, "disabled_at")?.is_none()
+            || is_on(Mutation::SendAfterDisable),
     })
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use model::id::{NotificationId, TenantId, WebhookId};
 use model::limits;
+use model::mutation::{Mutation, is_on};
 use model::tenant::DialectName;
 use model::time::{TimeBounds, Timestamp};
 use rusqlite::{Row, params};
@@ -183,7 +184,7 @@ fn prune_log(
     let mut reached = from;
     for (notification, state) in logged {
         reached = notification;
-        if [RETRYING, UNATTEMPTED].contains(&state) {
+        if [RETRYING, UNATTEMPTED].contains(&state) && !is_on(Mutation::PruneOwed) {
             budget.take(1);
         } else if !drop_delivery(tx, notification, id, budget)? {
             return Ok(Some(PruneCursor::Log(

@@ -8,6 +8,7 @@ use model::attempt::{Attempt, Failure, HttpResponse, Outcome};
 use model::contract::Settlement;
 use model::delivery::DeliveryState;
 use model::id::DeliveryId;
+use model::mutation::{Mutation, is_on};
 use rusqlite::{CachedStatement, OptionalExtension, params};
 
 use crate::sqlite::job_error::JobError;
@@ -157,8 +158,9 @@ fn settle_decision(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<SettleDec
         .optional()?;
     Ok(match found {
         // A settlement that was written before finds one attempt more than it names.
-        Some((_, Some(true))) => SettleDecision::Skip,
+        Some((_, Some(true))) if !is_on(Mutation::SettleTwice) => SettleDecision::Skip,
         Some((true, _)) => SettleDecision::InTime,
+        Some((false, _)) if is_on(Mutation::IgnoreRound) => SettleDecision::InTime,
         Some((false, _)) => SettleDecision::Late,
         None => {
             let now = tx.schedule(settlement.ended_at)?;
@@ -276,6 +278,9 @@ fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<HourlyOutcome
 
 /// Moves the latest attempt out of the delivery's row, if there is one.
 fn move_latest(tx: &mut Tx<'_>, id: DeliveryId) -> Result<(), JobError> {
+    if is_on(Mutation::OmitAttempt) {
+        return Ok(());
+    }
     let keys = [id.notification.0, id.webhook.0];
     tx.hot.get(tx.conn, MOVE_LATEST)?.execute(keys)?;
     Ok(())

@@ -7,6 +7,7 @@ use model::contract::{Conflict, Settlement, StoreError};
 use model::filter::Subscription;
 use model::id::{TenantId, WebhookId};
 use model::limits;
+use model::mutation::{Mutation, is_on};
 use model::time::Timestamp;
 use model::webhook::{DisableCause, Disablement, NewWebhook, Webhook};
 use rusqlite::params;
@@ -265,7 +266,9 @@ fn update_subscriptions(
     if before.is_some_and(same) {
         return Ok(());
     }
-    tx.cache.subscriptions.forget();
+    if !is_on(Mutation::StaleFilter) {
+        tx.cache.subscriptions.forget();
+    }
     let old = before.map_or_else(BTreeSet::new, indexed);
     let new = indexed(after);
     let run = |sql, subscription: &Subscription<'_>| -> Result<(), JobError> {
