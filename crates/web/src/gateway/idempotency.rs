@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use model::contract::StoreError;
 use model::idempotency::IdempotencyKey;
 use model::limits::{IDEMPOTENCY_KEY_CHARS_MAX, STORED_RESPONSE_BYTES_MAX};
+use model::mutation::{Mutation, is_on};
 use model::query::StoredResponse;
 use model::refusal::Refusal;
 use model::tenant::TokenHash;
@@ -80,7 +81,9 @@ pub(super) async fn respond_once(
         .ask(|store| store.stored_response(key.key.clone(), key.holder));
     match kept.await? {
         Some(kept) if kept.request != key.request => return Err(Refusal::KeyReused),
-        Some(kept) if kept.status != 0 => return Ok(to_response(kept)),
+        Some(kept) if kept.status != 0 && !is_on(Mutation::RepeatIdempotencyKey) => {
+            return Ok(to_response(kept));
+        }
         // It was executed, but the process ended before it responded.
         Some(_) | None => {}
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use model::contract::StoreError;
 use model::limits::{INTAKE_BATCH_MAX, INTAKE_BODY_BYTES_MAX, NOTIFICATION_BODY_BYTES_MAX};
+use model::mutation::{Mutation, is_on};
 use model::notification::{AcceptResult, NewNotification};
 use model::refusal::{Fault, Refusal};
 use model::tenant::{Permission, Tenant};
@@ -302,7 +303,7 @@ async fn ask(
     match context.store.get().accept(batch()).await {
         Err(StoreError::Unknown) => {
             let again = context.store.get().accept(batch()).await;
-            again.map(|acceptances| (acceptances, true))
+            again.map(|acceptances| (acceptances, !is_on(Mutation::LostAnswerIsFailure)))
         }
         answer => answer.map(|acceptances| (acceptances, false)),
     }
