@@ -92,6 +92,9 @@ const LICENSES: &[&str] = &[
     "Zlib",
 ];
 
+/// The feature with which the code can make mistakes on purpose.
+const FAULTS: &str = "mutations";
+
 const BLOB_KIB_MAX: usize = 256;
 
 /// Larger files in the history.
@@ -195,21 +198,7 @@ fn every_license_lets_us_ship() {
     if tree().is_empty() {
         return;
     }
-    let host = cargo(&["--version", "--verbose"]);
-    let host = host
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .expect("cargo names it");
-    // Only what is built here: what other systems need was never downloaded.
-    let metadata = cargo(&[
-        "metadata",
-        "--locked",
-        "--offline",
-        "--format-version=1",
-        "--filter-platform",
-        host,
-    ]);
-    let metadata: Value = serde_json::from_str(&metadata).expect("cargo writes JSON");
+    let metadata = metadata();
     let packages = metadata
         .get("packages")
         .and_then(Value::as_array)
@@ -226,6 +215,44 @@ fn every_license_lets_us_ship() {
         &[],
         "Look at these licenses. One that asks for no more than to be named goes into LICENSES in \
          tests/it/tidy/packages.rs; for any other, do without the library.",
+    );
+}
+
+/// What `cargo build` turns on, and every command that builds or tests in a document or script.
+#[test]
+fn the_program_has_no_deliberate_faults() {
+    if tree().is_empty() {
+        return;
+    }
+    let metadata = metadata();
+    let nodes = metadata.pointer("/resolve/nodes").and_then(Value::as_array);
+    let mut found = BTreeMap::new();
+    for node in nodes.expect("a list") {
+        let features = node.get("features").and_then(Value::as_array);
+        let id = node
+            .get("id")
+            .and_then(Value::as_str)
+            .expect("each has one");
+        if id.contains("/crates/") && features.expect("a list").contains(&FAULTS.into()) {
+            found.insert(id.to_owned(), "on by default".to_owned());
+        }
+    }
+    let commands = tree()
+        .iter()
+        .filter(|file| file.has_extension(&["md", "sh", "toml", "yml"]));
+    for file in commands {
+        let turns_on = |line: &&str| {
+            let names = line.contains("--features") && line.contains(FAULTS);
+            line.contains("--all-features") || names && !line.contains("-p sim")
+        };
+        let line = file.text.lines().find(turns_on);
+        found.extend(line.map(|line| (file.path.clone(), line.trim().to_owned())));
+    }
+    judge(
+        &found,
+        &[],
+        "Deliberate faults (model/src/mutation.rs) are for the simulator only: let `sim` turn them \
+         on, with a feature that is not on by default.",
     );
 }
 
@@ -261,6 +288,25 @@ fn compatible(version: &str) -> String {
         (Some("0"), Some(minor)) => format!("0.{minor}"),
         (major, _) => major.unwrap_or_default().to_owned(),
     }
+}
+
+/// What cargo knows of all packages that are built here: what other systems need was never
+/// downloaded.
+fn metadata() -> Value {
+    let host = cargo(&["--version", "--verbose"]);
+    let host = host
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .expect("cargo names it");
+    let metadata = cargo(&[
+        "metadata",
+        "--locked",
+        "--offline",
+        "--format-version=1",
+        "--filter-platform",
+        host,
+    ]);
+    serde_json::from_str(&metadata).expect("cargo writes JSON")
 }
 
 fn cargo(arguments: &[&str]) -> String {
