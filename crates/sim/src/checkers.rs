@@ -1,0 +1,37 @@
+//! Checkers: each file is one promise, told in its first sentence, and what shows it kept or broken.
+
+mod disabled;
+mod duplicates;
+mod durable;
+mod ended;
+mod log;
+mod neighbours;
+mod schedule;
+mod tenants;
+mod view;
+
+pub(crate) use view::Violation;
+
+use crate::record::Record;
+use crate::world::World;
+use view::View;
+
+/// What a checker finds.
+type Checker = fn(&View<'_>) -> Vec<Violation>;
+
+const ALL: &[Checker] = &[
+    durable::check,
+    ended::check,
+    log::check,
+    duplicates::check,
+    schedule::check,
+    disabled::check,
+    tenants::check,
+    neighbours::check,
+];
+
+/// All that is broken, by what happened and what is on record.
+pub(crate) fn check(world: &World, records: &[Record]) -> Vec<Violation> {
+    let view = View::new(world, records);
+    ALL.iter().flat_map(|checker| checker(&view)).collect()
+}

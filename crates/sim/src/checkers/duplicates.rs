@@ -1,0 +1,19 @@
+//! A delivery that succeeded is not made again, unless a kill left it unwritten or somebody asked.
+
+use super::view::{View, Violation};
+
+const ONCE: &str = "no duplicate without a cause";
+
+pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for ((hook, code), calls) in &view.calls {
+        let heard = calls.iter().filter(|call| call.is_success() && call.heard_at.is_some());
+        let written = heard.filter(|call| !view.is_excused(call)).count();
+        let allowed = 1 + view.replays(*hook);
+        if written > allowed {
+            let words = format!("w{hook} {code} succeeded {written} times, {allowed} explained");
+            violations.push(Violation::new(ONCE, words));
+        }
+    }
+    violations
+}

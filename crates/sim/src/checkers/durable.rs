@@ -1,0 +1,50 @@
+//! Every notification that was accepted is there for every webhook that wanted it, and for no other,
+//! once.
+
+use super::view::{View, Violation};
+
+const THERE: &str = "accepted is durable, for each webhook that wants it";
+const NOT_THERE: &str = "a webhook gets only what it wants";
+const ONCE: &str = "one request has one effect";
+const KEPT: &str = "nothing is pruned before its time";
+
+pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for handed in &view.history.handed_in {
+        let until = handed.accepted_at.unwrap_or(view.world.now);
+        for (number, hook) in view.history.hooks.iter().enumerate() {
+            if hook.tenant != handed.tenant {
+                continue;
+            }
+            let records = view.records.get(&(number, handed.code.as_str()));
+            let count = records.map_or(0, Vec::len);
+            if count > 1 {
+                let words = format!("w{number} owes {} {count} times", handed.code);
+                violations.push(Violation::new(ONCE, words));
+            }
+            let mut held = hook.held(handed.sent_at, until).peekable();
+            let may_be_gone = hook.may_be_gone(until)
+                || hook.gone.iter().any(|gone| (handed.sent_at..=until).contains(gone));
+            let is_certain = hook.existed(handed.sent_at)
+                && !may_be_gone
+                && held.peek().is_some()
+                && held.all(|version| version.wants(handed));
+            let none_wants = hook.held(handed.sent_at, until).all(|one| !one.wants(handed));
+            let age = view.world.now - until;
+            if count == 0 && is_certain && handed.accepted_at.is_some() {
+                let code = &handed.code;
+                let words = format!("w{number} has nothing of {code}, accepted at {until}");
+                if age < view.retention_ms(number) {
+                    let was_called = !view.calls_of((number, code)).is_empty();
+                    let promise = if was_called { KEPT } else { THERE };
+                    violations.push(Violation::new(promise, words));
+                }
+            }
+            if count > 0 && none_wants {
+                let words = format!("w{number} got {}, which it did not want", handed.code);
+                violations.push(Violation::new(NOT_THERE, words));
+            }
+        }
+    }
+    violations
+}

@@ -1,0 +1,84 @@
+//! The log tells what the receivers saw: each call is in it, and each answer in it was given. Only
+//! what a kill interrupted may be missing.
+
+use model::query::AttemptRecord;
+
+use super::view::{View, Violation, status};
+use crate::history::Call;
+
+const TELLS: &str = "the log tells what the receivers saw";
+
+pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (key, calls) in &view.calls {
+        let (hook, code) = *key;
+        let Some(records) = view.records.get(key) else {
+            let pruned = calls.iter().all(|call| {
+                view.world.now - call.at > view.retention_ms(hook)
+            });
+            if !pruned && !calls.iter().all(|call| view.is_excused(call)) {
+                let words = format!("w{hook} was called with {code}, and there is no delivery");
+                violations.push(Violation::new(TELLS, words));
+            }
+            continue;
+        };
+        for record in records {
+            compare(view, &format!("w{hook} {code}"), calls, &record.attempts, &mut violations);
+        }
+    }
+    for ((hook, code), records) in &view.records {
+        let calls = view.calls_of((*hook, code));
+        for record in records {
+            let answered = record.attempts.iter().filter(|one| status(one).is_some()).count();
+            if answered > calls.len() {
+                let words = format!(
+                    "w{hook} {code}: the log has {answered} answers, and there were {} calls",
+                    calls.len()
+                );
+                violations.push(Violation::new(TELLS, words));
+            }
+        }
+    }
+    violations
+}
+
+fn compare(
+    view: &View<'_>,
+    name: &str,
+    calls: &[&Call],
+    attempts: &[AttemptRecord],
+    violations: &mut Vec<Violation>,
+) {
+    let mut rest: Vec<&AttemptRecord> = attempts.iter().collect();
+    for call in calls {
+        let heard = call.heard_at.and(call.status);
+        let place = rest.iter().position(|attempt| {
+            let same = match heard {
+                Some(heard) => status(attempt) == Some(heard),
+                None => status(attempt).is_none(),
+            };
+            same && view.may_have_begun(attempt, call.begun_after(), call.sent_at)
+        });
+        match place {
+            Some(place) => {
+                rest.remove(place);
+            }
+            None if view.is_excused(call) => {}
+            None => {
+                let words = format!(
+                    "{name}: a call at {}, answered {heard:?}, is not in the log of {} attempts",
+                    call.sent_at,
+                    attempts.len()
+                );
+                violations.push(Violation::new(TELLS, words));
+            }
+        }
+    }
+    for attempt in rest {
+        if let Some(status) = status(attempt) {
+            let number = attempt.number;
+            let words = format!("{name}: attempt {number} was answered {status} by nobody");
+            violations.push(Violation::new(TELLS, words));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Nothing is tried before it is due or more often than the schedule says, and what fails has had
+//! its whole schedule, however long Willcall was off and whatever the clock said.
+
+use model::attempt::{FailureKind, Outcome};
+use model::delivery::DeliveryState;
+use model::query::AttemptRecord;
+
+use super::view::{View, Violation};
+use crate::record::Record;
+use crate::scenario::{Dialect, HOUR, MINUTE, SECOND, START};
+
+const NOT_BEFORE: &str = "nothing is tried before it is due";
+const NOT_MORE: &str = "no more tries than the schedule";
+const WHOLE: &str = "what fails has had its whole schedule";
+
+/// The delays of pretix's dialect before its final attempt, and when that is.
+const PRETIX: [i64; 11] = [
+    5 * SECOND,
+    30 * SECOND,
+    MINUTE,
+    5 * MINUTE,
+    20 * MINUTE,
+    HOUR,
+    4 * HOUR,
+    6 * HOUR,
+    12 * HOUR,
+    12 * HOUR,
+    24 * HOUR,
+];
+const PRETIX_FINAL: i64 = 72 * HOUR;
+
+/// Two clocks are read a moment apart.
+const SLACK: i64 = 50;
+
+pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for ((hook, _), records) in &view.records {
+        if view.replays(*hook) > 0 {
+            continue;
+        }
+        for record in records {
+            judge(view, record, &mut violations);
+        }
+    }
+    violations
+}
+
+/// The wait before a retry, by how many tries there were.
+fn delay(dialect: Dialect, tries: usize) -> i64 {
+    match dialect {
+        Dialect::Pretix => PRETIX.get(tries - 1).copied().unwrap_or(0),
+        Dialect::OpenTicket => {
+            let doubled = MINUTE << (tries - 1).min(20);
+            doubled.min(6 * HOUR)
+        }
+    }
+}
+
+fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
+    let (hook, code) = (record.hook, &record.code);
+    let dialect = view.dialect(hook);
+    // When each began and ended in truth, where it can be told.
+    let times: Vec<Option<(i64, i64)>> = record
+        .attempts
+        .iter()
+        .map(|attempt| truth(view, attempt))
+        .collect();
+    let mut tries = 0;
+    let mut before: Option<i64> = None;
+    for (attempt, time) in record.attempts.iter().zip(&times) {
+        if tries > 0 && is_early(view, before, *time, delay(dialect, tries)) == Some(true) {
+            if !recovered(view, hook, before, *time) {
+                let number = attempt.number;
+                let words = format!("w{hook} {code}: attempt {number} came too early");
+                violations.push(Violation::new(NOT_BEFORE, words));
+            }
+        } else if !is_stale(attempt) {
+            tries += 1;
+        }
+        before = time.map(|(_, ended)| ended).or(before);
+    }
+    let most = match dialect {
+        Dialect::Pretix => PRETIX.len() + 2,
+        Dialect::OpenTicket => {
+            let retries = view.hook(hook).and_then(|hook| hook.retries).unwrap_or(3);
+            1 + retries as usize
+        }
+    };
+    if tries > most {
+        let words = format!("w{hook} {code}: {tries} tries, at most {most}");
+        violations.push(Violation::new(NOT_MORE, words));
+    }
+    if record.state != DeliveryState::Failed {
+        return;
+    }
+    let whole = match dialect {
+        Dialect::OpenTicket => tries >= most,
+        Dialect::Pretix => match (times.first(), times.last()) {
+            (Some(Some((first, _))), Some(Some((last, _)))) => {
+                view.history.uptime(*first, *last) >= PRETIX_FINAL - SLACK
+            }
+            _ => true,
+        },
+    };
+    if !whole {
+        let words = format!("w{hook} {code} has failed after {tries} tries");
+        violations.push(Violation::new(WHOLE, words));
+    }
+}
+
+/// When an attempt began and ended in truth; nothing if the wall clock was set so that it may have
+/// been at two times.
+fn truth(view: &View<'_>, attempt: &AttemptRecord) -> Option<(i64, i64)> {
+    let began_at = attempt.attempt.began_at.as_millis() - START;
+    let clock = &view.history.clock;
+    let mut found = clock.iter().enumerate().filter_map(|(index, (from, lead))| {
+        let until = clock.get(index + 1).map_or(i64::MAX, |(at, _)| *at);
+        let at = began_at - lead;
+        (*from <= at && at <= until).then_some(at)
+    });
+    let at = found.next()?;
+    if found.next().is_some() {
+        return None;
+    }
+    Some((at, at + i64::from(attempt.attempt.duration_ms)))
+}
+
+fn is_stale(attempt: &AttemptRecord) -> bool {
+    match &attempt.attempt.outcome {
+        Outcome::Failed(failure) => failure.kind == FailureKind::Stale,
+        Outcome::Answered(_) => false,
+    }
+}
+
+/// Whether it began before its delay was over; nothing if that cannot be told.
+fn is_early(
+    view: &View<'_>,
+    before: Option<i64>,
+    time: Option<(i64, i64)>,
+    delay: i64,
+) -> Option<bool> {
+    let (before, (began, _)) = (before?, time?);
+    Some(view.history.uptime(before, began) < delay - SLACK)
+}
+
+/// Whether its receiver succeeded since, so that what waits may come before its time.
+fn recovered(view: &View<'_>, hook: usize, before: Option<i64>, time: Option<(i64, i64)>) -> bool {
+    let (Some(before), Some((began, _))) = (before, time) else {
+        return true;
+    };
+    let calls = view.history.calls.iter();
+    let mut successes = calls.filter(|call| call.hook == hook && call.is_success());
+    successes.any(|call| call.heard_at.is_some_and(|at| (before - 31_000..=began).contains(&at)))
+}

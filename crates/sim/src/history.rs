@@ -1,0 +1,272 @@
+//! The history: what applications and people did and were told, and what receivers saw. It knows
+//! nothing of what the product thinks; checkers compare the two.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+
+/// Everything that happened.
+#[derive(Default)]
+pub(crate) struct History {
+    pub(crate) handed_in: Vec<Handed>,
+    /// Where each code stands in `handed_in`.
+    pub(crate) codes: BTreeMap<String, usize>,
+    pub(crate) hooks: Vec<Hook>,
+    pub(crate) calls: Vec<Call>,
+    /// Lives of the node: when each began, when it ended, and how.
+    pub(crate) lives: Vec<Life>,
+    /// Times in which the node stood still: frozen, or suspended with its steady clock.
+    pub(crate) stalls: Vec<Stall>,
+    /// Times in which the store was in trouble.
+    pub(crate) store_troubles: Vec<(i64, i64)>,
+    /// Times in which the network to a receiver was cut.
+    pub(crate) partitions: Vec<(usize, i64, i64)>,
+    /// By how much the wall clock was ahead of the truth, from each time on.
+    pub(crate) clock: Vec<(i64, i64)>,
+    /// How often each delivery was asked to be sent again: webhook and code.
+    pub(crate) replays: Vec<Replay>,
+    /// When the trouble ended.
+    pub(crate) calm_at: Option<i64>,
+    /// Promises that were seen broken as it happened.
+    pub(crate) broken: Vec<(&'static str, String)>,
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    pub(crate) answers: BTreeMap<u16, u64>,
+}
+
+/// A notification, as its application knows it.
+pub(crate) struct Handed {
+    pub(crate) code: String,
+    pub(crate) tenant: usize,
+    pub(crate) topic: usize,
+    pub(crate) show: usize,
+    /// When it was first sent.
+    pub(crate) sent_at: i64,
+    /// When it was first answered with 2xx.
+    pub(crate) accepted_at: Option<i64>,
+}
+
+/// A webhook, as people know it.
+pub(crate) struct Hook {
+    pub(crate) tenant: usize,
+    pub(crate) receiver: usize,
+    /// By what the REST resource names it, once it was created.
+    pub(crate) id: Option<String>,
+    pub(crate) retries: Option<u32>,
+    pub(crate) versions: Vec<Version>,
+    /// When its receiver answered 410.
+    pub(crate) gone: Vec<i64>,
+    /// An edit is under way.
+    pub(crate) is_edited: bool,
+}
+
+/// A webhook's settings, and when they held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Version {
+    /// When the request was first sent: from here on they may hold.
+    pub(crate) from: i64,
+    /// When it was answered: from here on they hold.
+    pub(crate) known_at: Option<i64>,
+    pub(crate) enabled: bool,
+    pub(crate) topics: BTreeSet<usize>,
+    /// All shows if there are none.
+    pub(crate) shows: BTreeSet<usize>,
+    /// The number in the URL's path.
+    pub(crate) path: u32,
+}
+
+/// A request that a receiver read.
+pub(crate) struct Call {
+    pub(crate) at: i64,
+    /// When the node wrote it.
+    pub(crate) sent_at: i64,
+    /// When the node began to connect, if it is the connection's first.
+    pub(crate) dialled_at: i64,
+    pub(crate) fresh: bool,
+    pub(crate) receiver: usize,
+    pub(crate) hook: usize,
+    pub(crate) path: u32,
+    pub(crate) code: String,
+    /// What the receiver answered, if it did.
+    pub(crate) status: Option<u16>,
+    /// When the node read the status line.
+    pub(crate) heard_at: Option<i64>,
+    pub(crate) life: usize,
+}
+
+/// A life of the node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Life {
+    pub(crate) began_at: i64,
+    pub(crate) ended_at: Option<i64>,
+    /// It was killed, instead of stopped.
+    pub(crate) killed: bool,
+}
+
+/// A time in which the node stood still.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stall {
+    pub(crate) from: i64,
+    pub(crate) until: i64,
+    /// The steady clock stood still as well.
+    pub(crate) suspended: bool,
+}
+
+/// Somebody had deliveries of a webhook sent again.
+pub(crate) struct Replay {
+    pub(crate) hook: usize,
+    pub(crate) from: i64,
+}
+
+impl Call {
+    /// Reads what matters of a request. The path names the webhook and its version, the body has
+    /// the notification's code.
+    pub(crate) fn read(
+        request: &str,
+        receiver: usize,
+        at: i64,
+        sent_at: i64,
+        dialled_at: i64,
+        fresh: bool,
+    ) -> Self {
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        let mut parts = path.trim_start_matches('/').split('/');
+        let mut number = || parts.next().and_then(|part| part.get(1..)?.parse().ok());
+        let (hook, version): (Option<u32>, Option<u32>) = (number(), number());
+        let code = request.split_once("\"code\"").and_then(|(_, rest)| {
+            let rest = rest.trim_start_matches([':', ' ']).strip_prefix('"')?;
+            rest.split('"').next()
+        });
+        Self {
+            at,
+            sent_at,
+            dialled_at,
+            fresh,
+            receiver,
+            hook: hook.map_or(usize::MAX, |hook| hook as usize),
+            path: version.unwrap_or(u32::MAX),
+            code: code.unwrap_or_default().to_owned(),
+            status: None,
+            heard_at: None,
+            life: 0,
+        }
+    }
+
+    pub(crate) fn is_success(&self) -> bool {
+        self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+
+    /// When the attempt may have begun at the earliest.
+    pub(crate) fn begun_after(&self) -> i64 {
+        // A look-up and a connection come before, and take as long as an exchange may.
+        self.sent_at - 31_000
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "call w{}/v{} {}", self.hook, self.path, self.code)
+    }
+}
+
+impl Hook {
+    /// The versions that may have held at some moment of this time.
+    pub(crate) fn held(&self, from: i64, until: i64) -> impl Iterator<Item = &Version> {
+        // The last one that is known to have held before.
+        let first = self.versions.iter().rposition(|version| {
+            version.known_at.is_some_and(|known_at| known_at <= from)
+        });
+        let versions = self.versions.get(first.unwrap_or(0)..).unwrap_or_default();
+        versions.iter().filter(move |version| version.from <= until)
+    }
+
+    /// Whether it existed for certain at that time.
+    pub(crate) fn existed(&self, at: i64) -> bool {
+        let first = self.versions.first().and_then(|version| version.known_at);
+        first.is_some_and(|known_at| known_at <= at)
+    }
+
+    /// Whether its receiver may have switched it off by then, and nobody on again since.
+    pub(crate) fn may_be_gone(&self, at: i64) -> bool {
+        let last = self.gone.iter().rev().find(|gone| **gone <= at);
+        last.is_some_and(|gone| {
+            let mut since = self.versions.iter().filter(|version| version.from > *gone);
+            !since.any(|version| version.known_at.is_some_and(|known| known <= at))
+        })
+    }
+}
+
+impl Version {
+    pub(crate) fn wants(&self, handed: &Handed) -> bool {
+        let show = self.shows.is_empty() || self.shows.contains(&handed.show);
+        self.enabled && self.topics.contains(&handed.topic) && show
+    }
+}
+
+impl History {
+    pub(crate) fn called(&mut self, mut call: Call) -> usize {
+        call.life = self.lives.len().saturating_sub(1);
+        self.calls.push(call);
+        self.calls.len() - 1
+    }
+
+    /// A receiver has answered a call.
+    pub(crate) fn answered(&mut self, call: usize, status: u16) {
+        if let Some(call) = self.calls.get_mut(call) {
+            call.status = Some(status);
+        }
+    }
+
+    /// The node has read the status line.
+    pub(crate) fn heard(&mut self, call: usize, at: i64) {
+        let Some(call) = self.calls.get_mut(call) else {
+            return;
+        };
+        call.heard_at = Some(at);
+        if call.status == Some(410)
+            && let Some(hook) = self.hooks.get_mut(call.hook)
+        {
+            hook.gone.push(at);
+        }
+    }
+
+    /// The node tried to connect to an address that it may not call.
+    pub(crate) fn forbidden(&mut self, at: i64, address: SocketAddr) {
+        let words = format!("a connection to {address} at {at}");
+        self.broken.push(("nothing reaches a forbidden address", words));
+    }
+
+    pub(crate) fn fault(&mut self, kind: &'static str) {
+        *self.faults.entry(kind).or_default() += 1;
+    }
+
+    /// How long the node ran, and could do something, between these times.
+    pub(crate) fn uptime(&self, from: i64, until: i64) -> i64 {
+        let overlap = |a: i64, b: i64| (b.min(until) - a.max(from)).max(0);
+        let lived: i64 = self
+            .lives
+            .iter()
+            .map(|life| overlap(life.began_at, life.ended_at.unwrap_or(i64::MAX)))
+            .sum();
+        let suspended = self.stalls.iter().filter(|stall| stall.suspended);
+        lived - suspended.map(|stall| overlap(stall.from, stall.until)).sum::<i64>()
+    }
+
+    /// Whether the node ran through this time, undisturbed but for its receivers.
+    pub(crate) fn is_quiet(&self, from: i64, until: i64) -> bool {
+        let apart = |a: i64, b: i64| b < from || a > until;
+        let lives = self.lives.iter().any(|life| {
+            life.began_at <= from && life.ended_at.is_none_or(|ended_at| ended_at > until)
+        });
+        let stalls = self.stalls.iter().all(|stall| apart(stall.from, stall.until));
+        let store = self.store_troubles.iter().all(|(a, b)| apart(*a, *b));
+        lives && stalls && store
+    }
+
+    /// By how much the wall clock may have been ahead of the truth at some time between these.
+    pub(crate) fn leads(&self, from: i64, until: i64) -> Vec<i64> {
+        let first = self.clock.iter().rposition(|(at, _)| *at <= from);
+        let clock = self.clock.get(first.unwrap_or(0)..).unwrap_or_default();
+        let clock = clock.iter().filter(|(at, _)| *at <= until);
+        clock.map(|(_, lead)| *lead).collect()
+    }
+}

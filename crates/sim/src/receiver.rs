@@ -1,0 +1,315 @@
+//! Receivers: quick, slow, failing, lying, hanging, gone, and back again.
+//!
+//! A receiver speaks HTTP/1.1 over a simulated connection. What it does is its mood of the moment.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::history::Call;
+use crate::net::{ConnId, Packet};
+use crate::world::{Event, World};
+
+/// What a receiver does with requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mood {
+    /// 200 within some milliseconds.
+    Good,
+    /// 200 after seconds.
+    Slow,
+    /// One error after the other.
+    Failing,
+    /// Anything.
+    Flaky,
+    /// Takes requests and never answers.
+    Hanging,
+    /// Refuses connections.
+    Refusing,
+    /// Its machine does not answer.
+    Gone,
+    /// Resets connections in the middle.
+    Resetting,
+    /// Answers 200, and the body breaks off.
+    Lying,
+    /// Ends kept connections at the worst moment.
+    HalfClosing,
+    /// 429 or 503 with `Retry-After`.
+    Busy,
+    /// 410 Gone.
+    Quitting,
+    /// Its name is not there.
+    Nameless,
+    /// Nobody answers for its name.
+    NameHangs,
+    /// Its name leads to an address that may not be called.
+    Private,
+}
+
+impl Mood {
+    /// What trouble there is, by how often it is drawn.
+    pub(crate) const TROUBLE: &[(u64, Self)] = &[
+        (8, Self::Slow),
+        (14, Self::Failing),
+        (14, Self::Flaky),
+        (8, Self::Hanging),
+        (8, Self::Refusing),
+        (6, Self::Gone),
+        (8, Self::Resetting),
+        (8, Self::Lying),
+        (12, Self::HalfClosing),
+        (6, Self::Busy),
+        (1, Self::Quitting),
+        (3, Self::Nameless),
+        (3, Self::NameHangs),
+        (4, Self::Private),
+    ];
+
+    /// Whether calls succeed at once.
+    pub(crate) fn is_good(self) -> bool {
+        self == Self::Good
+    }
+}
+
+/// What a look-up of its name finds.
+pub(crate) enum NameAnswer {
+    Found(IpAddr),
+    NoSuchName,
+    Hangs,
+}
+
+pub(crate) struct Receiver {
+    pub(crate) name: String,
+    address: IpAddr,
+    /// Its moods, each from its time on.
+    pub(crate) moods: Vec<(i64, Mood)>,
+    /// After so long it ends an idle connection.
+    pub(crate) idle_ms: i64,
+    /// Its mood when all else is calm.
+    pub(crate) end: Mood,
+}
+
+/// An answer, as it is sent.
+struct Answer {
+    after_ms: i64,
+    status: u16,
+    fields: &'static str,
+    body: &'static str,
+    /// The body breaks off.
+    broken: bool,
+    /// The connection ends so many milliseconds after the answer.
+    ends_after_ms: Option<i64>,
+}
+
+impl Receiver {
+    pub(crate) fn new(number: usize, moods: Vec<(i64, Mood)>, idle_ms: i64, end: Mood) -> Self {
+        let number = u8::try_from(number % 250).unwrap_or(0);
+        Self {
+            name: format!("r{number}.example"),
+            address: IpAddr::V4(Ipv4Addr::new(20, 0, 0, number + 1)),
+            moods,
+            idle_ms,
+            end,
+        }
+    }
+
+    pub(crate) fn is_at(&self, address: IpAddr) -> bool {
+        self.address == address
+    }
+
+    pub(crate) fn mood_at(&self, at: i64) -> Mood {
+        let mood = self.moods.iter().rev().find(|(from, _)| *from <= at);
+        mood.map_or(Mood::Good, |(_, mood)| *mood)
+    }
+
+    /// Since when it has been in its present mood.
+    pub(crate) fn since(&self, at: i64) -> i64 {
+        let mood = self.moods.iter().rev().find(|(from, _)| *from <= at);
+        mood.map_or(0, |(from, _)| *from)
+    }
+}
+
+impl World {
+    pub(crate) fn mood(&self, receiver: usize) -> Mood {
+        let Some(receiver) = self.receivers.get(receiver) else {
+            return Mood::Gone;
+        };
+        if self.is_calm {
+            return receiver.end;
+        }
+        receiver.mood_at(self.now)
+    }
+
+    pub(crate) fn name_answer(&self, receiver: usize) -> NameAnswer {
+        let address = self.receivers.get(receiver).map(|one| one.address);
+        match (self.mood(receiver), address) {
+            (Mood::Nameless, _) | (_, None) => NameAnswer::NoSuchName,
+            (Mood::NameHangs, _) => NameAnswer::Hangs,
+            (Mood::Private, _) => NameAnswer::Found(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7))),
+            (_, Some(address)) => NameAnswer::Found(address),
+        }
+    }
+
+    /// A packet has arrived at a receiver.
+    pub(crate) fn received(&mut self, id: ConnId, packet: Packet) {
+        let Some(conn) = self.net.conns.get_mut(&id) else {
+            return;
+        };
+        if !conn.receiver_is_here {
+            if matches!(packet, Packet::Bytes(_)) {
+                conn.sent_at = None;
+                self.send_to_node(id, 0, Packet::Reset);
+            }
+            return;
+        }
+        match packet {
+            Packet::Bytes(bytes) => conn.inbox.extend(bytes),
+            Packet::Fin | Packet::Reset => {
+                conn.receiver_is_here = false;
+                return;
+            }
+        }
+        while let Some(request) = self.take_request(id) {
+            self.respond(id, &request);
+        }
+    }
+
+    /// The next whole request of a connection.
+    fn take_request(&mut self, id: ConnId) -> Option<String> {
+        let conn = self.net.conns.get_mut(&id)?;
+        let head = conn.inbox.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let text = String::from_utf8_lossy(conn.inbox.get(..head)?).into_owned();
+        let length = text.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            let is_length = name.eq_ignore_ascii_case("content-length");
+            is_length.then(|| value.trim().parse::<usize>().ok())?
+        });
+        let whole = head + 4 + length.unwrap_or(0);
+        if conn.inbox.len() < whole {
+            return None;
+        }
+        let bytes: Vec<u8> = conn.inbox.drain(..whole).collect();
+        conn.requests += 1;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn respond(&mut self, id: ConnId, request: &str) {
+        let Some(conn) = self.net.conns.get_mut(&id) else {
+            return;
+        };
+        let (receiver, requests) = (conn.receiver, conn.requests);
+        let sent_at = conn.sent_at.take().unwrap_or(self.now);
+        let call = Call::read(request, receiver, self.now, sent_at, conn.dialled_at, requests == 1);
+        let what = call.to_string();
+        let mood = self.mood(receiver);
+        let call = self.history.called(call);
+        self.says(|| format!("{what} -> {mood:?}"));
+        let answer = match mood {
+            Mood::Hanging | Mood::Gone => None,
+            Mood::Resetting => {
+                let after_ms = self.drawn(2_000);
+                self.receiver_leaves(id, after_ms, Packet::Reset);
+                None
+            }
+            Mood::HalfClosing if self.net.rng.below(3) == 0 => {
+                self.receiver_leaves(id, 0, Packet::Fin);
+                None
+            }
+            _ => Some(self.answer(mood)),
+        };
+        if let Some(answer) = answer {
+            self.send_answer(id, call, &answer);
+        }
+    }
+
+    fn answer(&mut self, mood: Mood) -> Answer {
+        let good = Answer {
+            after_ms: self.drawn(40),
+            status: 200,
+            fields: "",
+            body: "ok",
+            broken: false,
+            ends_after_ms: None,
+        };
+        let failing = [500, 503, 404, 302, 400, 502];
+        match mood {
+            Mood::Slow => Answer {
+                after_ms: 1_000 + self.drawn(27_000),
+                ..good
+            },
+            Mood::Failing => Answer {
+                status: self.one_of(&failing),
+                ..good
+            },
+            Mood::Flaky => Answer {
+                status: self.one_of(&[200, 200, 204, 500, 503, 404]),
+                after_ms: self.drawn(3_000),
+                ends_after_ms: (self.net.rng.below(3) == 0).then_some(0),
+                ..good
+            },
+            Mood::Lying => Answer {
+                broken: true,
+                ..good
+            },
+            Mood::HalfClosing => Answer {
+                ends_after_ms: Some(self.drawn(3_000)),
+                ..good
+            },
+            Mood::Busy => Answer {
+                status: self.one_of(&[429, 503]),
+                fields: self.one_of(&["Retry-After: 7\r\n", "Retry-After: 900\r\n"]),
+                ..good
+            },
+            Mood::Quitting => Answer {
+                status: 410,
+                ..good
+            },
+            _ => good,
+        }
+    }
+
+    fn send_answer(&mut self, id: ConnId, call: usize, answer: &Answer) {
+        let reason = if answer.status < 300 { "OK" } else { "No" };
+        let length = if answer.broken { 50 } else { answer.body.len() };
+        let close = match answer.ends_after_ms {
+            Some(0) => "Connection: close\r\n",
+            _ => "",
+        };
+        let length = match answer.status {
+            204 => String::new(),
+            _ => format!("Content-Length: {length}\r\n"),
+        };
+        let fields = answer.fields;
+        let head = format!("HTTP/1.1 {} {reason}\r\n{length}{close}{fields}\r\n", answer.status);
+        let status_line = head.find("\r\n").unwrap_or(0) + 2;
+        self.history.answered(call, answer.status);
+        self.answer_begins(id, call, status_line);
+        let body = if answer.status == 204 { "" } else { answer.body };
+        let bytes = [head.as_bytes(), body.as_bytes()].concat();
+        self.send_to_node(id, answer.after_ms, Packet::Bytes(bytes));
+        let requests = self.net.conns.get(&id).map_or(0, |conn| conn.requests);
+        if answer.broken {
+            self.receiver_leaves(id, answer.after_ms, Packet::Fin);
+        } else if let Some(ms) = answer.ends_after_ms {
+            self.after(answer.after_ms + ms, Event::Idle(id, requests));
+        } else if let Some(conn) = self.net.conns.get(&id) {
+            let idle_ms = self.receivers.get(conn.receiver).map_or(0, |one| one.idle_ms);
+            self.after(answer.after_ms + idle_ms, Event::Idle(id, requests));
+        }
+    }
+
+    /// A connection was idle for long enough, unless another request came.
+    pub(crate) fn idle(&mut self, id: ConnId, requests: u32) {
+        let conn = self.net.conns.get(&id);
+        if conn.is_some_and(|conn| conn.requests == requests && conn.receiver_is_here) {
+            self.receiver_leaves(id, 0, Packet::Fin);
+        }
+    }
+
+    fn drawn(&mut self, end: u64) -> i64 {
+        self.net.rng.below(end).cast_signed()
+    }
+
+    fn one_of<T: Copy + Default>(&mut self, all: &[T]) -> T {
+        let index = self.net.rng.below(all.len() as u64);
+        let index = usize::try_from(index).unwrap_or(0);
+        all.get(index).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,84 @@
+//! What the product has on record in the end: each delivery with its attempts, by its own log.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use model::contract::Store;
+use model::delivery::DeliveryState;
+use model::id::WebhookId;
+use model::query::{AttemptRecord, LogCursor, LogQuery, WebhookQuery};
+use model::tenant::DialectName;
+
+use crate::scenario::Dialect;
+use crate::world::SharedWorld;
+
+/// A delivery, as the log has it.
+pub(crate) struct Record {
+    pub(crate) tenant: usize,
+    /// The number in the webhook's URL.
+    pub(crate) hook: usize,
+    pub(crate) code: String,
+    pub(crate) state: DeliveryState,
+    pub(crate) attempts: Vec<AttemptRecord>,
+}
+
+/// Reads the whole log of all tenants.
+pub(crate) async fn records(world: &SharedWorld, store: &dyn Store) -> Result<Vec<Record>> {
+    let tenants: Vec<(Dialect, String)> = {
+        let world = world.lock();
+        let tenants = world.scenario.tenants.iter();
+        tenants.map(|tenant| (tenant.dialect, tenant.key.clone())).collect()
+    };
+    let mut records = Vec::new();
+    for (number, (dialect, key)) in tenants.into_iter().enumerate() {
+        let name = match dialect {
+            Dialect::Pretix => "pretix",
+            Dialect::OpenTicket => "openticket",
+        };
+        let tenant = store.tenant(DialectName::new(name), key).await?;
+        let tenant = tenant.context("a tenant is gone")?.id;
+        let all = WebhookQuery {
+            enabled: None,
+            newest_first: false,
+            offset: 0,
+            limit: 1_000,
+        };
+        let webhooks = store.webhooks(vec![tenant], all).await?.webhooks;
+        let hooks: BTreeMap<WebhookId, usize> = webhooks
+            .iter()
+            .filter_map(|webhook| Some((webhook.id, hook_of(&webhook.target_url)?)))
+            .collect();
+        let mut query = LogQuery {
+            limit: model::limits::PAGE_ROWS_MAX,
+            ..LogQuery::default()
+        };
+        loop {
+            let page = store.log(tenant, query.clone()).await?;
+            for row in page.rows {
+                let id = row.row.id;
+                let detail = store.delivery(tenant, id).await?;
+                let detail = detail.context("a row of the log has no detail")?;
+                let body = String::from_utf8_lossy(&detail.body).into_owned();
+                let code = body.split("\"code\"").nth(1).and_then(|rest| rest.split('"').nth(1));
+                let hook = hooks.get(&id.webhook).copied();
+                records.push(Record {
+                    tenant: number,
+                    hook: hook.unwrap_or(usize::MAX),
+                    code: code.unwrap_or_default().to_owned(),
+                    state: detail.row.state,
+                    attempts: detail.attempts,
+                });
+            }
+            match page.older {
+                Some(older) => query.from = Some(LogCursor::OlderThan(older)),
+                None => break,
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// The number of a webhook, from its URL.
+fn hook_of(url: &str) -> Option<usize> {
+    url.split("/w").nth(1)?.split('/').next()?.parse().ok()
+}

@@ -1,0 +1,409 @@
+//! A scenario: everything that is drawn from a seed before the simulation begins.
+//!
+//! Trouble lasts for a week, then comes calm: the receivers are well again, nothing fails any more,
+//! and what is owed has to come to its end.
+
+use std::collections::BTreeSet;
+
+use model::rng::SeededRng;
+
+use crate::history::{Hook, Version};
+use crate::people::Action;
+use crate::receiver::{Mood, Receiver};
+use crate::workload::Workload;
+use crate::world::{Event, StoreFault};
+
+pub(crate) const SECOND: i64 = 1_000;
+pub(crate) const MINUTE: i64 = 60 * SECOND;
+pub(crate) const HOUR: i64 = 60 * MINUTE;
+pub(crate) const DAY: i64 = 24 * HOUR;
+
+/// How long the trouble lasts.
+pub(crate) const TROUBLE: i64 = 7 * DAY;
+
+/// Topics and shows of each tenant.
+pub(crate) const TOPICS: usize = 3;
+pub(crate) const SHOWS: usize = 3;
+
+/// The wall clock's truth when the simulation begins: 2027-01-15T08:00:00Z.
+pub(crate) const START: i64 = 1_800_000_000_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Pretix,
+    OpenTicket,
+}
+
+pub(crate) struct Tenant {
+    pub(crate) dialect: Dialect,
+    pub(crate) key: String,
+    pub(crate) token: String,
+}
+
+/// Something that goes wrong in the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The process is killed and started again after so long.
+    Kill { off_ms: i64 },
+    /// The process is told to stop, and started again after so long.
+    Stop { off_ms: i64 },
+    /// The process stands still; clocks go on.
+    Freeze { ms: i64 },
+    /// The machine sleeps, and its steady clock with it.
+    Suspend { ms: i64 },
+    /// The wall clock is set, by so much.
+    Step { by_ms: i64 },
+    /// The wall clock is set right.
+    SetRight,
+    Store { kind: StoreFault, ms: i64 },
+    /// The network to a receiver is cut.
+    Partition { receiver: usize, ms: i64 },
+    /// Half of all kept connections are reset.
+    ResetConnections,
+}
+
+/// What is drawn from a seed.
+pub(crate) struct Scenario {
+    pub(crate) rng: SeededRng,
+    pub(crate) tenants: Vec<Tenant>,
+    pub(crate) max_in_flight: usize,
+    pub(crate) max_concurrency_per_webhook: usize,
+    /// How long the log is kept, in days, if not as usual.
+    pub(crate) retention_days: Option<u32>,
+    /// Tenant and number of notifications of each request, and when it is made.
+    pub(crate) hand_ins: Vec<(usize, usize)>,
+    hand_in_at: Vec<i64>,
+    hooks: Vec<(usize, usize)>,
+    moods: Vec<Vec<(i64, Mood)>>,
+    ends: Vec<Mood>,
+    actions: Vec<(i64, usize, Action)>,
+    faults: Vec<(i64, Fault)>,
+}
+
+/// A number below `end`.
+fn below(rng: &mut SeededRng, end: i64) -> i64 {
+    rng.below(u64::try_from(end).unwrap_or(0)).cast_signed()
+}
+
+fn index(rng: &mut SeededRng, end: usize) -> usize {
+    usize::try_from(rng.below(end as u64)).unwrap_or(0)
+}
+
+impl Scenario {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let mut bytes = [0; 32];
+        for (byte, given) in bytes.iter_mut().zip(seed.to_le_bytes()) {
+            *byte = given;
+        }
+        let rng = SeededRng::from_seed(bytes);
+        let mut draw = rng.split("scenario");
+        let tenants: Vec<Tenant> = (0..2 + index(&mut draw, 3)).map(tenant).collect();
+        // One tenant in some worlds has a crowd of webhooks.
+        let crowd = if draw.below(4) == 0 { 20 + index(&mut draw, 30) } else { 0 };
+        let mut hooks: Vec<(usize, usize)> = Vec::new();
+        for tenant in 0..tenants.len() {
+            for _ in 0..1 + index(&mut draw, 3) {
+                hooks.push((tenant, hooks.len()));
+            }
+        }
+        let first_of_crowd = hooks.len();
+        hooks.extend((0..crowd).map(|number| (0, first_of_crowd + number)));
+        let moods: Vec<Vec<(i64, Mood)>> = (0..hooks.len())
+            .map(|number| match number >= first_of_crowd {
+                true => vec![(0, Mood::Slow)],
+                false => moods(&mut draw),
+            })
+            .collect();
+        let ends = hooks.iter().map(|_| end(&mut draw)).collect();
+        let mut scenario = Self {
+            tenants,
+            max_in_flight: 8 + index(&mut draw, 56),
+            max_concurrency_per_webhook: 1 + index(&mut draw, 8),
+            retention_days: (draw.below(3) == 0).then_some(2),
+            hand_ins: Vec::new(),
+            hand_in_at: Vec::new(),
+            hooks,
+            moods,
+            ends,
+            actions: Vec::new(),
+            faults: Vec::new(),
+            rng,
+        };
+        scenario.draw_hand_ins(&mut draw);
+        scenario.draw_actions(&mut draw);
+        scenario.draw_faults(&mut draw);
+        scenario
+    }
+
+    /// Bursts of business, at least 240 notifications in all.
+    fn draw_hand_ins(&mut self, draw: &mut SeededRng) {
+        let mut count = 0;
+        while count < 240 {
+            let begins = below(draw, TROUBLE - 2 * HOUR);
+            let long = MINUTE + below(draw, HOUR);
+            let tenant = index(draw, self.tenants.len());
+            let flood = draw.below(12) == 0;
+            for _ in 0..5 + index(draw, 20) {
+                let size = match draw.below(10) {
+                    0..7 => 1,
+                    7..9 => 2 + index(draw, 6),
+                    _ if flood => 40 + index(draw, 60),
+                    _ => 8 + index(draw, 8),
+                };
+                count += size;
+                let tenant = match draw.below(4) {
+                    0 => index(draw, self.tenants.len()),
+                    _ => tenant,
+                };
+                self.hand_ins.push((tenant, size));
+                self.hand_in_at.push(begins + below(draw, long));
+            }
+        }
+    }
+
+    fn draw_actions(&mut self, draw: &mut SeededRng) {
+        for hook in 0..self.hooks.len() {
+            self.actions.push((below(draw, 10 * SECOND), hook, Action::Create));
+        }
+        for _ in 0..20 + index(draw, 20) {
+            let at = HOUR + below(draw, TROUBLE - HOUR);
+            let hook = index(draw, self.hooks.len());
+            let action = match draw.below(10) {
+                0..2 => {
+                    let later = at + below(draw, 6 * HOUR);
+                    self.actions.push((later, hook, Action::Enable));
+                    Action::Disable
+                }
+                2..4 => Action::Enable,
+                4..6 => Action::ChangeUrl,
+                6..8 => Action::ChangeFilter,
+                _ => Action::RetryFailed,
+            };
+            self.actions.push((at, hook, action));
+        }
+    }
+
+    /// At least twenty.
+    fn draw_faults(&mut self, draw: &mut SeededRng) {
+        // More of them while there is business.
+        let count = 20 + index(draw, 15);
+        for _ in 0..count {
+            let at = match draw.below(3) {
+                0 => below(draw, TROUBLE),
+                _ => {
+                    let index = index(draw, self.hand_in_at.len());
+                    let at = self.hand_in_at.get(index).copied().unwrap_or(0);
+                    at + below(draw, 2 * MINUTE)
+                }
+            };
+            let fault = self.draw_fault(draw, at);
+            self.faults.push((at, fault));
+        }
+    }
+
+    fn draw_fault(&mut self, draw: &mut SeededRng, at: i64) -> Fault {
+        let off_ms = match draw.below(10) {
+            0..7 => SECOND + below(draw, 10 * SECOND),
+            7..9 => below(draw, 20 * MINUTE),
+            _ => below(draw, 2 * DAY),
+        };
+        match draw.below(16) {
+            0..4 => Fault::Kill { off_ms },
+            4 => Fault::Stop { off_ms },
+            5 => Fault::Freeze {
+                ms: SECOND + below(draw, 2 * MINUTE),
+            },
+            6 => Fault::Suspend {
+                ms: MINUTE + below(draw, 12 * HOUR),
+            },
+            7..9 => {
+                let size = match draw.below(3) {
+                    0 => 2 * SECOND + below(draw, MINUTE),
+                    1 => MINUTE + below(draw, 2 * DAY),
+                    _ => below(draw, 90 * DAY),
+                };
+                // Whoever set it wrongly sets it right within the hour.
+                let right = at + below(draw, 50 * MINUTE);
+                self.faults.push((right, Fault::SetRight));
+                let ahead = draw.below(2) == 0;
+                Fault::Step {
+                    by_ms: if ahead { size } else { -size },
+                }
+            }
+            9..12 => Fault::Store {
+                kind: match draw.below(4) {
+                    0 => StoreFault::Full,
+                    1 => StoreFault::Slow,
+                    _ => StoreFault::Flaky,
+                },
+                ms: SECOND + below(draw, 3 * MINUTE),
+            },
+            12..14 => Fault::Partition {
+                receiver: index(draw, self.hooks.len()),
+                ms: SECOND + below(draw, 5 * MINUTE),
+            },
+            _ => Fault::ResetConnections,
+        }
+    }
+
+    pub(crate) fn receivers(&self, rng: &SeededRng) -> Vec<Receiver> {
+        let mut draw = rng.split("idle");
+        let all = self.moods.iter().zip(&self.ends).enumerate();
+        all.map(|(number, (moods, end))| {
+            let idle_ms = SECOND + below(&mut draw, 60 * SECOND);
+            Receiver::new(number, moods.clone(), idle_ms, *end)
+        })
+        .collect()
+    }
+
+    pub(crate) fn hooks(&self) -> Vec<Hook> {
+        let mut draw = self.rng.split("webhooks");
+        let all = self.hooks.iter();
+        all.map(|(tenant, receiver)| {
+            let dialect = self.tenants.get(*tenant).map(|tenant| tenant.dialect);
+            let open = dialect == Some(Dialect::OpenTicket);
+            let topics: BTreeSet<usize> = match open {
+                true => BTreeSet::from([index(&mut draw, TOPICS)]),
+                false => filter(&mut draw).0,
+            };
+            Hook {
+                tenant: *tenant,
+                receiver: *receiver,
+                id: None,
+                retries: open.then(|| u32::try_from(index(&mut draw, 8)).unwrap_or(0)),
+                versions: vec![Version {
+                    from: i64::MAX,
+                    known_at: None,
+                    enabled: true,
+                    topics,
+                    shows: if open { BTreeSet::new() } else { filter(&mut draw).1 },
+                    path: 0,
+                }],
+                gone: Vec::new(),
+                is_edited: false,
+            }
+        })
+        .collect()
+    }
+
+    pub(crate) fn events(&self, workload: &Workload) -> Vec<(i64, Event)> {
+        let hand_ins = self.hand_in_at.iter().enumerate();
+        let hand_ins = hand_ins.map(|(id, at)| (20 * SECOND + at, Event::HandIn(id)));
+        let actions = self.actions.iter();
+        let actions = actions.map(|(at, hook, action)| (*at, Event::Act(*hook, *action)));
+        let faults = self.faults.iter();
+        let faults = faults.map(|(at, fault)| (MINUTE + at, Event::Fault(*fault)));
+        debug_assert_eq!(workload.requests.len(), self.hand_in_at.len());
+        let end = [(TROUBLE + HOUR, Event::Calm)];
+        hand_ins.chain(actions).chain(faults).chain(end).collect()
+    }
+
+    /// The tenants, as `willcall apply` declares them.
+    pub(crate) fn declarations(&self) -> String {
+        let of = |tenant: &Tenant| {
+            let Tenant {
+                key,
+                token,
+                dialect,
+            } = tenant;
+            match dialect {
+                Dialect::Pretix => format!(
+                    "[[organizer]]\nslug = \"{key}\"\n\
+                     event = [{{ slug = \"show0\" }}, {{ slug = \"show1\" }}, \
+                     {{ slug = \"show2\" }}]\n[[organizer.token]]\nname = \"all\"\n\
+                     token = \"{token}\"\npermissions = [\"webhooks:read\", \"webhooks:write\", \
+                     \"notifications:write\"]\n"
+                ),
+                Dialect::OpenTicket => format!(
+                    "[[company]]\nguid = \"{key}\"\nname = \"Hall\"\n[[company.token]]\n\
+                     name = \"all\"\ntoken = \"{token}\"\npermissions = [\"webhooks:read\", \
+                     \"webhooks:write\", \"triggers:write\"]\n"
+                ),
+            }
+        };
+        self.tenants.iter().map(of).collect()
+    }
+}
+
+impl Dialect {
+    /// What happens, in this dialect's words: resource and trigger, or nothing and an action.
+    pub(crate) fn topic(self, topic: usize) -> (&'static str, &'static str) {
+        match (self, topic) {
+            (Self::Pretix, 0) => ("", "pretix.event.order.paid"),
+            (Self::Pretix, 1) => ("", "pretix.event.order.placed"),
+            (Self::Pretix, _) => ("", "pretix.event.order.canceled"),
+            (Self::OpenTicket, 0) => ("order", "paid"),
+            (Self::OpenTicket, 1) => ("order", "create"),
+            (Self::OpenTicket, _) => ("order", "update"),
+        }
+    }
+}
+
+fn tenant(number: usize) -> Tenant {
+    let token = format!("token-of-{number}");
+    // Every third one is a company.
+    match number % 3 {
+        1 => Tenant {
+            dialect: Dialect::OpenTicket,
+            key: format!("d0a3f370-cd43-11ed-9c9c-bbcffde24a4{}", number % 10),
+            token,
+        },
+        _ => Tenant {
+            dialect: Dialect::Pretix,
+            key: format!("org{number}"),
+            token,
+        },
+    }
+}
+
+/// Topics and shows that somebody wants.
+pub(crate) fn filter(draw: &mut SeededRng) -> (BTreeSet<usize>, BTreeSet<usize>) {
+    let mut topics: BTreeSet<usize> = (0..TOPICS).filter(|_| draw.below(3) > 0).collect();
+    if topics.is_empty() {
+        topics.insert(0);
+    }
+    let shows = match draw.below(3) {
+        0 => (0..SHOWS).filter(|_| draw.below(2) == 0).collect(),
+        _ => BTreeSet::new(),
+    };
+    (topics, shows)
+}
+
+/// Good for hours or days, then in trouble for seconds or days, and so on.
+fn moods(draw: &mut SeededRng) -> Vec<(i64, Mood)> {
+    let mut moods = vec![(0, Mood::Good)];
+    if draw.below(5) == 0 {
+        return moods;
+    }
+    let mut at = below(draw, 12 * HOUR);
+    while at < TROUBLE {
+        let sum = Mood::TROUBLE.iter().map(|(weight, _)| weight).sum();
+        let mut drawn = draw.below(sum);
+        for (weight, mood) in Mood::TROUBLE {
+            if drawn < *weight {
+                moods.push((at, *mood));
+                break;
+            }
+            drawn -= weight;
+        }
+        at += match draw.below(3) {
+            0 => 10 * SECOND + below(draw, 10 * MINUTE),
+            1 => 10 * MINUTE + below(draw, 6 * HOUR),
+            _ => below(draw, 2 * DAY),
+        };
+        if draw.below(3) > 0 {
+            moods.push((at, Mood::Good));
+            at += HOUR + below(draw, DAY);
+        }
+    }
+    moods
+}
+
+/// Most receivers are well in the end.
+fn end(draw: &mut SeededRng) -> Mood {
+    match draw.below(24) {
+        0 => Mood::Failing,
+        1 => Mood::Slow,
+        _ => Mood::Good,
+    }
+}

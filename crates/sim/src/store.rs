@@ -1,0 +1,152 @@
+//! The store in trouble: slow, refusing, losing answers after the commit, full. What it keeps is
+//! real.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::contract::{DiskFault, Store, StoreError, StoreFuture};
+use model::limits::{LANE_BUFFERED_MAX, LANE_READ_MAX};
+use model::wrapper::{StoreCall, StoreWrapper};
+
+use crate::world::{SharedWorld, StoreFault};
+
+/// What a lane asks for at most: as much as it reads at a time, and what it holds already, which
+/// comes again.
+const LANE_ASKS_MAX: usize = 2 * LANE_BUFFERED_MAX + LANE_READ_MAX;
+
+/// A store with what can go wrong between it and who asks.
+pub(crate) struct TroubledStore {
+    inner: Arc<dyn Store>,
+    world: SharedWorld,
+}
+
+/// What becomes of one call.
+struct Fate {
+    before_ms: u64,
+    after_ms: u64,
+    refused: Option<StoreError>,
+    lost: bool,
+}
+
+impl TroubledStore {
+    pub(crate) fn new(inner: Arc<dyn Store>, world: SharedWorld) -> Self {
+        Self { inner, world }
+    }
+
+    fn fate(&self, writes: bool) -> Fate {
+        let mut world = self.world.lock();
+        let trouble = &mut world.store;
+        let mut fate = Fate {
+            before_ms: 0,
+            after_ms: 0,
+            refused: None,
+            lost: false,
+        };
+        let rng = &mut trouble.rng;
+        match trouble.kind {
+            None => {
+                if writes {
+                    fate.before_ms = rng.below(3);
+                    fate.after_ms = rng.below(2);
+                }
+            }
+            Some(StoreFault::Slow) => {
+                fate.before_ms = rng.below(400);
+                fate.after_ms = rng.below(400);
+            }
+            Some(StoreFault::Flaky) => {
+                fate.before_ms = rng.below(20);
+                fate.after_ms = rng.below(20);
+                match rng.below(10) {
+                    0 => fate.refused = Some(StoreError::Busy),
+                    1 | 2 => fate.lost = writes,
+                    _ => {}
+                }
+            }
+            Some(StoreFault::Full) if writes => {
+                fate.refused = Some(StoreError::Disk(DiskFault::Full));
+            }
+            Some(StoreFault::Full) => {}
+        }
+        fate
+    }
+}
+
+impl StoreWrapper for TroubledStore {
+    fn inner(&self) -> &Arc<dyn Store> {
+        &self.inner
+    }
+
+    fn around<T: Send + 'static>(
+        &self,
+        call: StoreCall,
+        work: impl FnOnce() -> StoreFuture<T> + Send + 'static,
+    ) -> StoreFuture<T> {
+        if let StoreCall::Due(lanes) = &call
+            && let Some(lane) = lanes.iter().find(|lane| lane.limit > LANE_ASKS_MAX)
+        {
+            let words = format!("a lane asks for {} deliveries at once", lane.limit);
+            let mut world = self.world.lock();
+            world.history.broken.push(("memory for what waits stays bounded", words));
+        }
+        let fate = self.fate(match call_kind(&call) {
+            CallKind::Untouched => return work(),
+            CallKind::Read => false,
+            CallKind::Write => true,
+        });
+        Box::pin(async move {
+            wait(fate.before_ms).await;
+            if let Some(error) = fate.refused {
+                return Err(error);
+            }
+            let answer = work().await;
+            wait(fate.after_ms).await;
+            match answer {
+                Ok(_) if fate.lost => Err(StoreError::Unknown),
+                answer => answer,
+            }
+        })
+    }
+}
+
+async fn wait(ms: u64) {
+    if ms > 0 {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+}
+
+enum CallKind {
+    Read,
+    Write,
+    /// Of starting and stopping, and of the simulator's own looks.
+    Untouched,
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all that is not named reads"
+)]
+fn call_kind(call: &StoreCall) -> CallKind {
+    match call {
+        StoreCall::Claim
+        | StoreCall::Release
+        | StoreCall::Apply
+        | StoreCall::Close
+        | StoreCall::Ended
+        | StoreCall::Ping => CallKind::Untouched,
+        StoreCall::Accept
+        | StoreCall::Replay
+        | StoreCall::CancelDeliveries
+        | StoreCall::RunIdempotent(_)
+        | StoreCall::StoreResponse
+        | StoreCall::Renew
+        | StoreCall::Settle(_)
+        | StoreCall::CancelPending
+        | StoreCall::StepBulkJob
+        | StoreCall::Prune
+        | StoreCall::CreateWebhook
+        | StoreCall::SaveWebhook
+        | StoreCall::NoteUses => CallKind::Write,
+        _ => CallKind::Read,
+    }
+}
