@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
+use model::limits::HEARTBEAT_MS;
+
 /// Everything that happened.
 #[derive(Default)]
 pub(crate) struct History {
@@ -237,6 +239,20 @@ impl History {
 
     pub(crate) fn fault(&mut self, kind: &'static str) {
         *self.faults.entry(kind).or_default() += 1;
+    }
+
+    /// How long the schedule went on at most between these times: while the node ran, and as long
+    /// after it was seen last as it may have run on.
+    pub(crate) fn schedule_ms(&self, from: i64, until: i64) -> i64 {
+        let ends = self.lives.windows(2).filter_map(|pair| match pair {
+            [before, after] => Some((before.ended_at?, after.began_at)),
+            _ => None,
+        });
+        let credited = ends.map(|(ended, began)| {
+            let credited = (began - ended).min(HEARTBEAT_MS);
+            if ended < until && began > from { credited } else { 0 }
+        });
+        self.uptime(from, until) + credited.sum::<i64>()
     }
 
     /// How long the node ran, and could do something, between these times.

@@ -139,6 +139,11 @@ impl World {
             wake: Arc::default(),
             scenario,
         };
+        let (most, each) = (
+            world.scenario.max_in_flight,
+            world.scenario.max_concurrency_per_webhook,
+        );
+        world.says(|| format!("in flight at most {most}, of one webhook {each}"));
         for (at, event) in world.scenario.events(&world.workload) {
             world.at(at, event);
         }

@@ -13,9 +13,10 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     for (key, calls) in &view.calls {
         let (hook, code) = *key;
         let Some(records) = view.records.get(key) else {
-            let pruned = calls.iter().all(|call| {
-                view.world.now - call.at > view.retention_ms(hook)
-            });
+            let handed = view.history.codes.get(code);
+            let handed = handed.and_then(|place| view.history.handed_in.get(*place));
+            let accepted_at = handed.map_or(0, |handed| handed.sent_at);
+            let pruned = view.world.now - accepted_at > view.retention_ms(hook);
             if !pruned && !calls.iter().all(|call| view.is_excused(call)) {
                 let words = format!("w{hook} was called with {code}, and there is no delivery");
                 violations.push(Violation::new(TELLS, words));

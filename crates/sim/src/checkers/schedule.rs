@@ -7,6 +7,7 @@ use model::query::AttemptRecord;
 
 use super::view::{View, Violation};
 use crate::record::Record;
+use crate::trace::Span;
 use crate::scenario::{Dialect, HOUR, MINUTE, SECOND, START};
 
 const NOT_BEFORE: &str = "nothing is tried before it is due";
@@ -67,14 +68,20 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
         .collect();
     let mut tries = 0;
     let mut before: Option<i64> = None;
+    let mut repeats = false;
     for (attempt, time) in record.attempts.iter().zip(&times) {
-        if tries > 0 && is_early(view, before, *time, delay(dialect, tries)) == Some(true) {
+        // A call on a connection that was closed is made again at once, and both are one try.
+        let repeated = std::mem::replace(&mut repeats, is_stale(attempt));
+        if !repeated && tries > 0 && is_early(view, before, *time, delay(dialect, tries)) == Some(true) {
             if !recovered(view, hook, before, *time) {
                 let number = attempt.number;
-                let words = format!("w{hook} {code}: attempt {number} came too early");
+                let words = format!(
+                    "w{hook} {code}: attempt {number} came too early: {}",
+                    story(view, record)
+                );
                 violations.push(Violation::new(NOT_BEFORE, words));
             }
-        } else if !is_stale(attempt) {
+        } else if !repeated {
             tries += 1;
         }
         before = time.map(|(_, ended)| ended).or(before);
@@ -97,15 +104,29 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
         Dialect::OpenTicket => tries >= most,
         Dialect::Pretix => match (times.first(), times.last()) {
             (Some(Some((first, _))), Some(Some((last, _)))) => {
-                view.history.uptime(*first, *last) >= PRETIX_FINAL - SLACK
+                view.history.schedule_ms(*first, *last) >= PRETIX_FINAL - SLACK
             }
             _ => true,
         },
     };
     if !whole {
-        let words = format!("w{hook} {code} has failed after {tries} tries");
+        let story = story(view, record);
+        let words = format!("w{hook} {code} has failed after {tries} tries: {story}");
         violations.push(Violation::new(WHOLE, words));
     }
+}
+
+/// The attempts of a delivery in a line: when each began in truth, and what came of it.
+fn story(view: &View<'_>, record: &Record) -> String {
+    let attempts = record.attempts.iter().map(|attempt| {
+        let at = truth(view, attempt).map_or_else(|| "?".to_owned(), |(at, _)| Span(at).to_string());
+        let what = match &attempt.attempt.outcome {
+            Outcome::Answered(response) => response.status.to_string(),
+            Outcome::Failed(failure) => failure.kind.as_str().to_owned(),
+        };
+        format!("{at} {what}")
+    });
+    attempts.collect::<Vec<_>>().join(" | ")
 }
 
 /// When an attempt began and ended in truth; nothing if the wall clock was set so that it may have
@@ -140,7 +161,7 @@ fn is_early(
     delay: i64,
 ) -> Option<bool> {
     let (before, (began, _)) = (before?, time?);
-    Some(view.history.uptime(before, began) < delay - SLACK)
+    Some(view.history.schedule_ms(before, began) < delay - SLACK)
 }
 
 /// Whether its receiver succeeded since, so that what waits may come before its time.
