@@ -154,7 +154,8 @@ impl Call {
     }
 
     pub(crate) fn is_success(&self) -> bool {
-        self.status.is_some_and(|status| (200..300).contains(&status))
+        self.status
+            .is_some_and(|status| (200..300).contains(&status))
     }
 
     /// When the attempt may have begun at the earliest.
@@ -174,9 +175,10 @@ impl Hook {
     /// The versions that may have held at some moment of this time.
     pub(crate) fn held(&self, from: i64, until: i64) -> impl Iterator<Item = &Version> {
         // The last one that is known to have held before.
-        let first = self.versions.iter().rposition(|version| {
-            version.known_at.is_some_and(|known_at| known_at <= from)
-        });
+        let first = self
+            .versions
+            .iter()
+            .rposition(|version| version.known_at.is_some_and(|known_at| known_at <= from));
         let versions = self.versions.get(first.unwrap_or(0)..).unwrap_or_default();
         versions.iter().filter(move |version| version.from <= until)
     }
@@ -234,7 +236,8 @@ impl History {
     /// The node tried to connect to an address that it may not call.
     pub(crate) fn forbidden(&mut self, at: i64, address: SocketAddr) {
         let words = format!("a connection to {address} at {at}");
-        self.broken.push(("nothing reaches a forbidden address", words));
+        self.broken
+            .push(("nothing reaches a forbidden address", words));
     }
 
     pub(crate) fn fault(&mut self, kind: &'static str) {
@@ -250,7 +253,11 @@ impl History {
         });
         let credited = ends.map(|(ended, began)| {
             let credited = (began - ended).min(HEARTBEAT_MS);
-            if ended < until && began > from { credited } else { 0 }
+            if ended < until && began > from {
+                credited
+            } else {
+                0
+            }
         });
         self.uptime(from, until) + credited.sum::<i64>()
     }
@@ -264,7 +271,10 @@ impl History {
             .map(|life| overlap(life.began_at, life.ended_at.unwrap_or(i64::MAX)))
             .sum();
         let suspended = self.stalls.iter().filter(|stall| stall.suspended);
-        lived - suspended.map(|stall| overlap(stall.from, stall.until)).sum::<i64>()
+        lived
+            - suspended
+                .map(|stall| overlap(stall.from, stall.until))
+                .sum::<i64>()
     }
 
     /// Whether the node ran through this time, undisturbed but for its receivers.
@@ -273,7 +283,10 @@ impl History {
         let lives = self.lives.iter().any(|life| {
             life.began_at <= from && life.ended_at.is_none_or(|ended_at| ended_at > until)
         });
-        let stalls = self.stalls.iter().all(|stall| apart(stall.from, stall.until));
+        let stalls = self
+            .stalls
+            .iter()
+            .all(|stall| apart(stall.from, stall.until));
         let store = self.store_troubles.iter().all(|(a, b)| apart(*a, *b));
         lives && stalls && store
     }

@@ -97,7 +97,10 @@ impl Net {
 impl World {
     /// The node begins to connect to an address that it has vetted.
     fn dial(&mut self, address: SocketAddr, opened: oneshot::Sender<bool>) -> Option<ConnId> {
-        let found = self.receivers.iter().position(|one| one.is_at(address.ip()));
+        let found = self
+            .receivers
+            .iter()
+            .position(|one| one.is_at(address.ip()));
         let Some(receiver) = found else {
             self.history.forbidden(self.now, address);
             return None;
@@ -182,7 +185,8 @@ impl World {
     /// The answer to this call ends its status line with the next byte that is sent.
     pub(crate) fn answer_begins(&mut self, id: ConnId, call: usize, head: usize) {
         if let Some(conn) = self.net.conns.get_mut(&id) {
-            conn.answers.push_back((conn.sent_to_node + head as u64, call));
+            conn.answers
+                .push_back((conn.sent_to_node + head as u64, call));
         }
     }
 

@@ -74,7 +74,10 @@ pub(crate) enum LifeEnd {
 /// What the driver has to do with the node because of an event.
 enum Duty {
     Request(Asker, Request<Bytes>),
-    Reply(engine::LookupReply, Result<engine::Addresses, engine::NameError>),
+    Reply(
+        engine::LookupReply,
+        Result<engine::Addresses, engine::NameError>,
+    ),
     GiveUp(RequestId, u32),
     Fault(Fault),
     Look,
@@ -119,7 +122,13 @@ pub(crate) fn live(
         world.lock().begins(&time);
         let mut meters = Registry::default();
         let (node, engine) = start(world, &time, path, &mut meters).await?;
-        let end = match node.drive().await? {
+        let failed = engine.failed();
+        let driven = tokio::select! {
+            biased;
+            part = failed => Err(anyhow!("{part} fell over")),
+            end = node.drive() => end,
+        };
+        let end = match driven? {
             LifeEnd::Stopped { off_ms } => node.stop(engine, off_ms).await?,
             end => end,
         };
@@ -268,7 +277,9 @@ impl Node {
             Duty::GiveUp(id, tries) => self.world.lock().gave_up(id, tries),
             Duty::Look => {
                 if self.is_done().await? {
-                    return Ok(Some(LifeEnd::Done(records(&self.world, &*self.store).await?)));
+                    return Ok(Some(LifeEnd::Done(
+                        records(&self.world, &*self.store).await?,
+                    )));
                 }
                 self.world.lock().after(HOUR, Event::Look);
             }
@@ -328,7 +339,9 @@ impl Node {
             let answer = answer.await;
             let status = answer.status().as_u16();
             let body = answer.into_body().collect().await;
-            let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            let body = body
+                .map(http_body_util::Collected::to_bytes)
+                .unwrap_or_default();
             world.lock().is_answered(asker, Some((status, &body)));
         };
         #[expect(
@@ -341,14 +354,21 @@ impl Node {
     async fn is_done(&self) -> Result<bool> {
         let calm = {
             let world = self.world.lock();
-            let waits = world.workload.requests.iter().any(|request| !request.is_done);
+            let waits = world
+                .workload
+                .requests
+                .iter()
+                .any(|request| !request.is_done);
             let edits = world.history.hooks.iter().any(|hook| hook.is_edited);
             match world.history.calm_for(world.now) {
                 Some(calm) if !waits && !edits => calm,
                 _ => return Ok(false),
             }
         };
-        let owed = self.store.pending_webhooks(self.lease.epoch, None, 1).await?;
+        let owed = self
+            .store
+            .pending_webhooks(self.lease.epoch, None, 1)
+            .await?;
         Ok(owed.is_empty() || calm > CALM_MAX)
     }
 
@@ -367,7 +387,9 @@ impl Node {
         };
         self.store.close().await?;
         let is_clean = stopped.is_clean();
-        self.world.lock().says(|| format!("stopped, clean: {is_clean}"));
+        self.world
+            .lock()
+            .says(|| format!("stopped, clean: {is_clean}"));
         Ok(match is_clean {
             true => LifeEnd::Stopped { off_ms },
             // What was in flight is repeated by the next start.

@@ -125,8 +125,9 @@ impl World {
             return;
         };
         let status = answer.map_or(0, |(status, _)| status);
-        self.trace
-            .line(now, || format!("w{number}: {action:?} is answered {status}"));
+        self.trace.line(now, || {
+            format!("w{number}: {action:?} is answered {status}")
+        });
         let repeat = match action {
             Action::RetryFailed => Action::RetryFailed,
             _ => Action::Repeat,

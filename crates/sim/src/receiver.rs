@@ -196,7 +196,14 @@ impl World {
         };
         let (receiver, requests) = (conn.receiver, conn.requests);
         let sent_at = conn.sent_at.take().unwrap_or(self.now);
-        let call = Call::read(request, receiver, self.now, sent_at, conn.dialled_at, requests == 1);
+        let call = Call::read(
+            request,
+            receiver,
+            self.now,
+            sent_at,
+            conn.dialled_at,
+            requests == 1,
+        );
         let what = call.to_string();
         let mood = self.mood(receiver);
         let call = self.history.called(call);
@@ -277,11 +284,18 @@ impl World {
             _ => format!("Content-Length: {length}\r\n"),
         };
         let fields = answer.fields;
-        let head = format!("HTTP/1.1 {} {reason}\r\n{length}{close}{fields}\r\n", answer.status);
+        let head = format!(
+            "HTTP/1.1 {} {reason}\r\n{length}{close}{fields}\r\n",
+            answer.status
+        );
         let status_line = head.find("\r\n").unwrap_or(0) + 2;
         self.history.answered(call, answer.status);
         self.answer_begins(id, call, status_line);
-        let body = if answer.status == 204 { "" } else { answer.body };
+        let body = if answer.status == 204 {
+            ""
+        } else {
+            answer.body
+        };
         let bytes = [head.as_bytes(), body.as_bytes()].concat();
         self.send_to_node(id, answer.after_ms, Packet::Bytes(bytes));
         let requests = self.net.conns.get(&id).map_or(0, |conn| conn.requests);
@@ -290,7 +304,10 @@ impl World {
         } else if let Some(ms) = answer.ends_after_ms {
             self.after(answer.after_ms + ms, Event::Idle(id, requests));
         } else if let Some(conn) = self.net.conns.get(&id) {
-            let idle_ms = self.receivers.get(conn.receiver).map_or(0, |one| one.idle_ms);
+            let idle_ms = self
+                .receivers
+                .get(conn.receiver)
+                .map_or(0, |one| one.idle_ms);
             self.after(answer.after_ms + idle_ms, Event::Idle(id, requests));
         }
     }

@@ -27,7 +27,9 @@ pub(crate) async fn records(world: &SharedWorld, store: &dyn Store) -> Result<Ve
     let tenants: Vec<(Dialect, String)> = {
         let world = world.lock();
         let tenants = world.scenario.tenants.iter();
-        tenants.map(|tenant| (tenant.dialect, tenant.key.clone())).collect()
+        tenants
+            .map(|tenant| (tenant.dialect, tenant.key.clone()))
+            .collect()
     };
     let mut records = Vec::new();
     for (number, (dialect, key)) in tenants.into_iter().enumerate() {
@@ -59,7 +61,10 @@ pub(crate) async fn records(world: &SharedWorld, store: &dyn Store) -> Result<Ve
                 let detail = store.delivery(tenant, id).await?;
                 let detail = detail.context("a row of the log has no detail")?;
                 let body = String::from_utf8_lossy(&detail.body).into_owned();
-                let code = body.split("\"code\"").nth(1).and_then(|rest| rest.split('"').nth(1));
+                let code = body
+                    .split("\"code\"")
+                    .nth(1)
+                    .and_then(|rest| rest.split('"').nth(1));
                 let hook = hooks.get(&id.webhook).copied();
                 records.push(Record {
                     tenant: number,

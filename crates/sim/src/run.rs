@@ -59,7 +59,11 @@ pub(crate) fn run(seed: u64, mutation: Option<Mutation>, traced: bool) -> Result
         }
     };
     let broken = std::mem::take(&mut world.history.broken);
-    violations.extend(broken.into_iter().map(|(who, what)| Violation::new(who, what)));
+    violations.extend(
+        broken
+            .into_iter()
+            .map(|(who, what)| Violation::new(who, what)),
+    );
     Ok(Outcome {
         seed,
         hash: world.trace.hash(),
@@ -79,7 +83,10 @@ fn set_mutation(mutation: Option<Mutation>) {
 fn set_mutation(_: Option<Mutation>) {}
 
 fn counts(history: &History, now: i64) -> Counts {
-    let accepted = history.handed_in.iter().filter(|one| one.accepted_at.is_some());
+    let accepted = history
+        .handed_in
+        .iter()
+        .filter(|one| one.accepted_at.is_some());
     let mut calls: Vec<(usize, &str)> = history
         .calls
         .iter()

@@ -44,20 +44,36 @@ pub(crate) struct Tenant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The process is killed and started again after so long.
-    Kill { off_ms: i64 },
+    Kill {
+        off_ms: i64,
+    },
     /// The process is told to stop, and started again after so long.
-    Stop { off_ms: i64 },
+    Stop {
+        off_ms: i64,
+    },
     /// The process stands still; clocks go on.
-    Freeze { ms: i64 },
+    Freeze {
+        ms: i64,
+    },
     /// The machine sleeps, and its steady clock with it.
-    Suspend { ms: i64 },
+    Suspend {
+        ms: i64,
+    },
     /// The wall clock is set, by so much.
-    Step { by_ms: i64 },
+    Step {
+        by_ms: i64,
+    },
     /// The wall clock is set right.
     SetRight,
-    Store { kind: StoreFault, ms: i64 },
+    Store {
+        kind: StoreFault,
+        ms: i64,
+    },
     /// The network to a receiver is cut.
-    Partition { receiver: usize, ms: i64 },
+    Partition {
+        receiver: usize,
+        ms: i64,
+    },
     /// Half of all kept connections are reset.
     ResetConnections,
 }
@@ -99,7 +115,11 @@ impl Scenario {
         let mut draw = rng.split("scenario");
         let tenants: Vec<Tenant> = (0..2 + index(&mut draw, 3)).map(tenant).collect();
         // One tenant in some worlds has a crowd of webhooks.
-        let crowd = if draw.below(4) == 0 { 20 + index(&mut draw, 30) } else { 0 };
+        let crowd = if draw.below(4) == 0 {
+            20 + index(&mut draw, 30)
+        } else {
+            0
+        };
         let mut hooks: Vec<(usize, usize)> = Vec::new();
         for tenant in 0..tenants.len() {
             for _ in 0..1 + index(&mut draw, 3) {
@@ -163,7 +183,8 @@ impl Scenario {
 
     fn draw_actions(&mut self, draw: &mut SeededRng) {
         for hook in 0..self.hooks.len() {
-            self.actions.push((below(draw, 10 * SECOND), hook, Action::Create));
+            self.actions
+                .push((below(draw, 10 * SECOND), hook, Action::Create));
         }
         for _ in 0..20 + index(draw, 20) {
             let at = HOUR + below(draw, TROUBLE - HOUR);
@@ -276,7 +297,11 @@ impl Scenario {
                     known_at: None,
                     enabled: true,
                     topics,
-                    shows: if open { BTreeSet::new() } else { filter(&mut draw).1 },
+                    shows: if open {
+                        BTreeSet::new()
+                    } else {
+                        filter(&mut draw).1
+                    },
                     path: 0,
                 }],
                 gone: Vec::new(),

@@ -39,14 +39,20 @@ pub(crate) fn run_all(chosen: &Arguments) -> Result<bool> {
                         tell(&outcome, chosen);
                     }
                     if count == 1 {
-                        print(&format!("trace {:016x}, {} lines", outcome.hash, outcome.lines));
+                        print(&format!(
+                            "trace {:016x}, {} lines",
+                            outcome.hash, outcome.lines
+                        ));
                     }
-                    let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let mut total = total
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
                     total.add(&outcome.counts);
                 }
                 Err(error) => {
-                    let mut broken =
-                        broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let mut broken = broken
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
                     *broken = Some(error);
                     return;
                 }
@@ -58,10 +64,15 @@ pub(crate) fn run_all(chosen: &Arguments) -> Result<bool> {
             scope.spawn(work);
         }
     });
-    if let Some(error) = broken.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+    if let Some(error) = broken
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    {
         return Err(error);
     }
-    let total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let total = total
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     summarize(&total, began.elapsed().as_secs_f64());
     Ok(!failed.into_inner())
 }
@@ -76,9 +87,14 @@ fn tell(outcome: &Outcome, chosen: &Arguments) {
             text.push_str(&format!("\n    {line}"));
         }
     }
-    let mutation = chosen.mutation.map(|one| format!(" --mutation {}", one.as_str()));
+    let mutation = chosen
+        .mutation
+        .map(|one| format!(" --mutation {}", one.as_str()));
     let mutation = mutation.unwrap_or_default();
-    text.push_str(&format!("\n  repeat: sim --seed {}{mutation} --trace", outcome.seed));
+    text.push_str(&format!(
+        "\n  repeat: sim --seed {}{mutation} --trace",
+        outcome.seed
+    ));
     print(&text);
 }
 

@@ -8,7 +8,7 @@ use model::contract::{DiskFault, Store, StoreError, StoreFuture};
 use model::limits::{LANE_BUFFERED_MAX, LANE_READ_MAX};
 use model::wrapper::{StoreCall, StoreWrapper};
 
-use crate::world::{SharedWorld, StoreFault};
+use crate::world::{SharedWorld, StoreFault, World};
 
 /// What a lane asks for at most: as much as it reads at a time, and what it holds already, which
 /// comes again.
@@ -87,8 +87,12 @@ impl StoreWrapper for TroubledStore {
         {
             let words = format!("a lane asks for {} deliveries at once", lane.limit);
             let mut world = self.world.lock();
-            world.history.broken.push(("memory for what waits stays bounded", words));
+            world
+                .history
+                .broken
+                .push(("memory for what waits stays bounded", words));
         }
+        self.world.lock().watch(&call);
         let fate = self.fate(match call_kind(&call) {
             CallKind::Untouched => return work(),
             CallKind::Read => false,
@@ -106,6 +110,29 @@ impl StoreWrapper for TroubledStore {
                 answer => answer,
             }
         })
+    }
+}
+
+/// More calls than there are in any millisecond of a world of this size.
+const CALLS_MAX: u32 = 20_000;
+
+impl World {
+    /// The watchdog: time goes on. Whoever asks the store again and again at one moment would do so
+    /// for ever.
+    ///
+    /// # Panics
+    ///
+    /// If that happens, with the call that repeats.
+    fn watch(&mut self, call: &StoreCall) {
+        if self.calls_at.0 != self.now {
+            self.calls_at = (self.now, 0);
+        }
+        self.calls_at.1 += 1;
+        let count = self.calls_at.1;
+        assert!(
+            count < CALLS_MAX,
+            "{count} calls to the store at one moment, now {call:?}"
+        );
     }
 }
 

@@ -62,6 +62,10 @@ impl std::fmt::Display for Span {
         let (seconds, ms) = (self.0.div_euclid(1_000), self.0.rem_euclid(1_000));
         let (days, rest) = (seconds / 86_400, seconds % 86_400);
         let (hours, minutes) = (rest / 3_600, rest / 60 % 60);
-        write!(f, "{days}d {hours:02}:{minutes:02}:{:02}.{ms:03}", rest % 60)
+        write!(
+            f,
+            "{days}d {hours:02}:{minutes:02}:{:02}.{ms:03}",
+            rest % 60
+        )
     }
 }

@@ -1,8 +1,8 @@
 //! Trouble that needs no node: the store's, the network's, and their end.
 
-use crate::node::NodeTime;
 use crate::history::{History, Life};
 use crate::net::Packet;
+use crate::node::NodeTime;
 use crate::scenario::Fault;
 use crate::world::{Event, World};
 use std::sync::Arc;

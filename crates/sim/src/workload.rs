@@ -184,7 +184,9 @@ fn statuses(count: usize, status: u16, body: &[u8]) -> Vec<u16> {
     let all: Vec<BTreeMap<String, Value>> = serde_json::from_slice(body).unwrap_or_default();
     let status = |one: &BTreeMap<String, Value>| {
         let status = one.get("status").and_then(Value::as_u64);
-        status.and_then(|status| u16::try_from(status).ok()).unwrap_or(0)
+        status
+            .and_then(|status| u16::try_from(status).ok())
+            .unwrap_or(0)
     };
     let mut statuses: Vec<u16> = all.iter().map(status).collect();
     statuses.resize(count, 0);

@@ -61,6 +61,8 @@ pub(crate) struct World {
     pub(crate) is_stopping: bool,
     /// What people did and have no answer to.
     pub(crate) pending: Vec<(usize, Action)>,
+    /// Calls to the store at this moment.
+    pub(crate) calls_at: (i64, u32),
     /// The time of the node that runs.
     pub(crate) time: Option<Arc<NodeTime>>,
     queue: BTreeMap<(i64, u64), Event>,
@@ -132,6 +134,7 @@ impl World {
             is_calm: false,
             is_stopping: true,
             pending: Vec::new(),
+            calls_at: (0, 0),
             time: None,
             queue: BTreeMap::new(),
             sequence: 0,

@@ -164,8 +164,9 @@ pub struct DueCursor {
 pub struct DuePage {
     pub webhook: WebhookId,
     pub deliveries: Vec<DueDelivery>,
-    /// When the first pending delivery beyond these is due (possibly now), if there is one.
-    /// Those read ahead count as beyond.
+    /// When the first pending delivery beyond these is due (possibly now), if there is one: never
+    /// before any of these, whatever the clock said when they were accepted. Those read ahead count
+    /// as beyond.
     pub next_due_at: Option<Timestamp>,
     /// What was read ahead of its time; `None` if it was not asked for or did not come to it.
     pub recovery: Option<RecoveryPage>,

@@ -12,11 +12,17 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
             continue;
         };
         let from = call.begun_after();
-        if hook.held(from, call.sent_at).all(|version| !version.enabled) {
+        if hook
+            .held(from, call.sent_at)
+            .all(|version| !version.enabled)
+        {
             let words = format!("{call} at {}", call.sent_at);
             violations.push(Violation::new(NOT_DISABLED, words));
         }
-        if hook.held(from, call.sent_at).all(|version| version.path != call.path) {
+        if hook
+            .held(from, call.sent_at)
+            .all(|version| version.path != call.path)
+        {
             let words = format!("{call} at {}", call.sent_at);
             violations.push(Violation::new(WHERE, words));
         }

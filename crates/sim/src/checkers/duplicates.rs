@@ -7,7 +7,9 @@ const ONCE: &str = "no duplicate without a cause";
 pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for ((hook, code), calls) in &view.calls {
-        let heard = calls.iter().filter(|call| call.is_success() && call.heard_at.is_some());
+        let heard = calls
+            .iter()
+            .filter(|call| call.is_success() && call.heard_at.is_some());
         let written = heard.filter(|call| !view.is_excused(call)).count();
         let allowed = 1 + view.replays(*hook);
         if written > allowed {

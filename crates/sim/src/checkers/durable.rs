@@ -24,12 +24,17 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
             }
             let mut held = hook.held(handed.sent_at, until).peekable();
             let may_be_gone = hook.may_be_gone(until)
-                || hook.gone.iter().any(|gone| (handed.sent_at..=until).contains(gone));
+                || hook
+                    .gone
+                    .iter()
+                    .any(|gone| (handed.sent_at..=until).contains(gone));
             let is_certain = hook.existed(handed.sent_at)
                 && !may_be_gone
                 && held.peek().is_some()
                 && held.all(|version| version.wants(handed));
-            let none_wants = hook.held(handed.sent_at, until).all(|one| !one.wants(handed));
+            let none_wants = hook
+                .held(handed.sent_at, until)
+                .all(|one| !one.wants(handed));
             let age = view.world.now - until;
             if count == 0 && is_certain && handed.accepted_at.is_some() {
                 let code = &handed.code;

@@ -24,13 +24,23 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
             continue;
         };
         for record in records {
-            compare(view, &format!("w{hook} {code}"), calls, &record.attempts, &mut violations);
+            compare(
+                view,
+                &format!("w{hook} {code}"),
+                calls,
+                &record.attempts,
+                &mut violations,
+            );
         }
     }
     for ((hook, code), records) in &view.records {
         let calls = view.calls_of((*hook, code));
         for record in records {
-            let answered = record.attempts.iter().filter(|one| status(one).is_some()).count();
+            let answered = record
+                .attempts
+                .iter()
+                .filter(|one| status(one).is_some())
+                .count();
             if answered > calls.len() {
                 let words = format!(
                     "w{hook} {code}: the log has {answered} answers, and there were {} calls",

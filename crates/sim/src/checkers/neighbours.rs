@@ -25,7 +25,10 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
             if !view.history.is_quiet(handed.sent_at - MINUTE, until) {
                 continue;
             }
-            let first = view.calls_of(key).first().map_or(i64::MAX, |call| call.sent_at);
+            let first = view
+                .calls_of(key)
+                .first()
+                .map_or(i64::MAX, |call| call.sent_at);
             if first > until {
                 let words = format!("w{number} {} waited longer than {BOUND} ms", handed.code);
                 violations.push(Violation::new(AT_ONCE, words));
@@ -43,9 +46,11 @@ fn is_well(view: &View<'_>, receiver: usize, from: i64, until: i64) -> bool {
     let long = 6 * HOUR;
     let mood = one.mood_at(until);
     let since = one.since(until);
-    let cut = view.history.partitions.iter().any(|(cut, start, end)| {
-        *cut == receiver && *end > from - MINUTE && *start < until
-    });
+    let cut = view
+        .history
+        .partitions
+        .iter()
+        .any(|(cut, start, end)| *cut == receiver && *end > from - MINUTE && *start < until);
     let calm = view.history.calm_at.is_some_and(|at| at < until);
     mood.is_good() && since + long < from && !cut && !calm
 }

@@ -7,8 +7,8 @@ use model::query::AttemptRecord;
 
 use super::view::{View, Violation};
 use crate::record::Record;
-use crate::trace::Span;
 use crate::scenario::{Dialect, HOUR, MINUTE, SECOND, START};
+use crate::trace::Span;
 
 const NOT_BEFORE: &str = "nothing is tried before it is due";
 const NOT_MORE: &str = "no more tries than the schedule";
@@ -72,7 +72,10 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
     for (attempt, time) in record.attempts.iter().zip(&times) {
         // A call on a connection that was closed is made again at once, and both are one try.
         let repeated = std::mem::replace(&mut repeats, is_stale(attempt));
-        if !repeated && tries > 0 && is_early(view, before, *time, delay(dialect, tries)) == Some(true) {
+        if !repeated
+            && tries > 0
+            && is_early(view, before, *time, delay(dialect, tries)) == Some(true)
+        {
             if !recovered(view, hook, before, *time) {
                 let number = attempt.number;
                 let words = format!(
@@ -119,7 +122,8 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
 /// The attempts of a delivery in a line: when each began in truth, and what came of it.
 fn story(view: &View<'_>, record: &Record) -> String {
     let attempts = record.attempts.iter().map(|attempt| {
-        let at = truth(view, attempt).map_or_else(|| "?".to_owned(), |(at, _)| Span(at).to_string());
+        let at =
+            truth(view, attempt).map_or_else(|| "?".to_owned(), |(at, _)| Span(at).to_string());
         let what = match &attempt.attempt.outcome {
             Outcome::Answered(response) => response.status.to_string(),
             Outcome::Failed(failure) => failure.kind.as_str().to_owned(),
@@ -134,11 +138,14 @@ fn story(view: &View<'_>, record: &Record) -> String {
 fn truth(view: &View<'_>, attempt: &AttemptRecord) -> Option<(i64, i64)> {
     let began_at = attempt.attempt.began_at.as_millis() - START;
     let clock = &view.history.clock;
-    let mut found = clock.iter().enumerate().filter_map(|(index, (from, lead))| {
-        let until = clock.get(index + 1).map_or(i64::MAX, |(at, _)| *at);
-        let at = began_at - lead;
-        (*from <= at && at <= until).then_some(at)
-    });
+    let mut found = clock
+        .iter()
+        .enumerate()
+        .filter_map(|(index, (from, lead))| {
+            let until = clock.get(index + 1).map_or(i64::MAX, |(at, _)| *at);
+            let at = began_at - lead;
+            (*from <= at && at <= until).then_some(at)
+        });
     let at = found.next()?;
     if found.next().is_some() {
         return None;
@@ -171,5 +178,8 @@ fn recovered(view: &View<'_>, hook: usize, before: Option<i64>, time: Option<(i6
     };
     let calls = view.history.calls.iter();
     let mut successes = calls.filter(|call| call.hook == hook && call.is_success());
-    successes.any(|call| call.heard_at.is_some_and(|at| (before - 31_000..=began).contains(&at)))
+    successes.any(|call| {
+        call.heard_at
+            .is_some_and(|at| (before - 31_000..=began).contains(&at))
+    })
 }

@@ -10,7 +10,9 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
         let whose = view.history.codes.get(&call.code);
         let whose = whose.and_then(|place| view.history.handed_in.get(*place));
         let hook = view.hook(call.hook);
-        let same = whose.zip(hook).is_some_and(|(handed, hook)| handed.tenant == hook.tenant);
+        let same = whose
+            .zip(hook)
+            .is_some_and(|(handed, hook)| handed.tenant == hook.tenant);
         if !same {
             violations.push(Violation::new(APART, call.to_string()));
         }

@@ -74,7 +74,9 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn dialect(&self, hook: usize) -> Dialect {
-        let tenant = self.hook(hook).and_then(|hook| self.scenario.tenants.get(hook.tenant));
+        let tenant = self
+            .hook(hook)
+            .and_then(|hook| self.scenario.tenants.get(hook.tenant));
         tenant.map_or(Dialect::Pretix, |tenant| tenant.dialect)
     }
 
@@ -109,7 +111,8 @@ impl<'a> View<'a> {
         };
         let Some(heard_at) = call.heard_at else {
             // In flight, or given up shortly before.
-            return ended_at - call.sent_at < 40_000 || !self.history.is_quiet(call.sent_at, ended_at - 1);
+            return ended_at - call.sent_at < 40_000
+                || !self.history.is_quiet(call.sent_at, ended_at - 1);
         };
         let late = ended_at - heard_at;
         // With the store in trouble it may have waited for as long.
@@ -118,7 +121,8 @@ impl<'a> View<'a> {
                 *from <= ended_at && *until >= heard_at && ended_at - until.min(&ended_at) < 5_000
             })
             || self.history.stalls.iter().any(|stall| {
-                stall.from >= heard_at - UNWRITTEN_MS && stall.until <= ended_at + UNWRITTEN_MS
+                stall.from >= heard_at - UNWRITTEN_MS
+                    && stall.until <= ended_at + UNWRITTEN_MS
                     && late - (stall.until - stall.from) <= UNWRITTEN_MS
             })
     }

@@ -31,7 +31,7 @@ statements! {
         where state in (0, 4) and webhook_id = ?1 and (due_at, notification_id) > (?2, ?3)
         order by due_at, notification_id
         limit 1";
-    // Due since they were accepted, and that is the order of their ids.
+    // By id: that is the order of the times at which they were accepted, unless the clock was set.
     UNATTEMPTED = "
         select f.notification_id, f.webhook_id, 1 as round, 0 as attempts, 0 as round_start,
           null as round_began_at, n.accepted_at as due_at, n.headers, n.body, n.key
@@ -220,6 +220,7 @@ impl<'c> DueReader<'c> {
                 _ => break,
             }
         }
+        let latest = found.iter().map(|(_, due)| due.delivery.due_at).max();
         let next_due_at = [
             next_attempted(conn, webhook, &found)?,
             next_unattempted(conn, webhook, &found)?.map(|at| since.due_at(at)),
@@ -233,7 +234,13 @@ impl<'c> DueReader<'c> {
         Ok(DuePage {
             webhook: query.webhook,
             deliveries: found.into_iter().map(|(_, due)| due).collect(),
-            next_due_at: next_due_at.into_iter().flatten().min(),
+            // The unattempted come by id, which is not the order of their times if the clock was set
+            // back.
+            next_due_at: next_due_at
+                .into_iter()
+                .flatten()
+                .min()
+                .map(|at| latest.map_or(at, |latest| at.max(latest))),
             recovery: ahead,
         })
     }

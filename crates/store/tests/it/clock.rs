@@ -58,6 +58,25 @@ fn what_was_accepted_before_the_clock_was_set_back_is_still_due_behind_a_full_pa
     assert_eq!(page[1].delivery.id, delivery_id(before, webhook));
 }
 
+/// Else a lane would give back what it has just read for what seems to be due before, and read it
+/// again, without end.
+#[test]
+fn nothing_behind_a_page_is_due_before_what_is_in_it_though_the_clock_was_set_back() {
+    for materialized in [false, true] {
+        let given = Given::new();
+        let webhook = given.paid_webhook();
+        let before = given.notified("before", 2 * HOUR);
+        given.notified("after", HOUR);
+        if materialized {
+            assert_eq!(given.log(webhook).len(), 2);
+        }
+        let (page, next_due_at) = given.due(webhook, 1, 3 * HOUR);
+        assert_eq!(page[0].delivery.id, delivery_id(before, webhook));
+        assert_eq!(page[0].delivery.due_at, at(2 * HOUR));
+        assert_eq!(next_due_at, Some(2 * HOUR), "materialized: {materialized}");
+    }
+}
+
 #[test]
 fn a_start_knows_what_time_it_was_at_least_and_at_most() {
     let folder = tempfile::tempdir().unwrap();
