@@ -18,6 +18,24 @@ use rusqlite::{Row, RowIndex};
 
 use crate::sqlite::job_error::{CorruptRow, JobError};
 
+/// The number of each variant, and the variant of each number.
+macro_rules! numbered {
+    ($kind:ident, $to:ident, $of:ident, $what:literal: $($variant:ident = $number:literal),+ $(,)?) => {
+        pub(crate) fn $to(value: $kind) -> i64 {
+            match value {
+                $($kind::$variant => $number,)+
+            }
+        }
+
+        pub(crate) fn $of(number: i64) -> Result<$kind, CorruptRow> {
+            match number {
+                $($number => Ok($kind::$variant),)+
+                _ => Err(CorruptRow($what)),
+            }
+        }
+    };
+}
+
 /// Pending, and attempted before.
 pub(crate) const RETRYING: i64 = 0;
 pub(crate) const DELIVERED: i64 = 1;
@@ -42,22 +60,17 @@ pub(crate) fn state(number: i64, cause: Option<i64>) -> Result<DeliveryState, Co
         (RETRYING | UNATTEMPTED, None) => Ok(DeliveryState::Pending),
         (DELIVERED, None) => Ok(DeliveryState::Delivered),
         (FAILED, None) => Ok(DeliveryState::Failed),
-        (CANCELLED, Some(cause)) => CancelCause::ALL
-            .into_iter()
-            .find(|known| cause_number(*known) == cause)
-            .map(DeliveryState::Cancelled)
-            .ok_or(CorruptRow("cause")),
+        (CANCELLED, Some(number)) => cause_of(number).map(DeliveryState::Cancelled),
         _ => Err(CorruptRow("state")),
     }
 }
 
-pub(crate) fn cause_number(cause: CancelCause) -> i64 {
-    match cause {
-        CancelCause::WebhookDisabled => 1,
-        CancelCause::ReceiverGone => 2,
-        CancelCause::WebhookDeleted => 3,
-        CancelCause::Requested => 4,
-    }
+numbered! {
+    CancelCause, cause_number, cause_of, "cause":
+    WebhookDisabled = 1,
+    ReceiverGone = 2,
+    WebhookDeleted = 3,
+    Requested = 4,
 }
 
 /// Why deliveries are cancelled when their webhook is disabled for this reason.
@@ -69,77 +82,44 @@ pub(crate) fn cancel_cause(cause: DisableCause) -> CancelCause {
     }
 }
 
-pub(crate) fn disabled_number(cause: DisableCause) -> i64 {
-    match cause {
-        DisableCause::Requested => 1,
-        DisableCause::Gone => 2,
-        DisableCause::Deleted => 3,
-    }
+numbered! {
+    DisableCause, disabled_number, disabled_cause, "reason for being disabled":
+    Requested = 1,
+    Gone = 2,
+    Deleted = 3,
 }
 
-pub(crate) fn disabled_cause(number: i64) -> Result<DisableCause, CorruptRow> {
-    DisableCause::ALL
-        .into_iter()
-        .find(|cause| disabled_number(*cause) == number)
-        .ok_or(CorruptRow("reason for being disabled"))
+numbered! {
+    TokenKind, token_kind_number, kind, "kind of token":
+    Program = 1,
+    Device = 2,
 }
 
-pub(crate) fn token_kind_number(kind: TokenKind) -> i64 {
-    match kind {
-        TokenKind::Program => 1,
-        TokenKind::Device => 2,
-    }
+numbered! {
+    Role, role_number, role, "role":
+    Look = 1,
+    Edit = 2,
+    Administer = 3,
 }
 
-pub(crate) fn kind(number: i64) -> Result<TokenKind, CorruptRow> {
-    [TokenKind::Program, TokenKind::Device]
-        .into_iter()
-        .find(|kind| token_kind_number(*kind) == number)
-        .ok_or(CorruptRow("kind of token"))
+numbered! {
+    BulkJobKind, bulk_job_number, bulk_job_kind, "kind of bulk job":
+    ReplayUndelivered = 1,
+    CancelPending = 2,
 }
 
-pub(crate) fn role_number(role: Role) -> i64 {
-    match role {
-        Role::Look => 1,
-        Role::Edit => 2,
-        Role::Administer => 3,
-    }
-}
-
-pub(crate) fn role(number: i64) -> Result<Role, CorruptRow> {
-    Role::ALL
-        .into_iter()
-        .find(|role| role_number(*role) == number)
-        .ok_or(CorruptRow("role"))
-}
-
-pub(crate) fn bulk_job_number(kind: BulkJobKind) -> i64 {
-    match kind {
-        BulkJobKind::ReplayUndelivered => 1,
-        BulkJobKind::CancelPending => 2,
-    }
-}
-
-pub(crate) fn bulk_job_kind(number: i64) -> Result<BulkJobKind, CorruptRow> {
-    BulkJobKind::ALL
-        .into_iter()
-        .find(|kind| bulk_job_number(*kind) == number)
-        .ok_or(CorruptRow("kind of bulk job"))
-}
-
-pub(crate) fn failure_number(kind: FailureKind) -> i64 {
-    match kind {
-        FailureKind::BadTarget => 1,
-        FailureKind::LookUp => 2,
-        FailureKind::Forbidden => 3,
-        FailureKind::Connect => 4,
-        FailureKind::Tls => 5,
-        FailureKind::TimeLimit => 6,
-        FailureKind::Closed => 7,
-        FailureKind::Garbled => 8,
-        FailureKind::Short => 9,
-        FailureKind::Stale => 10,
-    }
+numbered! {
+    FailureKind, failure_number, failure_kind, "outcome":
+    BadTarget = 1,
+    LookUp = 2,
+    Forbidden = 3,
+    Connect = 4,
+    Tls = 5,
+    TimeLimit = 6,
+    Closed = 7,
+    Garbled = 8,
+    Short = 9,
+    Stale = 10,
 }
 
 /// `None` for a body that was read to its end, as most are.
@@ -157,10 +137,7 @@ pub(crate) fn outcome(row: &Row<'_>, at: usize, body: Bytes) -> Result<Outcome, 
     let status: Option<u16> = row.get(at)?;
     let Some(status) = status else {
         let number: Option<i64> = row.get(at + 1)?;
-        let kind = FailureKind::ALL
-            .into_iter()
-            .find(|kind| Some(failure_number(*kind)) == number)
-            .ok_or(CorruptRow("outcome"))?;
+        let kind = failure_kind(number.ok_or(CorruptRow("outcome"))?)?;
         let detail: Option<String> = row.get(at + 2)?;
         return Ok(Outcome::Failed(Failure::new(
             kind,
