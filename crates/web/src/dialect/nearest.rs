@@ -28,37 +28,17 @@ pub(crate) fn nearest<'a>(
     if let Some(found) = whole.min_by_key(|own| own.len()) {
         return Some(found);
     }
-    let written: Vec<char> = small.chars().take(COMPARED_CHARS_MAX).collect();
-    let most = DISTANCE_MAX;
+    let compared = |text: &str| -> String { text.chars().take(COMPARED_CHARS_MAX).collect() };
+    let small = compared(&small);
+    let length = small.chars().count();
     let near = all.filter_map(|own| {
-        let own_chars: Vec<char> = own.chars().take(COMPARED_CHARS_MAX).collect();
-        let apart = own_chars.len().abs_diff(written.len()) <= most;
-        let distance = apart.then(|| distance(&written, &own_chars))?;
-        (distance <= most).then_some((distance, own))
+        let part = compared(own);
+        let is_near = part.chars().count().abs_diff(length) <= DISTANCE_MAX;
+        let distance = is_near.then(|| strsim::levenshtein(&small, &part))?;
+        (distance <= DISTANCE_MAX).then_some((distance, own))
     });
     near.min_by_key(|(distance, _)| *distance)
         .map(|(_, own)| own)
-}
-
-/// The Levenshtein distance.
-fn distance(one: &[char], other: &[char]) -> usize {
-    // The distances between the part of `one` read so far and each prefix of `other`.
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (index, letter) in one.iter().enumerate() {
-        let mut left = index + 1;
-        let mut next = Vec::with_capacity(row.len());
-        next.push(left);
-        for (pair, own) in row.windows(2).zip(other) {
-            let [above_left, above] = pair else {
-                continue;
-            };
-            let replaced = above_left + usize::from(own != letter);
-            left = replaced.min(above + 1).min(left + 1);
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustls-native-certs", &["engine"]),
     ("rustls-webpki", &["engine"]),
     ("sha2", &["model"]),
+    ("strsim", &["web"]),
     ("time", &["model"]),
     ("tokio", &["store", "engine", "web", "bench", "willcall"]),
     ("tokio-rustls", &["engine"]),
