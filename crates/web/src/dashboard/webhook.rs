@@ -17,10 +17,8 @@ use super::view::DisplayTime;
 use super::visit::Visit;
 use super::webhook_form::{find, path_to};
 use crate::dialect::dashboard::WebhookFact;
+use crate::gateway::operations::SAVE_TRIES;
 use crate::gateway::store::refused;
-
-/// How often a change is retried because somebody else changed the webhook meanwhile.
-const SAVE_TRIES: usize = 8;
 
 #[derive(Template)]
 #[template(path = "webhook.html")]

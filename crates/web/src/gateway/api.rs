@@ -13,6 +13,7 @@ use model::contract::{Frontend, StoreFuture};
 use model::idempotency::IdempotencyKey;
 use model::refusal::Refusal;
 use model::tenant::{DialectName, Permission, Tenant};
+use model::webhook::Webhook;
 
 use super::auth::{AuthScheme, RequiredAccess};
 use super::authenticator::Caller;
@@ -128,6 +129,17 @@ pub(crate) struct AdmittedRequest {
     pub(crate) tenants: TenantList,
     /// Its idempotency key; boxed because it is rare.
     pub(crate) key: Option<Box<IdempotencyKey>>,
+}
+
+/// A handler that is given what its dialect shares between requests.
+pub(crate) fn handler<D, F, A>(dialect: &Arc<D>, handle: F) -> Handler
+where
+    D: Send + Sync + 'static,
+    F: Fn(Arc<D>, AdmittedRequest) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<ApiResponse, Refusal>> + Send + 'static,
+{
+    let dialect = Arc::clone(dialect);
+    Arc::new(move |request| Box::pin(handle(Arc::clone(&dialect), request)))
 }
 
 impl Api {
@@ -255,6 +267,13 @@ impl AdmittedRequest {
     pub(crate) fn tenant(&self) -> Result<&Tenant, Refusal> {
         let first = self.tenants.first().ok_or(Refusal::Forbidden)?;
         Ok(first)
+    }
+
+    /// The caller's name in the audit log of this webhook's tenant.
+    pub(crate) fn editor_of(&self, webhook: &Webhook) -> String {
+        let owner = self.tenants.iter().find(|own| own.id == webhook.tenant);
+        let name = owner.map(|own| self.caller.actor(own, Permission::WebhooksWrite));
+        name.unwrap_or_default()
     }
 
     /// The caller's name for the audit log.

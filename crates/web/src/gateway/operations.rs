@@ -3,12 +3,17 @@
 use model::contract::{Conflict, Frontend, ReplayRequest, ReplayResult, StoreError};
 use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
 use model::notification::{AcceptResult, NewNotification};
+use model::refusal::Refusal;
 use model::time::Timestamp;
 use model::webhook::{NewWebhook, Webhook};
 
 use super::api::{AdmittedRequest, ApiResponse};
 use super::context::Context;
 use super::idempotency::stored_form;
+use super::store::refused;
+
+/// How often a change is retried because somebody else changed the webhook meanwhile.
+pub(crate) const SAVE_TRIES: usize = 8;
 
 /// Accepts notifications once for a key. Returns the name and the result of each. `part` counts how
 /// often the request had to try with other names.
@@ -53,7 +58,7 @@ pub(crate) async fn create_webhook(
 
 /// Saves a webhook. `answer` is the response to store where a repeated request would not find the
 /// webhook.
-pub(crate) async fn save_webhook(
+async fn save_webhook(
     request: &AdmittedRequest,
     webhook: Webhook,
     actor: String,
@@ -77,6 +82,29 @@ pub(crate) async fn save_webhook(
         | IdempotentResult::Created(_)
         | IdempotentResult::Replayed(_) => Err(OTHER),
     }
+}
+
+/// Reads the webhook, applies `edit`, and saves it if that changed it; again if somebody else
+/// changed it meanwhile.
+pub(crate) async fn edit_webhook(
+    request: &AdmittedRequest,
+    find: impl AsyncFn(&AdmittedRequest) -> Result<Webhook, Refusal>,
+    edit: impl Fn(&Webhook, Timestamp) -> Result<Webhook, Refusal>,
+    answer: Option<&ApiResponse>,
+) -> Result<Webhook, Refusal> {
+    for _ in 0..SAVE_TRIES {
+        let old = find(request).await?;
+        let at = request.context.clock.now();
+        let new = edit(&old, at)?;
+        if new == old {
+            return Ok(old);
+        }
+        match save_webhook(request, new, request.editor_of(&old), at, answer).await {
+            Err(StoreError::Stale) => {}
+            saved => return saved.map_err(|error| refused(&error)),
+        }
+    }
+    Err(refused(&StoreError::Stale))
 }
 
 /// Replays deliveries. The count includes `counted`, those of earlier steps.

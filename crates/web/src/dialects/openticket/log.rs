@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 
 use super::context::OpenTicket;
 use super::input::number;
-use super::lookup::{actor, find};
+use super::lookup::find;
 use super::wire::moment;
 use super::{answer, guid, wire};
 use crate::dialect::replay::{self, ReplayCaller, ReplayQuery};
@@ -161,7 +161,7 @@ fn asker(request: &AdmittedRequest, webhook: &Webhook) -> ReplayCaller {
     ReplayCaller {
         tenant: webhook.tenant,
         webhook: webhook.id,
-        actor: actor(request, webhook),
+        actor: request.editor_of(webhook),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::contract::Frontend;
 use model::id::TenantId;
 use model::refusal::{Fault, Refusal};
-use model::tenant::{Permission, Tenant};
+use model::tenant::Tenant;
 use model::webhook::Webhook;
 use serde_json::Value;
 
@@ -18,13 +18,6 @@ pub(super) async fn find(request: &AdmittedRequest) -> Result<Webhook, Refusal> 
     let tenants = ids(&request.tenants);
     let ask = |store: &dyn Frontend| store.webhook_by_key(tenants.clone(), key.clone());
     request.ask(ask).await?.ok_or(Refusal::NoSuchObject)
-}
-
-/// The caller's name in the audit log of this webhook's company.
-pub(super) fn actor(request: &AdmittedRequest, webhook: &Webhook) -> String {
-    let owner = request.tenants.iter().find(|own| own.id == webhook.tenant);
-    let name = owner.map(|own| request.caller.actor(own, Permission::WebhooksWrite));
-    name.unwrap_or_default()
 }
 
 /// The company that what is made here belongs to: the one that is named, the only one there is,

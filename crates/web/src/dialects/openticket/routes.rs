@@ -5,13 +5,12 @@ use std::sync::{Arc, OnceLock};
 
 use http::Method;
 use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
-use model::refusal::Refusal;
 use model::tenant::Permission;
 
 use super::context::OpenTicket;
 use super::{intake, log, webhooks};
 use crate::dialect::replay;
-use crate::gateway::api::{AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope};
+use crate::gateway::api::{QueryRule, Route, TenantScope, handler};
 use crate::gateway::auth::{AuthScheme, RequiredAccess};
 
 /// The first segments of all of them.
@@ -113,13 +112,4 @@ fn route(name: &'static str, path: &'static str) -> Route {
         verbs: Vec::new(),
         compiled: OnceLock::new(),
     }
-}
-
-fn handler<F, A>(open: &Arc<OpenTicket>, handle: F) -> Handler
-where
-    F: Fn(Arc<OpenTicket>, AdmittedRequest) -> A + Send + Sync + 'static,
-    A: Future<Output = Result<ApiResponse, Refusal>> + Send + 'static,
-{
-    let open = Arc::clone(open);
-    Arc::new(move |request| Box::pin(handle(Arc::clone(&open), request)))
 }

@@ -3,13 +3,12 @@
 //! The nonce and the credentials of a URL are shown only to callers who may write webhooks.
 
 use http::StatusCode;
-use model::contract::{Frontend, StoreError};
+use model::contract::Frontend;
 use model::limits::PAGE_ROWS_MAX;
 use model::query::WebhookQuery;
 use model::refusal::Refusal;
 use model::target::masked;
 use model::tenant::Permission;
-use model::time::Timestamp;
 use model::webhook::{DisableCause, Disablement, Webhook};
 use serde::Serialize;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use super::context::OpenTicket;
 use super::fields::{FieldLimits, Fields};
 use super::input::number;
 use super::log::Invocation;
-use super::lookup::{actor, find, ids, owner};
+use super::lookup::{find, ids, owner};
 use super::stored::{edited, fields_of, new_webhook};
 use super::wire::moment;
 use super::{answer, input, log, wire};
@@ -26,9 +25,6 @@ use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead, TenantList}
 use crate::gateway::auth::RequiredAccess;
 use crate::gateway::operations;
 use crate::gateway::store::refused;
-
-/// How often a change is retried because somebody else changed the webhook meanwhile.
-const SAVE_TRIES: usize = 8;
 
 const PER_PAGE_DEFAULT: u64 = 100;
 const PER_PAGE_MAX: u64 = 1_000;
@@ -137,7 +133,8 @@ pub(super) async fn change_webhook(
     // A missing webhook is reported before faults.
     find(&request).await?;
     let given = input::read_fields(&request.head.headers, &request.body).await?;
-    let saved = save(&request, None, |old, _| edited(old, &given, open.bounds())).await?;
+    let edit = |old: &Webhook, _| edited(old, &given, open.bounds());
+    let saved = operations::edit_webhook(&request, find, edit, None).await?;
     answer::ok(&open.show(&request, &saved, None)?)
 }
 
@@ -153,30 +150,8 @@ pub(super) async fn delete_webhook(
         })
     };
     let answer = answer::empty();
-    save(&request, Some(&answer), deleted).await?;
+    operations::edit_webhook(&request, find, deleted, Some(&answer)).await?;
     Ok(answer)
-}
-
-/// Reads the webhook, applies `edit`, and saves it if it changed.
-async fn save(
-    request: &AdmittedRequest,
-    answer: Option<&ApiResponse>,
-    edit: impl Fn(&Webhook, Timestamp) -> Result<Webhook, Refusal>,
-) -> Result<Webhook, Refusal> {
-    for _ in 0..SAVE_TRIES {
-        let old = find(request).await?;
-        let at = request.context.clock.now();
-        let new = edit(&old, at)?;
-        if new == old {
-            return Ok(old);
-        }
-        let actor = actor(request, &old);
-        match operations::save_webhook(request, new, actor, at, answer).await {
-            Err(StoreError::Stale) => {}
-            saved => return saved.map_err(|error| refused(&error)),
-        }
-    }
-    Err(refused(&StoreError::Stale))
 }
 
 /// Those of the companies that the `Company` header names; all of them without one. It lists

@@ -316,44 +316,30 @@ fn done(
     acceptance: &AcceptResult,
     made: bool,
 ) -> Result<IntakeReceipt, Refusal> {
-    let (what, done) = match *acceptance {
+    let (what, status, deliveries) = match *acceptance {
         AcceptResult::Accepted { deliveries, .. } => {
-            let status = StatusCode::CREATED;
-            (
-                IntakeResult::Accepted,
-                Ok(IntakeReceipt {
-                    status,
-                    id,
-                    deliveries,
-                    warning: None,
-                }),
-            )
+            (IntakeResult::Accepted, StatusCode::CREATED, deliveries)
         }
         // With an id made here, the duplicate is this very request.
+        AcceptResult::Duplicate { deliveries, .. } if made => {
+            (IntakeResult::Duplicate, StatusCode::CREATED, deliveries)
+        }
         AcceptResult::Duplicate { deliveries, .. } => {
-            let status = if made {
-                StatusCode::CREATED
-            } else {
-                StatusCode::OK
-            };
-            (
-                IntakeResult::Duplicate,
-                Ok(IntakeReceipt {
-                    status,
-                    id,
-                    deliveries,
-                    warning: None,
-                }),
-            )
+            (IntakeResult::Duplicate, StatusCode::OK, deliveries)
         }
         AcceptResult::Conflict { accepted_at, .. } => {
-            let words = format!(
+            context.intake_metrics.count(IntakeResult::Conflict);
+            return Err(Refusal::Contradiction(format!(
                 "Notification {id} was handed in before with another body: it first came at \
                  {accepted_at}."
-            );
-            (IntakeResult::Conflict, Err(Refusal::Contradiction(words)))
+            )));
         }
     };
     context.intake_metrics.count(what);
-    done
+    Ok(IntakeReceipt {
+        status,
+        id,
+        deliveries,
+        warning: None,
+    })
 }

@@ -10,7 +10,9 @@ use model::tenant::Permission;
 use super::context::Pretix;
 use super::json::JsonValue;
 use super::{answer, intake, log, organizers, refuse, webhooks};
-use crate::gateway::api::{AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope};
+use crate::gateway::api::{
+    AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope, handler,
+};
 use crate::gateway::auth::{AuthScheme, RequiredAccess};
 
 const TOKENS: &[AuthScheme] = &[AuthScheme::Token, AuthScheme::Bearer, AuthScheme::Device];
@@ -259,15 +261,6 @@ fn route(name: &'static str, path: &'static str, object: &'static str) -> Route 
         verbs: Vec::new(),
         compiled: OnceLock::new(),
     }
-}
-
-fn handler<F, R>(pretix: &Arc<Pretix>, handle: F) -> Handler
-where
-    F: Fn(Arc<Pretix>, AdmittedRequest) -> R + Send + Sync + 'static,
-    R: Future<Output = Result<ApiResponse, Refusal>> + Send + 'static,
-{
-    let pretix = Arc::clone(pretix);
-    Arc::new(move |request| Box::pin(handle(Arc::clone(&pretix), request)))
 }
 
 /// The release of pretix whose behaviour this is.

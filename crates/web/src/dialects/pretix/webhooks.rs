@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::StatusCode;
-use model::contract::StoreError;
 use model::id::WebhookId;
 use model::query::WebhookQuery;
 use model::refusal::Refusal;
@@ -23,9 +22,6 @@ use crate::gateway::api::{AdmittedRequest, ApiResponse};
 use crate::gateway::auth::RequiredAccess;
 use crate::gateway::operations;
 use crate::gateway::store::refused;
-
-/// How often a change is retried because somebody else changed the webhook meanwhile.
-const SAVE_TRIES: usize = 8;
 
 pub(super) async fn list_webhooks(
     _: Arc<Pretix>,
@@ -101,47 +97,28 @@ async fn change_fields(
     let object = read_object(request, whole).await?;
     let events = slugs(request, &object).await?;
     let bounds = FieldLimits::new(&pretix.action_types, &events);
-    let saved = save(request, |old| {
+    let edit = |old: &Webhook, at| {
         let given = FieldValues::read(&object, whole, &bounds).map_err(Refusal::Invalid)?;
-        let old = if whole { None } else { Some(fields_of(old)) };
-        given.over(old).map_err(Refusal::Invalid)
-    });
-    answered(request, StatusCode::OK, &saved.await?).await
+        let fields = given.over((!whole).then(|| fields_of(old)));
+        edited(old, fields.map_err(Refusal::Invalid)?, at)
+    };
+    let saved = operations::edit_webhook(request, find, edit, None).await?;
+    answered(request, StatusCode::OK, &saved).await
 }
 
 pub(super) async fn disable_webhook(
     _: Arc<Pretix>,
     request: AdmittedRequest,
 ) -> Result<ApiResponse, Refusal> {
-    let off = |old: &Webhook| {
-        Ok(Fields {
+    let off = |old: &Webhook, at| {
+        let fields = Fields {
             enabled: false,
             ..fields_of(old)
-        })
+        };
+        edited(old, fields, at)
     };
-    save(&request, off).await?;
+    operations::edit_webhook(&request, find, off, None).await?;
     Ok(answer::empty(StatusCode::NO_CONTENT))
-}
-
-/// Reads the webhook, applies `edit`, and saves it if it changed.
-async fn save(
-    request: &AdmittedRequest,
-    edit: impl Fn(&Webhook) -> Result<Fields, Refusal>,
-) -> Result<Webhook, Refusal> {
-    let actor = request.actor(Permission::WebhooksWrite)?;
-    for _ in 0..SAVE_TRIES {
-        let old = find(request).await?;
-        let at = request.context.clock.now();
-        let new = edited(&old, edit(&old)?, at)?;
-        if new == old {
-            return Ok(old);
-        }
-        match operations::save_webhook(request, new, actor.clone(), at, None).await {
-            Err(StoreError::Stale) => {}
-            saved => return saved.map_err(|error| refused(&error)),
-        }
-    }
-    Err(refused(&StoreError::Stale))
 }
 
 /// The webhook that the path names.
