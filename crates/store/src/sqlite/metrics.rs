@@ -46,54 +46,27 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    #[rustfmt::skip]
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "willcall_store_commits",
-            "Transactions committed",
-            self.commits.clone(),
-        );
-        registry.register_with_unit(
-            "willcall_store_commit_duration",
-            "From the start of a transaction to the end of its commit, without fsync. While the \
-             disk is busy a transaction stays open for more jobs",
-            Unit::Seconds,
-            self.commit_duration.clone(),
-        );
-        registry.register_with_unit(
-            "willcall_store_fsync_duration",
-            "Duration of fdatasync of the write-ahead log. Above some ms: the disk is slow, which \
-             delays intake and every delivery",
-            Unit::Seconds,
-            self.fsync_duration.clone(),
-        );
-        registry.register(
-            "willcall_store_group_commit_jobs",
-            "Jobs per transaction",
-            self.group_commit_jobs.clone(),
-        );
-        registry.register(
-            "willcall_store_jobs_queued",
-            "Jobs waiting for the writer, each notification and settlement counted",
-            self.queued.clone(),
-        );
-        registry.register(
-            "willcall_store_fan_out_deliveries_pending",
-            "Deliveries of fan-outs not yet materialized. Not falling: the disk is full",
-            self.fan_out_pending.clone(),
-        );
-        registry.register(
-            "willcall_store_jobs_rejected",
-            "Jobs rejected by reason. disk_full: free space; disk_error: the disk failed, is \
-             read-only or has lost the store's files, see /readyz; busy: too much was waiting, or \
-             the file was locked",
-            self.rejected.clone(),
-        );
-        registry.register_with_unit(
-            "willcall_store_disk_free",
-            "Free space on the store's disk for the user of this process",
-            Unit::Bytes,
-            self.disk_free_bytes.clone(),
-        );
+        registry.register("willcall_store_commits", "Transactions committed", self.commits.clone());
+        registry.register_with_unit("willcall_store_commit_duration", "From the start of a \
+            transaction to the end of its commit, without fsync. While the disk is busy a \
+            transaction stays open for more jobs", Unit::Seconds, self.commit_duration.clone());
+        registry.register_with_unit("willcall_store_fsync_duration", "Duration of fdatasync of the \
+            write-ahead log. Above some ms: the disk is slow, which delays intake and every \
+            delivery", Unit::Seconds, self.fsync_duration.clone());
+        registry.register("willcall_store_group_commit_jobs", "Jobs per transaction",
+            self.group_commit_jobs.clone());
+        registry.register("willcall_store_jobs_queued", "Jobs waiting for the writer, each \
+            notification and settlement counted", self.queued.clone());
+        registry.register("willcall_store_fan_out_deliveries_pending", "Deliveries of fan-outs not \
+            yet materialized. Not falling: the disk is full", self.fan_out_pending.clone());
+        registry.register("willcall_store_jobs_rejected", "Jobs rejected by reason. disk_full: \
+            free space; disk_error: the disk failed, is read-only or has lost the store's files, \
+            see /readyz; busy: too much was waiting, or the file was locked",
+            self.rejected.clone());
+        registry.register_with_unit("willcall_store_disk_free", "Free space on the store's disk \
+            for the user of this process", Unit::Bytes, self.disk_free_bytes.clone());
     }
 
     pub(crate) fn committed(&self, began_at: Instant, jobs: usize) {
