@@ -20,7 +20,10 @@ use crate::sqlite::job_error::{CorruptRow, JobError};
 
 /// The number of each variant, and the variant of each number.
 macro_rules! numbered {
-    ($kind:ident, $to:ident, $of:ident, $what:literal: $($variant:ident = $number:literal),+ $(,)?) => {
+    (
+        $kind:ident, $to:ident, $of:ident, $what:literal:
+        $($variant:ident = $number:literal,)+
+    ) => {
         pub(crate) fn $to(value: $kind) -> i64 {
             match value {
                 $($kind::$variant => $number,)+
