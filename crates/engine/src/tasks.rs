@@ -1,18 +1,13 @@
 //! The only place that spawns. A task ends with its handle. A panic in it rings the alarm, because
 //! only a restart mends a part that fell over: the store has the deliveries it held.
 
-use std::any::Any;
-use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-
-use crate::sync::lock;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 /// Rings once a part of the engine fell over. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,32 +18,11 @@ pub(crate) struct Alarm(watch::Sender<Option<&'static str>>);
 pub(crate) struct EngineTask<T>(JoinHandle<T>);
 
 /// Many short tasks of one kind. Dropping them ends them all.
-///
-/// Their results are handed over together: a `JoinSet` takes locks and memory for each, which
-/// is 800 instructions more of the loop's (callgrind).
 pub(crate) struct Swarm<T> {
-    /// The tasks that run, each at its place.
-    running: Vec<Option<JoinHandle<()>>>,
-    /// Places that are free.
-    free: Vec<usize>,
-    /// What was taken over and not asked for yet.
-    ended: VecDeque<Ended<T>>,
-    landing: Arc<Landing<T>>,
+    set: JoinSet<T>,
+    /// The first that ended, if somebody only looked whether there is one.
+    seen: Option<Result<T, JoinError>>,
 }
-
-/// Where tasks of a swarm leave their results.
-struct Landing<T>(Mutex<Landed<T>>);
-
-struct Landed<T> {
-    ended: VecDeque<Ended<T>>,
-    waker: Option<Waker>,
-}
-
-/// Ends that there is always room for.
-const ROOM_KEPT: usize = 64;
-
-/// The result of the task at this place: a panic, if it fell over.
-type Ended<T> = (usize, Result<T, Box<dyn Any + Send>>);
 
 /// Rings the alarm if it is dropped by a panic.
 struct PanicGuard {
@@ -133,78 +107,45 @@ impl<T> Drop for EngineTask<T> {
 
 impl<T: Send + 'static> Swarm<T> {
     pub(crate) fn new() -> Self {
-        let landed = Landed {
-            ended: VecDeque::new(),
-            waker: None,
-        };
         Self {
-            running: Vec::new(),
-            free: Vec::new(),
-            ended: VecDeque::new(),
-            landing: Arc::new(Landing(Mutex::new(landed))),
+            set: JoinSet::new(),
+            seen: None,
         }
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place of this floor that spawns"
+    )]
     pub(crate) fn spawn(&mut self, work: impl Future<Output = T> + Send + 'static) {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.running.push(None);
-            self.running.len() - 1
-        });
-        let landing = Arc::clone(&self.landing);
-        let watched = async move {
-            let mut work = pin!(work);
-            let ended = poll_fn(|cx| {
-                // Whatever is broken by a panic is broken for the owner as well, who ends by it.
-                match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-                    Ok(polled) => polled.map(Ok),
-                    Err(panic) => Poll::Ready(Err(panic)),
-                }
-            });
-            let ended = ended.await;
-            landing.put((place, ended));
-        };
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place of this floor that spawns"
-        )]
-        let handle = tokio::spawn(watched);
-        if let Some(running) = self.running.get_mut(place) {
-            *running = Some(handle);
-        }
+        self.set.spawn(work);
     }
 
     /// Tasks whose result was not taken yet.
     pub(crate) fn len(&self) -> usize {
-        self.running.len() - self.free.len()
+        self.set.len() + usize::from(self.seen.is_some())
     }
 
-    /// Whether one of them has ended since `poll_next` looked.
-    pub(crate) fn has_landed(&self) -> bool {
-        !self.landing.lock().ended.is_empty()
+    /// Whether the result of one of them can be taken.
+    pub(crate) fn has_landed(&mut self) -> bool {
+        if self.seen.is_none() {
+            self.seen = self.set.try_join_next();
+        }
+        self.seen.is_some()
     }
 
     /// The result of one of them. Pending while there is none. A panic goes on in the caller.
-    pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<T> {
-        if self.ended.is_empty() {
-            let mut landed = self.landing.lock();
-            std::mem::swap(&mut landed.ended, &mut self.ended);
-            if self.ended.is_empty() {
-                // After a rush, not more room is kept than is mostly needed.
-                self.ended.shrink_to(ROOM_KEPT);
-                match &mut landed.waker {
-                    Some(waker) => waker.clone_from(cx.waker()),
-                    None => landed.waker = Some(cx.waker().clone()),
-                }
-            }
-        }
-        let Some((place, ended)) = self.ended.pop_front() else {
-            return Poll::Pending;
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        let ended = match self.seen.take() {
+            Some(ended) => ended,
+            None => match ready!(self.set.poll_join_next(cx)) {
+                Some(ended) => ended,
+                None => return Poll::Pending,
+            },
         };
-        drop(self.running.get_mut(place).and_then(Option::take));
-        self.free.push(place);
         match ended {
             Ok(done) => Poll::Ready(done),
-            Err(panic) => resume_unwind(panic),
+            Err(error) => resume_unwind(error.into_panic()),
         }
     }
 
@@ -216,36 +157,14 @@ impl<T: Send + 'static> Swarm<T> {
     }
 }
 
-impl<T> Drop for Swarm<T> {
-    fn drop(&mut self) {
-        for handle in self.running.iter().flatten() {
-            handle.abort();
-        }
-    }
-}
-
-impl<T> Landing<T> {
-    fn put(&self, ended: Ended<T>) {
-        let mut landed = self.lock();
-        landed.ended.push_back(ended);
-        // Who was woken asks for all there is, so the others need not wake it again.
-        let waker = landed.waker.take();
-        drop(landed);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Landed<T>> {
-        lock(&self.0)
-    }
-}
-
 /// A future on the heap, for traits whose callers do not know who implements them.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     #[tokio::test]
@@ -274,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_of_a_swarm_is_told_once_and_places_are_used_again() {
+    async fn each_of_a_swarm_is_told_once() {
         let mut swarm = Swarm::new();
         let mut told = Vec::new();
         for round in 0..3 {
@@ -295,7 +214,6 @@ mod tests {
         }
         told.sort_unstable();
         assert_eq!(told, (0..15).collect::<Vec<_>>());
-        assert_eq!(swarm.running.len(), 5);
         assert!(poll_fn(|cx| Poll::Ready(swarm.poll_next(cx).is_pending())).await);
     }
 
