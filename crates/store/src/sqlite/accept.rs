@@ -39,13 +39,6 @@ statements! {
            only, about, id, wanted_by)
         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
         on conflict (tenant_id, key) do nothing";
-    // The same without the columns that most notifications leave empty: each null costs as much as
-    // its binding.
-    ADD_USUAL = "
-        insert into notification
-          (tenant_id, key, action_type, event, body, accepted_at, delivery_count, id, wanted_by)
-        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-        on conflict (tenant_id, key) do nothing";
     REGISTERED = "select 1 from event where tenant_id = ?1 and slug = ?2";
     // Counted row by row, because `count(*)` cannot stop early.
     EVENTS = "select 1 from event where tenant_id = ?1 limit ?2";
@@ -145,43 +138,22 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Jo
 
 /// Inserts the notification. Answers whether it is new.
 fn add(tx: &mut Tx<'_>, new: &NewNotification, row: &AcceptedRow) -> Result<bool, JobError> {
-    let added = match is_usual(new) {
-        true => tx.hot.get(tx.conn, ADD_USUAL)?.execute(params![
-            new.tenant.0,
-            new.key,
-            new.action_type,
-            new.event,
-            &new.body[..],
-            row.accepted_at.as_millis(),
-            row.deliveries,
-            row.id,
-            row.wanted_by,
-        ])?,
-        false => tx.hot.get(tx.conn, ADD)?.execute(params![
-            new.tenant.0,
-            new.key,
-            new.action_type,
-            new.event,
-            rows::blob(&new.headers.0),
-            &new.body[..],
-            new.digest,
-            row.accepted_at.as_millis(),
-            row.deliveries,
-            new.only_webhook.map(|webhook| webhook.0),
-            new.match_context,
-            row.id,
-            row.wanted_by,
-        ])?,
-    };
+    let added = tx.hot.get(tx.conn, ADD)?.execute(params![
+        new.tenant.0,
+        new.key,
+        new.action_type,
+        new.event,
+        rows::blob(&new.headers.0),
+        &new.body[..],
+        new.digest,
+        row.accepted_at.as_millis(),
+        row.deliveries,
+        new.only_webhook.map(|webhook| webhook.0),
+        new.match_context,
+        row.id,
+        row.wanted_by,
+    ])?;
     Ok(added > 0)
-}
-
-/// Whether `ADD_USUAL` has all the columns that are needed.
-fn is_usual(new: &NewNotification) -> bool {
-    new.headers.is_empty()
-        && new.digest.is_none()
-        && new.only_webhook.is_none()
-        && new.match_context.is_none()
 }
 
 /// The notification that has this key.
