@@ -93,7 +93,17 @@ impl Server {
         );
     }
 
-    pub(crate) fn start_by(mut command: Command, folder: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start_by(command: Command, folder: &Path, more: &[&str]) -> Self {
+        let started = Self::try_start_by(command, folder, more);
+        started.unwrap_or_else(|(status, log)| panic!("it did not start: {status:?} {log}"))
+    }
+
+    /// The exit status and the log if it does not start.
+    pub(crate) fn try_start_by(
+        mut command: Command,
+        folder: &Path,
+        more: &[&str],
+    ) -> Result<Self, (Option<i32>, String)> {
         let mut child = spawn_serve(command.stderr(Stdio::piped()), folder, more);
         let (told, tells) = channel();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -108,12 +118,17 @@ impl Server {
             }
         });
         match tells.recv_timeout(PATIENCE) {
-            Ok(address) => Self {
+            Ok(address) => Ok(Self {
                 child,
                 address,
                 log,
-            },
-            Err(_) => panic!("the server did not start: {:?}", log.lock().unwrap()),
+            }),
+            Err(_) => {
+                drop(child.kill());
+                let status = child.wait().unwrap().code();
+                let log = log.lock().unwrap().join("\n");
+                Err((status, log))
+            }
         }
     }
 
@@ -227,7 +242,7 @@ fn await_words(log: &Mutex<Vec<String>>, words: &str) {
     }
 }
 
-fn spawn_serve(command: &mut Command, folder: &Path, more: &[&str]) -> Child {
+pub(crate) fn spawn_serve(command: &mut Command, folder: &Path, more: &[&str]) -> Child {
     let command = command
         .args([
             "serve",
@@ -338,7 +353,8 @@ pub(crate) struct Call {
     pub(crate) body: String,
 }
 
-/// A receiver on a port of its own. It answers as `answer` says, and keeps connections.
+/// A receiver on a port of its own. It answers as `answer` says, and keeps connections. 0 is no
+/// answer: the connection is closed.
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     pub(crate) calls: Inbox<Call>,
@@ -406,6 +422,9 @@ fn serve(
         let status = answer(&call);
         // Reported before it is answered, so every answered call has been reported.
         drop(calls.send(call));
+        if status == 0 {
+            return Ok(());
+        }
         write!(
             stream,
             "HTTP/1.1 {status} Said so\r\nContent-Length: 0\r\n\r\n"

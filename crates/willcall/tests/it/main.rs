@@ -18,6 +18,8 @@ mod full;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod live;
