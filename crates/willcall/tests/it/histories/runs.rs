@@ -1,6 +1,6 @@
-//! Which histories are lived: one of each kind in a run of all tests. `WILLCALL_HISTORY=power:17`
-//! repeats one; `WILLCALL_HISTORIES_FOR=1h` goes on with fresh seeds for that long in
-//! `every_kind_for_as_long_as_one_likes`.
+//! Which histories are lived: one of each kind in a run of all tests. `HISTORY=power:17` repeats one;
+//! `HISTORIES_FOR=1h` goes on with fresh seeds for that long in
+//! `every_kind_for_as_long_as_one_likes`, with `HISTORY=power` only with those of one kind.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::history::{Fault, live};
 use super::ledger::Tally;
 
-const ONE: &str = "WILLCALL_HISTORY";
-const LONG: &str = "WILLCALL_HISTORIES_FOR";
+const ONE: &str = "HISTORY";
+const LONG: &str = "HISTORIES_FOR";
 
 const ROUNDS: usize = 2;
 const ROUNDS_WHEN_LONG: usize = 4;
@@ -59,22 +59,22 @@ fn a_disk_that_only_says_that_it_syncs_is_found_out() {
 
 #[test]
 fn every_kind_for_as_long_as_one_likes() {
-    if let Some(one) = told(ONE) {
-        let (kind, seed) = one
-            .split_once(':')
-            .expect("a kind and a seed, as in power:17");
-        let seed = seed.parse().expect("the seed is a number");
+    let asked = told(ONE);
+    if let Some((kind, seed)) = asked.as_ref().and_then(|one| one.split_once(':')) {
+        let seed = seed.parse().expect("a kind and a seed, as in power:17");
         history(kind, seed, ROUNDS_WHEN_LONG);
         return;
     }
     let Some(long) = told(LONG) else {
+        assert_eq!(asked, None, "a kind without a seed goes with {LONG}");
         return;
     };
     let (end, mut lived) = (Instant::now() + duration(&long), 0);
     let mut sum = Tally::default();
     while Instant::now() < end {
         let seed = fresh();
-        let kind = KINDS[usize::try_from(seed % KINDS.len() as u64).unwrap()].0;
+        let drawn = KINDS[usize::try_from(seed % KINDS.len() as u64).unwrap()].0;
+        let kind = asked.as_deref().unwrap_or(drawn);
         sum.add(&history(kind, seed, ROUNDS_WHEN_LONG));
         lived += 1;
     }
