@@ -8,11 +8,10 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 use crate::files::{beside, page_bytes};
 use crate::integrity::wal::{self, Checksum, FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES};
-use crate::sync::lock;
 
 const MAGIC: [u8; 8] = *b"WillMrk1";
 const BODY_BYTES: usize = 48;
@@ -23,8 +22,6 @@ const BYTES: usize = BODY_BYTES + 8;
 pub(crate) struct DurabilityMark {
     /// Frames up to and with the latest durable commit; 0 if nobody was told of any.
     pub(crate) durable: u32,
-    /// The same of the durable commit before, if it is of the same generation.
-    pub(crate) before: u32,
     /// The header of the last of these frames.
     frame: [u8; FRAME_HEADER_BYTES],
     /// The checksum up to that frame.
@@ -37,7 +34,6 @@ pub(crate) struct MarkWriter {
     log_path: std::path::PathBuf,
     log: OnceLock<File>,
     page_bytes: u64,
-    latest: Mutex<DurabilityMark>,
 }
 
 impl DurabilityMark {
@@ -85,7 +81,6 @@ impl DurabilityMark {
         }
         Some(Self {
             durable: wal::word(body, 8)?,
-            before: wal::word(body, 12)?,
             frame: *body.get(16..)?.first_chunk()?,
             checksum_before: *body.get(40..)?.first_chunk()?,
         })
@@ -96,7 +91,8 @@ impl DurabilityMark {
         let parts = MAGIC
             .into_iter()
             .chain(self.durable.to_be_bytes())
-            .chain(self.before.to_be_bytes())
+            // The durable commit before stood here. A program that looks for it misses every frame.
+            .chain(self.durable.to_be_bytes())
             .chain(self.frame)
             .chain(self.checksum_before);
         for (byte, part) in bytes.iter_mut().zip(parts) {
@@ -122,15 +118,14 @@ impl DurabilityMark {
 impl MarkWriter {
     /// The mark beside the store at `path`, created if it is missing.
     pub(crate) fn open(path: &Path, page_bytes: u64) -> io::Result<Self> {
-        let latest = DurabilityMark::read(path)?;
+        let is_new = DurabilityMark::read(path)?.is_none();
         let mark_writer = Self {
             file: file(path)?,
             log_path: beside(path, "-wal"),
             log: OnceLock::new(),
             page_bytes,
-            latest: Mutex::new(latest.unwrap_or_default()),
         };
-        if latest.is_none() {
+        if is_new {
             mark_writer
                 .file
                 .write_all_at(&DurabilityMark::default().bytes(), 0)?;
@@ -162,13 +157,8 @@ impl MarkWriter {
         (header.pages_after > 0).then_some(mark)
     }
 
-    /// Notes that the WAL is durable up to `mark`.
-    pub(crate) fn note(&self, mut mark: DurabilityMark) {
-        let mut latest = lock(&self.latest);
-        if latest.salts() == mark.salts() {
-            mark.before = latest.durable.min(mark.durable);
-        }
-        *latest = mark;
+    /// Notes that the WAL is durable up to `mark`. Called by one thread at a time.
+    pub(crate) fn note(&self, mark: DurabilityMark) {
         // An older mark stays right.
         if let Err(error) = self.file.write_all_at(&mark.bytes(), 0) {
             tracing::debug!(%error, "the durability mark was not written");

@@ -3,7 +3,7 @@
 //! A closed store is one file, and its header says so. A store whose header says WAL mode was not
 //! closed, and has a WAL that reaches at least up to its mark. What is missing up to there was
 //! promised, so it is an error. What is behind the mark was told to nobody, and may be torn.
-//! Decision 30 ("a log that is missed") has the cases.
+//! Decisions 30 and 40 have the cases.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -38,8 +38,6 @@ pub(crate) enum Integrity {
     Marked,
     /// Its WAL has no mark yet: so many frames are whole.
     Unmarked(u32),
-    /// The last commit of its WAL was durable and is torn: so many frames are whole.
-    Torn(u32),
     /// It has no WAL that counts.
     Closed,
     /// Not for us to judge: no store yet, somebody else's file, or one that is being created.
@@ -92,15 +90,8 @@ pub(crate) fn write_mark(path: &Path, integrity: Integrity) -> io::Result<()> {
     let frames = match integrity {
         Integrity::Marked => return Ok(()),
         Integrity::Closed | Integrity::Unknown => 0,
-        Integrity::Unmarked(frames) | Integrity::Torn(frames) => frames,
+        Integrity::Unmarked(frames) => frames,
     };
-    if let Integrity::Torn(_) = integrity {
-        tracing::warn!(
-            file = %path.display(),
-            "the last commit in the write-ahead log is torn although the disk had reported it as \
-             durable: what it held is lost. Does the disk lose writes that it has confirmed?"
-        );
-    }
     mark::begin(&path)?;
     let header = header(&path)?.0;
     let bytes = header.as_ref().map_or(0, |header| page_bytes(header));
@@ -243,7 +234,6 @@ impl StoreSnapshot {
         }
         if is_same && frames.committed < mark.durable {
             return match frames.behind {
-                0 if frames.committed >= mark.before => Ok(Integrity::Torn(frames.committed)),
                 0 => Err(WalFault::Short {
                     frames: frames.committed,
                     expected: mark.durable,
