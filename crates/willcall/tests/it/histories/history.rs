@@ -2,7 +2,7 @@
 //! everything promised has to come true. The seed decides what is drawn; how threads and processes
 //! interleave is up to the machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -26,6 +26,9 @@ const REQUESTS_MAX: u64 = 300;
 
 /// Load lasts no longer than this before a fault.
 const TROUBLE_MAX: Duration = Duration::from_secs(3);
+
+/// Disks that are drawn for one power failure.
+const DISKS: usize = 3;
 
 /// What happens to the server in a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,12 +154,9 @@ impl History {
         }
     }
 
-    /// Starts a server, which has to start.
+    /// Starts a server, which has to start, and makes the webhooks if there are none yet.
     fn start(&self, journaled: Option<&Journaled>) -> Result<Server, String> {
-        let plain = || Command::new(env!("CARGO_BIN_EXE_willcall"));
-        let command = journaled.map_or_else(plain, Journaled::command);
-        let started = Server::try_start_by(command, &self.data(), &[]);
-        let server = started.map_err(|(status, log)| format!("no start: {status:?} {log}"))?;
+        let server = start_in(&self.data(), journaled)?;
         let mut ledger = self.ledger.lock().unwrap();
         if ledger.webhooks.is_empty() {
             ledger.webhooks = self.webhooks(&Site::at(server.address))?;
@@ -333,15 +333,35 @@ impl History {
         if self.chance(4) {
             self.kill_a_start(Some(&journaled));
         }
+        // The same moment can leave many different disks.
+        for _ in 1..DISKS {
+            let told = journaled.power_fails(&mut self.rng);
+            let mut ledger = self.ledger.lock().unwrap().clone();
+            self.start_after(&told, &mut ledger)?.kill();
+            self.crashed("power losses");
+        }
         let told = journaled.power_fails(&mut self.rng);
-        let started = self.start(None);
-        let server = started.map_err(|why| format!("power failed ({told}): {why}"))?;
         self.receivers.calm();
-        let site = Site::at(server.address);
-        let known = self.ledger.lock().unwrap().is_known(&site);
+        let ledger = Arc::clone(&self.ledger);
+        self.start_after(&told, &mut ledger.lock().unwrap())
+    }
+
+    /// Starts a server on what a power failure left, which has to know everything.
+    fn start_after(&self, told: &str, ledger: &mut Ledger) -> Result<Server, String> {
+        let started = start_in(&self.data(), None);
+        let server = started.map_err(|why| format!("power failed ({told}): {why}"))?;
+        let known = ledger.is_known(&Site::at(server.address));
         known.map_err(|why| format!("power failed ({told}): {why}\n{}", server.log()))?;
         Ok(server)
     }
+}
+
+/// Starts a server, which has to start.
+fn start_in(data: &Path, journaled: Option<&Journaled>) -> Result<Server, String> {
+    let plain = || Command::new(env!("CARGO_BIN_EXE_willcall"));
+    let command = journaled.map_or_else(plain, Journaled::command);
+    let started = Server::try_start_by(command, data, &[]);
+    started.map_err(|(status, log)| format!("no start: {status:?} {log}"))
 }
 
 /// A start that was refused says why in a sentence for people that has these words.

@@ -24,7 +24,7 @@ const LOOKED_AT_ONE_IN: u64 = 16;
 type Verdict = Result<(), String>;
 
 /// Everything that was promised.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Ledger {
     /// By tenant and id: how many deliveries it was said to have.
     pub(crate) accepted: BTreeMap<(usize, u64), u64>,
@@ -64,6 +64,7 @@ pub(crate) struct Keyed {
 
 /// A webhook and the edits that were asked for, one after the other. Edit number n sets the comment
 /// to n.
+#[derive(Clone)]
 pub(crate) struct WebhookEdits {
     pub(crate) tenant: usize,
     pub(crate) index: usize,
@@ -236,7 +237,7 @@ impl Ledger {
             ));
         }
         let as_many = u64::try_from(seen.len()).is_ok_and(|count| count == row.attempts);
-        if succeeded <= 1 && as_many && called.2 % LOOKED_AT_ONE_IN != 0 {
+        if succeeded <= 1 && as_many && !called.2.is_multiple_of(LOOKED_AT_ONE_IN) {
             return Ok(());
         }
         let (status, detail) = site.get(called.0, &format!("deliveries/{}/", row.id))?;
