@@ -65,11 +65,7 @@ impl Server {
 
     /// Starts it by a shell that limits the size of every file it writes.
     pub(crate) fn start_cramped(folder: &Path, file_kib_max: u32) -> Self {
-        let mut shell = Command::new("bash");
-        // The ignored signal becomes an error of the write, as with a full disk.
-        let script = format!("trap '' XFSZ; ulimit -S -f {file_kib_max}; exec \"$0\" \"$@\"");
-        shell.args(["-c", &script, env!("CARGO_BIN_EXE_willcall")]);
-        Self::start_by(shell, folder, &[])
+        Self::start_by(cramped(file_kib_max), folder, &[])
     }
 
     /// Starts it with a limit of so many file descriptors.
@@ -240,6 +236,15 @@ fn await_words(log: &Mutex<Vec<String>>, words: &str) {
         assert!(begun.elapsed() < PATIENCE, "{words}: {text}");
         std::thread::yield_now();
     }
+}
+
+/// The binary, by a shell that limits the size of every file it writes.
+pub(crate) fn cramped(file_kib_max: u32) -> Command {
+    let mut shell = Command::new("bash");
+    // The ignored signal becomes an error of the write, as with a full disk.
+    let script = format!("trap '' XFSZ; ulimit -S -f {file_kib_max}; exec \"$0\" \"$@\"");
+    shell.args(["-c", &script, env!("CARGO_BIN_EXE_willcall")]);
+    shell
 }
 
 pub(crate) fn spawn_serve(command: &mut Command, folder: &Path, more: &[&str]) -> Child {

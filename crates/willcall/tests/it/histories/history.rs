@@ -2,7 +2,7 @@
 //! everything promised has to come true. The seed decides what is drawn; how threads and processes
 //! interleave is up to the machine.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,6 @@ use std::time::Duration;
 use model::rng::SeededRng;
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::time::Instant;
 
 use super::client::{Load, Site, TENANTS, WEBHOOKS, tenants};
 use super::damage::Saved;
@@ -19,7 +18,7 @@ use super::ledger::{Ledger, Tally, WebhookEdits};
 use super::power::Journaled;
 use super::receivers::Receivers;
 use super::small_disk::SmallDisk;
-use crate::harness::{Server, apply, spawn_serve};
+use crate::harness::{Server, apply, cramped, spawn_serve};
 
 /// Requests before a fault, at most.
 const REQUESTS_MAX: u64 = 300;
@@ -52,6 +51,8 @@ pub(crate) struct History {
     ledger: Arc<Mutex<Ledger>>,
     ids: Arc<AtomicU64>,
     round: usize,
+    /// How often a server was started; its user agent says it to receivers.
+    run: u64,
 }
 
 type Verdict = Result<(), String>;
@@ -87,6 +88,7 @@ impl History {
             ledger: Arc::default(),
             ids: Arc::new(AtomicU64::new(1)),
             round: 0,
+            run: 0,
         }
     }
 
@@ -118,14 +120,20 @@ impl History {
             .or_default() += 1;
     }
 
+    /// The latest run ended without being told to.
     fn crashed(&self, what: &'static str) {
         self.count(what);
-        let crash = (self.round, Instant::now());
-        self.ledger.lock().unwrap().crashes.push(crash);
+        self.ledger.lock().unwrap().crashed.insert(self.run);
+    }
+
+    /// The settings of the next run.
+    fn next(&mut self) -> [String; 2] {
+        self.run += 1;
+        ["--user-agent".to_owned(), format!("run-{}", self.run)]
     }
 
     fn round(&mut self, fault: Fault) -> Verdict {
-        self.receivers.trouble(self.round, &mut self.rng);
+        self.receivers.trouble(&mut self.rng);
         let server = match fault {
             Fault::Kill => self.kill()?,
             Fault::Freeze => self.freeze()?,
@@ -155,14 +163,21 @@ impl History {
     }
 
     /// Starts a server, which has to start, and makes the webhooks if there are none yet.
-    fn start(&self, journaled: Option<&Journaled>) -> Result<Server, String> {
-        let server = start_in(&self.data(), journaled)?;
+    fn start(&mut self, journaled: Option<&Journaled>) -> Result<Server, String> {
+        let started = self.try_start(command(journaled));
+        let server = started.map_err(|(status, log)| format!("no start: {status:?} {log}"))?;
         let mut ledger = self.ledger.lock().unwrap();
         if ledger.webhooks.is_empty() {
             ledger.webhooks = self.webhooks(&Site::at(server.address))?;
         }
         drop(ledger);
         Ok(server)
+    }
+
+    /// The exit status and the log if it does not start.
+    fn try_start(&mut self, command: Command) -> Result<Server, (Option<i32>, String)> {
+        let [name, value] = self.next();
+        Server::try_start_by(command, &self.data(), &[&name, &value])
     }
 
     fn webhooks(&self, site: &Site) -> Result<Vec<WebhookEdits>, String> {
@@ -211,9 +226,10 @@ impl History {
 
     /// Begins a start and kills it somewhere in it.
     fn kill_a_start(&mut self, journaled: Option<&Journaled>) {
-        let plain = || Command::new(env!("CARGO_BIN_EXE_willcall"));
-        let mut command = journaled.map_or_else(plain, Journaled::command);
-        let mut child = spawn_serve(command.stderr(Stdio::null()), &self.data(), &[]);
+        let [name, value] = self.next();
+        let mut command = command(journaled);
+        let settings = [name.as_str(), &value];
+        let mut child = spawn_serve(command.stderr(Stdio::null()), &self.data(), &settings);
         self.pause(200);
         child.kill().unwrap();
         child.wait().unwrap();
@@ -261,9 +277,8 @@ impl History {
         load.wait_for(REQUESTS_MAX, TROUBLE_MAX / 3);
         let server = if self.chance(2) {
             self.kill_under(server, load, "kills on a full disk");
-            let plain = Command::new(env!("CARGO_BIN_EXE_willcall"));
             // It may start, or say why not.
-            match Server::try_start_by(plain, &self.data(), &[]) {
+            match self.try_start(command(None)) {
                 Ok(server) => {
                     server.kill();
                     self.crashed("kills on a full disk");
@@ -284,7 +299,8 @@ impl History {
 
     fn full_by_limit(&mut self) -> Result<Server, String> {
         drop(self.start(None)?);
-        let server = Server::start_cramped(&self.data(), 4_096);
+        let started = self.try_start(cramped(4_096));
+        let server = started.map_err(|(status, log)| format!("no start: {status:?} {log}"))?;
         let load = self.load(&server);
         load.wait_for(REQUESTS_MAX, TROUBLE_MAX);
         self.count("full disks");
@@ -300,8 +316,7 @@ impl History {
         let saved = Saved::of(&self.data());
         let told = saved.damage(&mut self.rng);
         self.count("damaged files");
-        let plain = Command::new(env!("CARGO_BIN_EXE_willcall"));
-        match Server::try_start_by(plain, &self.data(), &[]) {
+        match self.try_start(command(None)) {
             Ok(server) => {
                 self.count("damage that took nothing");
                 let site = Site::at(server.address);
@@ -338,7 +353,8 @@ impl History {
             let told = journaled.power_fails(&mut self.rng);
             let mut ledger = self.ledger.lock().unwrap().clone();
             self.start_after(&told, &mut ledger)?.kill();
-            self.crashed("power losses");
+            self.count("power losses");
+            self.ledger.lock().unwrap().discarded.insert(self.run);
         }
         let told = journaled.power_fails(&mut self.rng);
         self.receivers.calm();
@@ -347,21 +363,21 @@ impl History {
     }
 
     /// Starts a server on what a power failure left, which has to know everything.
-    fn start_after(&self, told: &str, ledger: &mut Ledger) -> Result<Server, String> {
-        let started = start_in(&self.data(), None);
-        let server = started.map_err(|why| format!("power failed ({told}): {why}"))?;
+    fn start_after(&mut self, told: &str, ledger: &mut Ledger) -> Result<Server, String> {
+        let started = self.try_start(command(None));
+        let server = started.map_err(|(status, log)| {
+            format!("power failed ({told}): no start: {status:?} {log}")
+        })?;
         let known = ledger.is_known(&Site::at(server.address));
         known.map_err(|why| format!("power failed ({told}): {why}\n{}", server.log()))?;
         Ok(server)
     }
 }
 
-/// Starts a server, which has to start.
-fn start_in(data: &Path, journaled: Option<&Journaled>) -> Result<Server, String> {
+/// The binary, journaled if asked.
+fn command(journaled: Option<&Journaled>) -> Command {
     let plain = || Command::new(env!("CARGO_BIN_EXE_willcall"));
-    let command = journaled.map_or_else(plain, Journaled::command);
-    let started = Server::try_start_by(command, data, &[]);
-    started.map_err(|(status, log)| format!("no start: {status:?} {log}"))
+    journaled.map_or_else(plain, Journaled::command)
 }
 
 /// A start that was refused says why in a sentence for people that has these words.

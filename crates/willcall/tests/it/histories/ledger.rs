@@ -17,8 +17,8 @@ const BATCH: usize = 100;
 /// What was replayed has been attempted by then.
 const REPLAY_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
-/// Of deliveries that were attempted as often as their receivers saw them and received once, so many
-/// are looked at one by one.
+/// Of deliveries that were received once, and attempted as often as their receivers saw them, so
+/// many are looked at one by one.
 const LOOKED_AT_ONE_IN: u64 = 16;
 
 type Verdict = Result<(), String>;
@@ -36,8 +36,10 @@ pub(crate) struct Ledger {
     pub(crate) replays: BTreeMap<Called, usize>,
     /// What was wrong while it happened.
     pub(crate) wrong: Vec<String>,
-    /// When the server of each round ended without being told to.
-    pub(crate) crashes: Vec<(usize, Instant)>,
+    /// The runs of the server that ended without being told to.
+    pub(crate) crashed: BTreeSet<u64>,
+    /// Runs on disks that were thrown away.
+    pub(crate) discarded: BTreeSet<u64>,
     pub(crate) tally: Tally,
 }
 
@@ -153,7 +155,11 @@ impl Ledger {
             webhook.edit(site, true)?;
         }
         self.everything_ends(site)?;
-        let seen = receivers.seen();
+        let mut seen = receivers.seen();
+        for calls in seen.values_mut() {
+            calls.retain(|call| !self.discarded.contains(&call.run));
+        }
+        seen.retain(|_, calls| !calls.is_empty());
         let mut owed: BTreeMap<(usize, u64), u64> = BTreeMap::new();
         let mut rows = BTreeMap::new();
         for webhook in &self.webhooks {
@@ -244,11 +250,8 @@ impl Ledger {
         let attempts = detail["attempts"].as_array().filter(|_| status == 200);
         let attempts = attempts.ok_or_else(|| format!("{called:?}: {status} {detail}"))?;
         // The outcome of the last call before a crash may not have been written down.
-        let is_before = |(round, at): &&(usize, Instant)| {
-            seen.iter()
-                .any(|call| call.round == *round && call.at <= *at)
-        };
-        let crashed = self.crashes.iter().filter(is_before).count();
+        let runs: BTreeSet<u64> = seen.iter().map(|call| call.run).collect();
+        let crashed = runs.intersection(&self.crashed).count();
         for code in [200_u16, 500] {
             let told = attempts
                 .iter()

@@ -7,18 +7,17 @@ use std::time::Duration;
 
 use model::rng::SeededRng;
 use serde_json::Value;
-use tokio::time::Instant;
 
 use crate::harness::{Call, Receiver};
 
 /// The notification a call was about, by tenant, webhook and id.
 pub(crate) type Called = (usize, usize, u64);
 
-/// One call. `status` is how it was answered; `None` if its connection was closed instead.
+/// One call. `run` says which process made it, by its user agent. `status` is how it was answered;
+/// `None` if its connection was closed instead.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    pub(crate) round: usize,
-    pub(crate) at: Instant,
+    pub(crate) run: u64,
     pub(crate) status: Option<u16>,
 }
 
@@ -45,7 +44,6 @@ struct World {
 }
 
 struct State {
-    round: usize,
     behaviours: Vec<Behaviour>,
     seen: BTreeMap<Called, Vec<Seen>>,
     wrong: Vec<String>,
@@ -54,7 +52,6 @@ struct State {
 impl Receivers {
     pub(crate) fn start(count: usize, tenants: &'static [&'static str]) -> Self {
         let state = State {
-            round: 0,
             behaviours: vec![Behaviour::Quick; count],
             seen: BTreeMap::new(),
             wrong: Vec::new(),
@@ -77,10 +74,9 @@ impl Receivers {
         self.all[index].url(path)
     }
 
-    /// A new round; each behaves as drawn.
-    pub(crate) fn trouble(&self, round: usize, rng: &mut SeededRng) {
+    /// From now on each behaves as drawn.
+    pub(crate) fn trouble(&self, rng: &mut SeededRng) {
         let mut state = self.world.state.lock().unwrap();
-        state.round = round;
         for behaviour in &mut state.behaviours {
             *behaviour = match rng.below(8) {
                 0..=2 => Behaviour::Quick,
@@ -118,14 +114,13 @@ impl World {
     /// 0 closes the connection.
     fn answer(&self, index: usize, call: &Call, tenants: &[&str]) -> u16 {
         let mut state = self.state.lock().unwrap();
-        let (round, behaviour) = (state.round, state.behaviours[index]);
-        let Some(called) = called(call, tenants) else {
+        let behaviour = state.behaviours[index];
+        let Some((called, run)) = called(call, tenants) else {
             state
                 .wrong
                 .push(format!("a call that is for nobody: {call:?}"));
             return 500;
         };
-        let at = Instant::now();
         let status = match behaviour {
             Behaviour::Quick => Some(200),
             Behaviour::Failing => Some(500),
@@ -146,13 +141,14 @@ impl World {
                 None
             }
         };
-        let seen = Seen { round, at, status };
+        let seen = Seen { run, status };
         state.seen.entry(called).or_default().push(seen);
         status.unwrap_or(0)
     }
 }
 
-fn called(call: &Call, tenants: &[&str]) -> Option<Called> {
+fn called(call: &Call, tenants: &[&str]) -> Option<(Called, u64)> {
+    let run = call.headers.get("user-agent")?.strip_prefix("run-")?;
     let (slug, webhook) = call.path.strip_prefix('/')?.split_once('/')?;
     let body: Value = serde_json::from_str(&call.body).ok()?;
     let tenant = tenants.iter().position(|known| *known == slug)?;
@@ -160,5 +156,5 @@ fn called(call: &Call, tenants: &[&str]) -> Option<Called> {
         return None;
     }
     let id = body["notification_id"].as_u64()?;
-    Some((tenant, webhook.parse().ok()?, id))
+    Some(((tenant, webhook.parse().ok()?, id), run.parse().ok()?))
 }

@@ -1,5 +1,5 @@
-//! Which histories are lived: one of each kind in a run of all tests. `HISTORY=power:17` repeats one;
-//! `HISTORIES_FOR=1h` goes on with fresh seeds for that long in
+//! Which histories are lived: one of each kind in a run of all tests. `HISTORY=power:17` repeats
+//! one; `HISTORIES_FOR=1h` goes on with fresh seeds for that long in
 //! `every_kind_for_as_long_as_one_likes`, with `HISTORY=power` only with those of one kind.
 
 use std::collections::BTreeMap;
