@@ -19,6 +19,16 @@ pub(crate) enum Seeds {
     Range { from: u64, count: u64 },
     /// As many as there is time for.
     For { from: u64, time: Duration },
+    /// All of seeds.txt.
+    Known,
+    /// For every mutation, until it is found.
+    Mutations,
+}
+
+impl Arguments {
+    pub(crate) fn is_single(&self) -> bool {
+        matches!(self.seeds, Seeds::Range { count: 1, .. })
+    }
 }
 
 fn command() -> Command {
@@ -56,6 +66,20 @@ fn command() -> Command {
                 .help("Run seeds for so long, such as 30s, 10m or 1h"),
         )
         .arg(
+            Arg::new("known")
+                .long("known")
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all(["seed", "seeds", "for", "from"])
+                .help("Run every seed that ever failed"),
+        )
+        .arg(
+            Arg::new("mutations")
+                .long("mutations")
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all(["seed", "seeds", "for", "from", "known", "mutation"])
+                .help("Run every mutation until it is found, which proves that faults are"),
+        )
+        .arg(
             Arg::new("jobs")
                 .long("jobs")
                 .value_name("COUNT")
@@ -87,6 +111,10 @@ pub(crate) fn read() -> Result<Arguments> {
             from: seed,
             count: 1,
         }
+    } else if matches.get_flag("known") {
+        Seeds::Known
+    } else if matches.get_flag("mutations") {
+        Seeds::Mutations
     } else if let Some(text) = matches.get_one::<String>("for") {
         let from = match number("from") {
             Some(from) => from,
@@ -105,7 +133,8 @@ pub(crate) fn read() -> Result<Arguments> {
     let mutation = matches.get_one::<String>("mutation").map(String::as_str);
     let mutation = mutation.map(|name| Mutation::ALL.into_iter().find(|one| one.as_str() == name));
     let mutation = mutation.flatten();
-    if mutation.is_some() && !cfg!(feature = "mutations") {
+    let mutates = mutation.is_some() || matches!(seeds, Seeds::Mutations);
+    if mutates && !cfg!(feature = "mutations") {
         bail!("this build makes no mistakes on purpose; build it with --features mutations");
     }
     let jobs = matches.get_one::<u16>("jobs").copied().map(usize::from);

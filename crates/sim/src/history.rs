@@ -25,8 +25,8 @@ pub(crate) struct History {
     pub(crate) partitions: Vec<(usize, i64, i64)>,
     /// By how much the wall clock was ahead of the truth, from each time on.
     pub(crate) clock: Vec<(i64, i64)>,
-    /// How often each delivery was asked to be sent again: webhook and code.
-    pub(crate) replays: Vec<Replay>,
+    /// Webhooks whose failed deliveries somebody had sent again.
+    pub(crate) replays: Vec<usize>,
     /// When the trouble ended.
     pub(crate) calm_at: Option<i64>,
     /// Promises that were seen broken as it happened.
@@ -78,12 +78,8 @@ pub(crate) struct Version {
 
 /// A request that a receiver read.
 pub(crate) struct Call {
-    pub(crate) at: i64,
     /// When the node wrote it.
     pub(crate) sent_at: i64,
-    /// When the node began to connect, if it is the connection's first.
-    pub(crate) dialled_at: i64,
-    pub(crate) fresh: bool,
     pub(crate) receiver: usize,
     pub(crate) hook: usize,
     pub(crate) path: u32,
@@ -113,23 +109,10 @@ pub(crate) struct Stall {
     pub(crate) suspended: bool,
 }
 
-/// Somebody had deliveries of a webhook sent again.
-pub(crate) struct Replay {
-    pub(crate) hook: usize,
-    pub(crate) from: i64,
-}
-
 impl Call {
     /// Reads what matters of a request. The path names the webhook and its version, the body has
     /// the notification's code.
-    pub(crate) fn read(
-        request: &str,
-        receiver: usize,
-        at: i64,
-        sent_at: i64,
-        dialled_at: i64,
-        fresh: bool,
-    ) -> Self {
+    pub(crate) fn read(request: &str, receiver: usize, sent_at: i64) -> Self {
         let path = request.split(' ').nth(1).unwrap_or_default();
         let mut parts = path.trim_start_matches('/').split('/');
         let mut number = || parts.next().and_then(|part| part.get(1..)?.parse().ok());
@@ -139,10 +122,7 @@ impl Call {
             rest.split('"').next()
         });
         Self {
-            at,
             sent_at,
-            dialled_at,
-            fresh,
             receiver,
             hook: hook.map_or(usize::MAX, |hook| hook as usize),
             path: version.unwrap_or(u32::MAX),

@@ -31,6 +31,8 @@ pub(crate) struct Net {
     pub(crate) conns: BTreeMap<ConnId, Conn>,
     pub(crate) rng: SeededRng,
     next: ConnId,
+    /// Packets that were lost, and repeated.
+    pub(crate) lost: u64,
     /// Packets to and from these receivers wait until then.
     pub(crate) partitions: BTreeMap<usize, i64>,
 }
@@ -52,8 +54,6 @@ pub(crate) struct Conn {
     pub(crate) inbox: Vec<u8>,
     /// When the node wrote the first byte of the request that is being sent.
     pub(crate) sent_at: Option<i64>,
-    /// When the node began to connect.
-    pub(crate) dialled_at: i64,
     /// Requests the receiver read.
     pub(crate) requests: u32,
     /// The index of a call in the history whose status line is on its way, and where in the stream.
@@ -74,6 +74,7 @@ impl Net {
             conns: BTreeMap::new(),
             rng,
             next: 0,
+            lost: 0,
             partitions: BTreeMap::new(),
         }
     }
@@ -84,7 +85,10 @@ impl Net {
         let ms = match self.rng.below(100) {
             0..90 => 1 + self.rng.below(10),
             90..98 => 10 + self.rng.below(80),
-            _ => 200 + self.rng.below(2_800),
+            _ => {
+                self.lost += 1;
+                200 + self.rng.below(2_800)
+            }
         };
         ms.cast_signed()
     }
@@ -120,7 +124,6 @@ impl World {
             arrives_at_node: 0,
             inbox: Vec::new(),
             sent_at: None,
-            dialled_at: self.now,
             requests: 0,
             answers: VecDeque::new(),
             sent_to_node: 0,
@@ -130,11 +133,9 @@ impl World {
         let mood = self.mood(receiver);
         let at = self.now + self.net.delay() + self.net.delay();
         let at = at.max(self.net.held_until(receiver));
-        match mood {
-            // Packets to a machine that is gone are answered by nobody.
-            Mood::Gone => {}
-            Mood::Refusing => self.at(at, Event::Connected(id, false)),
-            _ => self.at(at, Event::Connected(id, true)),
+        // Packets to a machine that is gone are answered by nobody.
+        if mood != Mood::Gone {
+            self.at(at, Event::Connected(id, mood != Mood::Refusing));
         }
         Some(id)
     }
@@ -274,7 +275,7 @@ impl Stream for SimStream {
         match world.net.conns.get(&self.id) {
             Some(conn) if !conn.to_node.is_empty() => SocketState::Readable,
             Some(conn) if !conn.fin && !conn.reset => SocketState::Idle,
-            _ => SocketState::Closed,
+            Some(_) | None => SocketState::Closed,
         }
     }
 }

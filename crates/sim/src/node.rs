@@ -18,6 +18,7 @@ use http_body_util::BodyExt as _;
 use model::address::PrivateTargets;
 use model::contract::{Backend, Frontend, Store};
 use model::lease::Lease;
+use model::rng::SeededRng;
 use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -130,7 +131,7 @@ pub(crate) fn live(
         };
         let end = match driven? {
             LifeEnd::Stopped { off_ms } => node.stop(engine, off_ms).await?,
-            end => end,
+            end @ (LifeEnd::Killed { .. } | LifeEnd::Done(_)) => end,
         };
         if matches!(end, LifeEnd::Killed { .. }) {
             killed()?;
@@ -152,22 +153,7 @@ async fn start(
     let store: Arc<dyn Store> = Arc::new(TroubledStore::new(store, world.clone()));
     let clock = clock(time);
     let lease = store.claim(clock.now()).await?;
-    let (rng, declared, retention, max_in_flight, max_concurrency_per_webhook) = {
-        let world = world.lock();
-        let scenario = &world.scenario;
-        let life = world.history.lives.len();
-        (
-            scenario.rng.split(&format!("life {life}")),
-            (life == 1).then(|| scenario.declarations()),
-            scenario.retention_days,
-            scenario.max_in_flight,
-            scenario.max_concurrency_per_webhook,
-        )
-    };
-    let mut options = DialectOptions::default();
-    if let Some(days) = retention {
-        options.retention.all_ms = Some(i64::from(days) * DAY);
-    }
+    let (rng, options, declared, settings) = given(world);
     let dialects = web::dialects::all(&options);
     if let Some(text) = declared {
         let declared = dialects.declare(&text, &KnownEvents::new(), &mut rng.split("apply"));
@@ -175,27 +161,16 @@ async fn start(
         let applied = store.apply(declared.declarations, "sim".to_owned(), clock.now());
         applied.await?;
     }
-    let (begun, connected) = (world.clone(), world.clone());
-    let begin = move |name: &str, reply| begun.lock().look_up(name, reply);
-    let resolver = Resolver::deferred(Box::new(begin), meters);
-    let connect = move |address: SocketAddr| net::connect(&connected, address);
-    let roots = engine::tls_config(&[])?;
-    let dial = NetDial::over(Box::new(connect), resolver, PrivateTargets::None, &roots);
     let policies = dialects.policies();
     let engine = Engine::start(
         engine::Parts {
             store: Arc::clone(&store) as Arc<dyn Backend>,
             lease,
-            dial: Arc::new(dial),
+            dial: Arc::new(dial(world, meters)?),
             clock: clock.clone(),
             rng: rng.split("engine"),
             policies: policies.clone(),
-            settings: engine::Settings {
-                max_in_flight,
-                max_concurrency_per_webhook,
-                max_idle_connections: max_in_flight,
-                idle_connection_ms: 4_000,
-            },
+            settings,
         },
         meters,
     );
@@ -216,16 +191,51 @@ async fn start(
         dispatch_state: Arc::new(move |id| inspector.dispatch_state(id)),
         metrics: Arc::new(String::new),
     };
-    let site = web::build(parts, meters);
     let node = Node {
         world: world.clone(),
         time: Arc::clone(time),
         store,
-        site,
+        site: web::build(parts, meters),
         lease,
         stopping,
     };
     Ok((node, engine))
+}
+
+/// What the scenario gives this life: chance, settings, and for the first one the tenants.
+fn given(world: &SharedWorld) -> (SeededRng, DialectOptions, Option<String>, engine::Settings) {
+    let world = world.lock();
+    let scenario = &world.scenario;
+    let life = world.history.lives.len();
+    let mut options = DialectOptions::default();
+    if let Some(days) = scenario.retention_days {
+        options.retention.all_ms = Some(i64::from(days) * DAY);
+    }
+    let settings = engine::Settings {
+        max_in_flight: scenario.max_in_flight,
+        max_concurrency_per_webhook: scenario.max_concurrency_per_webhook,
+        max_idle_connections: scenario.max_in_flight,
+        idle_connection_ms: 4_000,
+    };
+    let declared = (life == 1).then(|| scenario.declarations());
+    let rng = scenario.rng.split(&format!("life {life}"));
+    (rng, options, declared, settings)
+}
+
+/// The simulated network below the real vetting.
+fn dial(world: &SharedWorld, meters: &mut Registry) -> Result<NetDial> {
+    let (begun, connected) = (world.clone(), world.clone());
+    let begin = move |name: &str, reply| begun.lock().look_up(name, reply);
+    let resolver = Resolver::deferred(Box::new(begin), meters);
+    let connect = move |address: SocketAddr| net::connect(&connected, address);
+    let roots = engine::tls_config(&[])?;
+    let connect = Box::new(connect);
+    Ok(NetDial::over(
+        connect,
+        resolver,
+        PrivateTargets::None,
+        &roots,
+    ))
 }
 
 fn clock(time: &Arc<NodeTime>) -> Clock {
@@ -435,7 +445,11 @@ impl World {
                         self.is_calm
                     }
                     // What is off can neither be killed nor stand still.
-                    _ => self.is_calm || self.time.is_none(),
+                    Fault::Kill { .. }
+                    | Fault::Stop { .. }
+                    | Fault::Freeze { .. }
+                    | Fault::Suspend { .. }
+                    | Fault::ResetConnections => self.is_calm || self.time.is_none(),
                 };
                 if is_moot {
                     return None;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-use crate::history::{Replay, Version};
+use crate::history::Version;
 use crate::scenario::{Dialect, Tenant, filter};
 use crate::world::{Event, World};
 
@@ -34,11 +34,16 @@ impl World {
         match action {
             Action::Create if !is_new => return None,
             Action::Create | Action::Repeat => {}
-            _ if hook.is_edited || is_new => {
-                self.after(5_000, Event::Act(number, action));
-                return None;
+            Action::Disable
+            | Action::Enable
+            | Action::ChangeUrl
+            | Action::ChangeFilter
+            | Action::RetryFailed => {
+                if hook.is_edited || is_new {
+                    self.after(5_000, Event::Act(number, action));
+                    return None;
+                }
             }
-            _ => {}
         }
         let last = hook.versions.last()?.clone();
         let draw = &mut self.net.rng;
@@ -82,10 +87,7 @@ impl World {
             hook.is_edited = true;
         }
         if action == Action::RetryFailed {
-            self.history.replays.push(Replay {
-                hook: number,
-                from: now,
-            });
+            self.history.replays.push(number);
         }
         self.says(|| format!("w{number}: {action:?}"));
         self.request(number, action == Action::RetryFailed)
@@ -128,13 +130,11 @@ impl World {
         self.trace.line(now, || {
             format!("w{number}: {action:?} is answered {status}")
         });
-        let repeat = match action {
-            Action::RetryFailed => Action::RetryFailed,
-            _ => Action::Repeat,
-        };
+        let is_edit = action != Action::RetryFailed;
+        let repeat = if is_edit { Action::Repeat } else { action };
         match answer {
             Some((200..300, body)) => {
-                if action == Action::RetryFailed {
+                if !is_edit {
                     return;
                 }
                 hook.is_edited = false;

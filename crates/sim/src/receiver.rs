@@ -194,34 +194,23 @@ impl World {
         let Some(conn) = self.net.conns.get_mut(&id) else {
             return;
         };
-        let (receiver, requests) = (conn.receiver, conn.requests);
+        let receiver = conn.receiver;
         let sent_at = conn.sent_at.take().unwrap_or(self.now);
-        let call = Call::read(
-            request,
-            receiver,
-            self.now,
-            sent_at,
-            conn.dialled_at,
-            requests == 1,
-        );
+        let call = Call::read(request, receiver, sent_at);
         let what = call.to_string();
         let mood = self.mood(receiver);
         let call = self.history.called(call);
         self.says(|| format!("{what} -> {mood:?}"));
-        let answer = match mood {
-            Mood::Hanging | Mood::Gone => None,
-            Mood::Resetting => {
-                let after_ms = self.drawn(2_000);
-                self.receiver_leaves(id, after_ms, Packet::Reset);
-                None
-            }
-            Mood::HalfClosing if self.net.rng.below(3) == 0 => {
-                self.receiver_leaves(id, 0, Packet::Fin);
-                None
-            }
-            _ => Some(self.answer(mood)),
-        };
-        if let Some(answer) = answer {
+        if !mood.is_good() {
+            self.history.fault("misbehaviour of a receiver");
+        }
+        if mood == Mood::Resetting {
+            let after_ms = self.drawn(2_000);
+            self.receiver_leaves(id, after_ms, Packet::Reset);
+        } else if mood == Mood::HalfClosing && self.net.rng.below(3) == 0 {
+            self.receiver_leaves(id, 0, Packet::Fin);
+        } else if !matches!(mood, Mood::Hanging | Mood::Gone) {
+            let answer = self.answer(mood);
             self.send_answer(id, call, &answer);
         }
     }
@@ -268,7 +257,14 @@ impl World {
                 status: 410,
                 ..good
             },
-            _ => good,
+            Mood::Good
+            | Mood::Hanging
+            | Mood::Refusing
+            | Mood::Gone
+            | Mood::Resetting
+            | Mood::Nameless
+            | Mood::NameHangs
+            | Mood::Private => good,
         }
     }
 

@@ -14,7 +14,6 @@ use crate::world::SharedWorld;
 
 /// A delivery, as the log has it.
 pub(crate) struct Record {
-    pub(crate) tenant: usize,
     /// The number in the webhook's URL.
     pub(crate) hook: usize,
     pub(crate) code: String,
@@ -32,7 +31,7 @@ pub(crate) async fn records(world: &SharedWorld, store: &dyn Store) -> Result<Ve
             .collect()
     };
     let mut records = Vec::new();
-    for (number, (dialect, key)) in tenants.into_iter().enumerate() {
+    for (dialect, key) in tenants {
         let name = match dialect {
             Dialect::Pretix => "pretix",
             Dialect::OpenTicket => "openticket",
@@ -67,7 +66,6 @@ pub(crate) async fn records(world: &SharedWorld, store: &dyn Store) -> Result<Ve
                     .and_then(|rest| rest.split('"').nth(1));
                 let hook = hooks.get(&id.webhook).copied();
                 records.push(Record {
-                    tenant: number,
                     hook: hook.unwrap_or(usize::MAX),
                     code: code.unwrap_or_default().to_owned(),
                     state: detail.row.state,

@@ -1,7 +1,7 @@
 //! One seed, from its scenario to what the checkers say.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -70,7 +70,7 @@ pub(crate) fn run(seed: u64, mutation: Option<Mutation>, traced: bool) -> Result
         lines: world.trace.count(),
         violations,
         tail: world.trace.tail().to_vec(),
-        counts: counts(&world.history, world.now),
+        counts: counts(&world.history, world.net.lost, world.now),
     })
 }
 
@@ -82,7 +82,7 @@ fn set_mutation(mutation: Option<Mutation>) {
 #[cfg(not(feature = "mutations"))]
 fn set_mutation(_: Option<Mutation>) {}
 
-fn counts(history: &History, now: i64) -> Counts {
+fn counts(history: &History, lost: u64, now: i64) -> Counts {
     let accepted = history
         .handed_in
         .iter()
@@ -96,6 +96,8 @@ fn counts(history: &History, now: i64) -> Counts {
     let succeeded = calls.len();
     calls.sort_unstable();
     calls.dedup();
+    let mut faults = history.faults.clone();
+    faults.insert("packet lost", lost);
     Counts {
         seeds: 1,
         simulated_ms: now,
@@ -103,7 +105,7 @@ fn counts(history: &History, now: i64) -> Counts {
         deliveries: calls.len() as u64,
         calls: history.calls.len() as u64,
         duplicates: (succeeded - calls.len()) as u64,
-        faults: history.faults.clone(),
+        faults,
     }
 }
 
@@ -140,7 +142,7 @@ fn lives(world: &SharedWorld, folder: &Path) -> Result<Vec<Record>> {
     loop {
         let end = live(world, &home.join("willcall.db"), &lead, || {
             number += 1;
-            copied(&home, folder.join(number.to_string()))
+            copied(&home, &folder.join(number.to_string()))
         })?;
         let (off_ms, killed) = match end {
             LifeEnd::Done(records) => return Ok(records),
@@ -163,8 +165,8 @@ fn lives(world: &SharedWorld, folder: &Path) -> Result<Vec<Record>> {
 
 /// The files of a store as they are at this moment, in another folder. What SQLite shares between
 /// processes dies with them.
-fn copied(from: &Path, to: PathBuf) -> Result<()> {
-    std::fs::create_dir(&to)?;
+fn copied(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let name = entry.file_name();

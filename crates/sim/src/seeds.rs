@@ -1,9 +1,11 @@
 //! Many seeds, on as many threads as there are processors, and what is printed of them.
 
-use std::sync::Mutex;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use model::mutation::Mutation;
 use tokio::time::Instant;
 
 use crate::arguments::{Arguments, Seeds};
@@ -14,87 +16,136 @@ use crate::scenario::DAY;
 /// Violations printed of one seed.
 const SHOWN: usize = 8;
 
-/// Runs all that was asked for. True if no promise was broken.
+/// Each mutation is to be found within so many seeds.
+const MUTATION_SEEDS: u64 = 200;
+
+/// Every seed that ever failed.
+const KNOWN: &str = include_str!("../seeds.txt");
+
+/// Runs all that was asked for. True if no promise was broken, or every mutation was found.
 pub(crate) fn run_all(chosen: &Arguments) -> Result<bool> {
     let began = Instant::now();
-    let (from, count, time) = match chosen.seeds {
-        Seeds::Range { from, count } => (from, count, None),
-        Seeds::For { from, time } => (from, u64::MAX - from, Some(time)),
+    match chosen.seeds {
+        Seeds::Range { from, count } => batch(chosen, |index| {
+            (index < count).then(|| from.wrapping_add(index))
+        }),
+        Seeds::For { from, time } => batch(chosen, |index| {
+            (began.elapsed() < time).then(|| from.wrapping_add(index))
+        }),
+        Seeds::Known => {
+            let known = known()?;
+            batch(chosen, |index| {
+                known.get(usize::try_from(index).ok()?).copied()
+            })
+        }
+        Seeds::Mutations => mutations(chosen),
+    }
+}
+
+fn known() -> Result<Vec<u64>> {
+    let lines = KNOWN.lines().filter(|line| !line.starts_with('#'));
+    let seed = |line: &str| {
+        let first = line.split(' ').next().unwrap_or_default();
+        first.parse().with_context(|| format!("seeds.txt: {line}"))
     };
-    let next = AtomicU64::new(0);
+    lines.map(seed).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs the seeds that `seed` names by their index, until it names none.
+fn batch(chosen: &Arguments, seed: impl Fn(u64) -> Option<u64> + Sync) -> Result<bool> {
+    let began = Instant::now();
     let failed = AtomicBool::new(false);
     let total = Mutex::new(Counts::default());
+    on_all(chosen.jobs, |index| {
+        let Some(seed) = seed(index) else {
+            return Ok(false);
+        };
+        let outcome = run(seed, chosen.mutation, chosen.trace)?;
+        if !outcome.violations.is_empty() {
+            failed.store(true, Ordering::Relaxed);
+            tell(&outcome, chosen);
+        }
+        if chosen.is_single() {
+            let (hash, lines) = (outcome.hash, outcome.lines);
+            print(&format!("trace {hash:016x}, {lines} lines"));
+        }
+        lock(&total).add(&outcome.counts);
+        Ok(true)
+    })?;
+    summarize(&lock(&total), began.elapsed().as_secs_f64());
+    Ok(!failed.into_inner())
+}
+
+/// Has so many threads do `work` with one index after the other, until it says that there is no
+/// more.
+fn on_all(jobs: usize, work: impl Fn(u64) -> Result<bool> + Sync) -> Result<()> {
+    let next = AtomicU64::new(0);
     let broken: Mutex<Option<anyhow::Error>> = Mutex::default();
-    let work = || {
+    let worker = || {
         loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let is_over = time.is_some_and(|time| began.elapsed() >= time);
-            if index >= count || is_over {
-                return;
-            }
-            match run(from + index, chosen.mutation, chosen.trace) {
-                Ok(outcome) => {
-                    if !outcome.violations.is_empty() {
-                        failed.store(true, Ordering::Relaxed);
-                        tell(&outcome, chosen);
-                    }
-                    if count == 1 {
-                        print(&format!(
-                            "trace {:016x}, {} lines",
-                            outcome.hash, outcome.lines
-                        ));
-                    }
-                    let mut total = total
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner);
-                    total.add(&outcome.counts);
-                }
+            match work(next.fetch_add(1, Ordering::Relaxed)) {
+                Ok(true) => {}
+                Ok(false) => return,
                 Err(error) => {
-                    let mut broken = broken
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner);
-                    *broken = Some(error);
+                    lock(&broken).get_or_insert(error);
                     return;
                 }
             }
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..chosen.jobs {
-            scope.spawn(work);
+        for _ in 0..jobs {
+            scope.spawn(worker);
         }
     });
-    if let Some(error) = broken
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-    {
-        return Err(error);
-    }
-    let total = total
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    summarize(&total, began.elapsed().as_secs_f64());
-    Ok(!failed.into_inner())
+    let broken = lock(&broken).take();
+    broken.map_or(Ok(()), Err)
+}
+
+/// Runs every mutation until a checker finds it, and says which did, and after how many seeds.
+fn mutations(chosen: &Arguments) -> Result<bool> {
+    let missed = AtomicBool::new(false);
+    on_all(chosen.jobs, |index| {
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        let Some(mutation) = Mutation::ALL.get(index).copied() else {
+            return Ok(false);
+        };
+        let name = mutation.as_str();
+        for seed in 0..MUTATION_SEEDS {
+            let outcome = run(seed, Some(mutation), false)?;
+            if let Some(violation) = outcome.violations.first() {
+                let promise = violation.promise;
+                print(&format!("{name}: found by seed {seed}: {promise}"));
+                return Ok(true);
+            }
+        }
+        missed.store(true, Ordering::Relaxed);
+        print(&format!("{name}: NOT found in {MUTATION_SEEDS} seeds"));
+        Ok(true)
+    })?;
+    Ok(!missed.into_inner())
 }
 
 fn tell(outcome: &Outcome, chosen: &Arguments) {
     let mut text = format!("seed {}: {} broken", outcome.seed, outcome.violations.len());
+    let mut line = |words: std::fmt::Arguments<'_>| drop(write!(text, "\n  {words}"));
     for violation in outcome.violations.iter().take(SHOWN) {
-        text.push_str(&format!("\n  {violation}"));
+        line(format_args!("{violation}"));
     }
     if !chosen.trace && chosen.mutation.is_none() {
-        for line in &outcome.tail {
-            text.push_str(&format!("\n    {line}"));
+        for words in &outcome.tail {
+            line(format_args!("  {words}"));
         }
     }
     let mutation = chosen
         .mutation
         .map(|one| format!(" --mutation {}", one.as_str()));
-    let mutation = mutation.unwrap_or_default();
-    text.push_str(&format!(
-        "\n  repeat: sim --seed {}{mutation} --trace",
-        outcome.seed
-    ));
+    let (seed, mutation) = (outcome.seed, mutation.unwrap_or_default());
+    line(format_args!("repeat: sim --seed {seed}{mutation} --trace"));
     print(&text);
 }
 

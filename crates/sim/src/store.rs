@@ -35,15 +35,15 @@ impl TroubledStore {
 
     fn fate(&self, writes: bool) -> Fate {
         let mut world = self.world.lock();
-        let trouble = &mut world.store;
+        let World { store, history, .. } = &mut *world;
         let mut fate = Fate {
             before_ms: 0,
             after_ms: 0,
             refused: None,
             lost: false,
         };
-        let rng = &mut trouble.rng;
-        match trouble.kind {
+        let rng = &mut store.rng;
+        match store.kind {
             None => {
                 if writes {
                     fate.before_ms = rng.below(3);
@@ -51,6 +51,7 @@ impl TroubledStore {
                 }
             }
             Some(StoreFault::Slow) => {
+                history.fault("call to the store slow");
                 fate.before_ms = rng.below(400);
                 fate.after_ms = rng.below(400);
             }
@@ -58,12 +59,19 @@ impl TroubledStore {
                 fate.before_ms = rng.below(20);
                 fate.after_ms = rng.below(20);
                 match rng.below(10) {
-                    0 => fate.refused = Some(StoreError::Busy),
-                    1 | 2 => fate.lost = writes,
+                    0 => {
+                        history.fault("call to the store refused");
+                        fate.refused = Some(StoreError::Busy);
+                    }
+                    1 | 2 if writes => {
+                        history.fault("answer of the store lost");
+                        fate.lost = true;
+                    }
                     _ => {}
                 }
             }
             Some(StoreFault::Full) if writes => {
+                history.fault("disk full");
                 fate.refused = Some(StoreError::Disk(DiskFault::Full));
             }
             Some(StoreFault::Full) => {}

@@ -97,7 +97,7 @@ impl<'a> View<'a> {
     /// Whether somebody may have had it sent again.
     pub(super) fn replays(&self, hook: usize) -> usize {
         let replays = self.history.replays.iter();
-        replays.filter(|replay| replay.hook == hook).count()
+        replays.filter(|replayed| **replayed == hook).count()
     }
 
     /// Whether what came of this call may be unknown to the log: the process was killed before it
