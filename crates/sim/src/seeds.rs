@@ -132,7 +132,7 @@ fn mutations(chosen: &Arguments) -> Result<bool> {
 
 fn tell(outcome: &Outcome, chosen: &Arguments) {
     let mut text = format!("seed {}: {} broken", outcome.seed, outcome.violations.len());
-    let mut line = |words: std::fmt::Arguments<'_>| drop(write!(text, "\n  {words}"));
+    let mut line = |words: std::fmt::Arguments<'_>| write!(text, "\n  {words}").unwrap_or_default();
     for violation in outcome.violations.iter().take(SHOWN) {
         line(format_args!("{violation}"));
     }
