@@ -1,12 +1,33 @@
 //! One tenant or receiver never delays another: what goes to a receiver that is well goes at once.
+//!
+//! What is measured is how long a webhook that is owed something, with none of its calls under way,
+//! waits until the next attempt begins. The bounds follow from decision 28
+//! (`docs/decisions/0028-shares-of-what-is-free.md`):
+//!
+//! - **Of other tenants**: if all receivers of the webhook's tenant are well, [`AT_ONCE_MS`]. Some
+//!   attempts are left for a tenant that has few in flight, whatever the others do.
+//! - **Of its own tenant, quick**: if its receiver's latest attempt ended within [`SOON_MS`], in
+//!   this run of the process, [`AT_ONCE_MS`], too. What may take long is bounded by half of all.
+//! - **Of its own tenant, else**: no receiver is known after a start, and each may hold an attempt
+//!   for [`EXCHANGE_MS`]. A tenant has at most four times what is free of half of
+//!   `max_in_flight`, four fifths of it when alone. Each of its other webhooks is tried once
+//!   before, in turn with one that is known to be slow: so there are two attempts for each of its
+//!   webhooks, as many at once as it may have.
 
-use super::view::{View, Violation};
+use super::view::{DeliveryKey, View, Violation};
+use crate::history::Hook;
 use crate::scenario::{HOUR, MINUTE};
 
-const AT_ONCE: &str = "no neighbour delays another";
+const PROMISE: &str = "no neighbour delays another";
 
-/// The bound, with so few in flight.
-const BOUND: i64 = 10_000;
+/// An attempt counts as one that takes long after two seconds, and a turn comes after that.
+const AT_ONCE_MS: i64 = 3_000;
+
+/// A receiver whose latest attempt ended within this time is not one that may take long.
+const SOON_MS: u32 = 2_000;
+
+/// How long an attempt may take.
+const EXCHANGE_MS: i64 = 30_000;
 
 pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -16,34 +37,98 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
         };
         for (number, hook) in view.history.hooks.iter().enumerate() {
             let key = (number, handed.code.as_str());
-            let until = accepted_at + BOUND;
-            let is_owed = view.records.contains_key(&key);
-            let is_steady = hook.held(handed.sent_at - HOUR, until).count() == 1;
-            if !is_owed || !is_steady || !is_well(view, hook.receiver, accepted_at, until) {
+            if !view.records.contains_key(&key) {
                 continue;
             }
-            if !view.history.is_quiet(handed.sent_at - MINUTE, until) {
-                continue;
-            }
-            let first = view
+            let first_at = view
                 .calls_of(key)
                 .first()
                 .map_or(i64::MAX, |call| call.sent_at);
-            if first > until {
-                let words = format!("w{number} {} waited longer than {BOUND} ms", handed.code);
-                violations.push(Violation::new(AT_ONCE, words));
+            let idle_at = idle_at(view, number, accepted_at, first_at);
+            if first_at <= idle_at + AT_ONCE_MS {
+                continue;
+            }
+            let bound = bound_ms(view, number, hook, idle_at);
+            let until = idle_at + bound;
+            let is_steady = hook.held(handed.sent_at - HOUR, until).count() == 1
+                && view
+                    .history
+                    .is_quiet(handed.sent_at - MINUTE, until + EXCHANGE_MS);
+            if !is_steady || !is_well(view, hook.receiver, 6 * HOUR, accepted_at, until) {
+                continue;
+            }
+            if first_at > until && !has_begun(view, key, handed.sent_at, until) {
+                let code = &handed.code;
+                let words = format!("w{number} {code} waited longer than {bound} ms");
+                violations.push(Violation::new(PROMISE, words));
             }
         }
     }
     violations
 }
 
-/// Whether a receiver has been well for hours, and its network, too.
-fn is_well(view: &View<'_>, receiver: usize, from: i64, until: i64) -> bool {
+/// How long it may wait at most from then on.
+fn bound_ms(view: &View<'_>, number: usize, hook: &Hook, from: i64) -> i64 {
+    let hooks = view.history.hooks.iter();
+    let own: Vec<&Hook> = hooks.filter(|one| one.tenant == hook.tenant).collect();
+    let until = from + AT_ONCE_MS;
+    let mut others = own.iter();
+    if others.all(|one| is_well(view, one.receiver, 10 * MINUTE, from, until))
+        || is_known(view, number, from)
+    {
+        return AT_ONCE_MS;
+    }
+    let half = view.scenario.max_in_flight.div_ceil(2);
+    let at_once = (half * 4).div_ceil(5).max(1);
+    let rounds = (own.len() * 2).div_ceil(at_once);
+    AT_ONCE_MS + EXCHANGE_MS * i64::try_from(rounds).unwrap_or(i64::MAX / EXCHANGE_MS)
+}
+
+/// Since when none of the webhook's calls is under way that were made before `until`.
+fn idle_at(view: &View<'_>, hook: usize, from: i64, until: i64) -> i64 {
+    let calls = view.history.calls.iter();
+    let before = calls.filter(|call| call.hook == hook && call.sent_at < until);
+    let heard = before.filter_map(|call| call.heard_at);
+    heard.filter(|at| *at <= until).fold(from, i64::max)
+}
+
+/// Whether an attempt at the delivery is logged as begun by then. Before its call is seen the
+/// network may have lost what looks up a name, or what was sent on a connection that had ended.
+fn has_begun(view: &View<'_>, key: DeliveryKey<'_>, from: i64, until: i64) -> bool {
+    let records = view.records.get(&key).into_iter().flatten();
+    let mut attempts = records.flat_map(|record| &record.attempts);
+    attempts.any(|attempt| view.may_have_begun(attempt, from, until))
+}
+
+/// Whether its receiver was soon to answer last, in the run of the process that is on at that time.
+fn is_known(view: &View<'_>, hook: usize, at: i64) -> bool {
+    let life = view
+        .history
+        .lives
+        .iter()
+        .rposition(|life| life.began_at <= at);
+    let calls = view.history.calls.iter();
+    let heard = calls.filter(|call| call.hook == hook && Some(call.life) == life);
+    let heard = heard.filter(|call| call.heard_at.is_some_and(|heard_at| heard_at <= at));
+    let Some(last) = heard.max_by_key(|call| call.heard_at) else {
+        return false;
+    };
+    // A look-up that the network lost counts, too, and the log has it.
+    let records = view
+        .records
+        .get(&(hook, last.code.as_str()))
+        .into_iter()
+        .flatten();
+    let mut attempts = records.flat_map(|record| &record.attempts);
+    attempts.all(|attempt| attempt.attempt.duration_ms <= SOON_MS)
+}
+
+/// Whether a receiver has been well for so `long` before `from` and is until `until`, and its
+/// network, too.
+fn is_well(view: &View<'_>, receiver: usize, long: i64, from: i64, until: i64) -> bool {
     let Some(one) = view.world.receivers.get(receiver) else {
         return false;
     };
-    let long = 6 * HOUR;
     let mood = one.mood_at(until);
     let since = one.since(until);
     let cut = view
