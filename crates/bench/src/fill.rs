@@ -188,6 +188,7 @@ impl DirectStore {
             next: NextState {
                 state: DeliveryState::Pending,
                 due_at: Some(due_at),
+                began_at: failed_at,
                 round_began_at: failed_at,
                 disables_webhook: false,
                 pauses_until: None,

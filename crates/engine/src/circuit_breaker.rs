@@ -6,7 +6,7 @@
 //! `docs/decisions/0017-lanes-that-adapt.md` has the reasons.
 
 use model::contract::{DueCursor, RecoveryQuery};
-use model::time::{Moment, Timestamp};
+use model::time::Timestamp;
 
 /// Shorter outages are left to the retry schedule: its first retries come soon.
 const OUTAGE_MS: i64 = 30_000;
@@ -37,7 +37,7 @@ pub(crate) struct CircuitBreaker {
 /// Reads what waits for a retry, page by page, to send it early.
 #[derive(Debug)]
 struct Recovery {
-    /// Latest attempt at or before this, in wall time as the store keeps attempts.
+    /// Latest attempt at or before this.
     tried_by: Timestamp,
     after: Option<DueCursor>,
     /// The outstanding read is for this.
@@ -56,12 +56,12 @@ pub(crate) enum CircuitTransition {
 }
 
 impl CircuitBreaker {
-    /// Takes over what the store knows from before this lane. `succeeded_at` is wall time, the
-    /// others are schedule time.
+    /// Takes over what the store knows from before this lane; `succeeded`: its latest attempt was
+    /// a success. Times here are schedule time, which nobody can set back.
     pub(crate) fn restore(
         &mut self,
         failing_since: Option<Timestamp>,
-        succeeded_at: Option<Timestamp>,
+        succeeded: bool,
         now: Timestamp,
     ) {
         if self.failures > 0 || self.failing_since.is_some() {
@@ -72,9 +72,10 @@ impl CircuitBreaker {
             self.failures = OPENS_AFTER_FAILURES;
             self.open = true;
         }
-        // An earlier process may have ended during a recovery.
-        if let Some(succeeded_at) = succeeded_at {
-            self.start_recovery(succeeded_at);
+        // An earlier process may have ended during a recovery. Nothing has failed since that
+        // success, so all that was tried before this lane may go early.
+        if succeeded {
+            self.start_recovery(now.plus_ms(-1));
         }
     }
 
@@ -99,14 +100,14 @@ impl CircuitBreaker {
         }
     }
 
-    pub(crate) fn succeeded(&mut self, began: Moment) -> Option<CircuitTransition> {
+    pub(crate) fn succeeded(&mut self, began_at: Timestamp) -> Option<CircuitTransition> {
         let since = self.failing_since.take();
         let transition = (self.failures > 0).then_some(CircuitTransition::Closed);
         self.failures = 0;
         self.open = false;
         self.next_probe_at = None;
-        if since.is_some_and(|since| began.schedule.ms_since(since) >= OUTAGE_MS) {
-            self.start_recovery(began.wall);
+        if since.is_some_and(|since| began_at.ms_since(since) >= OUTAGE_MS) {
+            self.start_recovery(began_at);
         }
         transition
     }
@@ -222,18 +223,18 @@ mod tests {
         for (seconds, recovers) in [(29, false), (30, true), (4_000, true)] {
             let mut circuit = failing(&[100]);
             assert_eq!(
-                circuit.succeeded(Moment::same(at(100 + seconds))),
+                circuit.succeeded(at(100 + seconds)),
                 Some(CircuitTransition::Closed)
             );
             assert_eq!(circuit.next_recovery(5).is_some(), recovers, "{seconds}");
-            assert_eq!(circuit.succeeded(Moment::same(at(9_000))), None);
+            assert_eq!(circuit.succeeded(at(9_000)), None);
         }
     }
 
     #[test]
     fn three_failures_in_a_row_suspend_recovery_until_the_next_success() {
         let mut circuit = failing(&[0]);
-        circuit.succeeded(Moment::same(at(60)));
+        circuit.succeeded(at(60));
         for second in 61..63 {
             circuit.failed(at(second), at(second));
             assert!(circuit.next_recovery(5).is_some());
@@ -241,7 +242,7 @@ mod tests {
         circuit.failed(at(63), at(63));
         assert!(circuit.next_recovery(5).is_none() && circuit.stops_recovery());
         // So short a failure is no outage of its own; the recovery goes on as it began.
-        circuit.succeeded(Moment::same(at(64)));
+        circuit.succeeded(at(64));
         assert_eq!(
             circuit.next_recovery(5).map(|page| page.tried_by),
             Some(at(60))
@@ -251,7 +252,7 @@ mod tests {
     #[test]
     fn recovery_goes_on_until_all_was_read() {
         let mut circuit = failing(&[0]);
-        circuit.succeeded(Moment::same(at(60)));
+        circuit.succeeded(at(60));
         circuit.recovery_read(None);
         assert!(circuit.request_recovery(5).is_some());
         circuit.recovery_read(None);
@@ -272,10 +273,7 @@ mod tests {
         assert_eq!(circuit.failed(at(310), at(311)), None);
         assert!(failing(&[0, 300]).failures < OPENS_AFTER_FAILURES);
         assert!(!failing(&[0, 300]).is_open());
-        assert_eq!(
-            circuit.succeeded(Moment::same(at(400))),
-            Some(CircuitTransition::Closed)
-        );
+        assert_eq!(circuit.succeeded(at(400)), Some(CircuitTransition::Closed));
         assert!(!circuit.is_open() && !circuit.is_failing());
     }
 
@@ -294,21 +292,18 @@ mod tests {
     #[test]
     fn what_the_store_knows_is_taken_up_once() {
         let mut circuit = CircuitBreaker::default();
-        circuit.restore(Some(at(0)), None, at(300));
+        circuit.restore(Some(at(0)), false, at(300));
         assert!(circuit.is_open());
-        assert_eq!(
-            circuit.succeeded(Moment::same(at(400))),
-            Some(CircuitTransition::Closed)
-        );
+        assert_eq!(circuit.succeeded(at(400)), Some(CircuitTransition::Closed));
         assert!(circuit.next_recovery(5).is_some());
         let mut circuit = failing(&[10]);
-        circuit.restore(Some(at(0)), None, at(300));
+        circuit.restore(Some(at(0)), false, at(300));
         assert!(!circuit.is_open());
         let mut circuit = CircuitBreaker::default();
-        circuit.restore(None, Some(at(100)), at(300));
+        circuit.restore(None, true, at(300));
         assert_eq!(
             circuit.next_recovery(5).map(|page| page.tried_by),
-            Some(at(100))
+            Some(at(300).plus_ms(-1))
         );
     }
 
@@ -317,7 +312,7 @@ mod tests {
         let mut circuit = failing(&[0, 0, 0, 0, 300]);
         circuit.target_changed();
         assert!(!circuit.is_open());
-        circuit.succeeded(Moment::same(at(400)));
+        circuit.succeeded(at(400));
         assert!(circuit.next_recovery(5).is_some());
     }
 }

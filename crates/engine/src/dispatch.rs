@@ -455,12 +455,12 @@ impl Dispatcher {
             return;
         }
         let policy = &prepared.policy;
-        let (began, ended) = self
+        let (began_at, ended) = self
             .schedule_clock
             .of_attempt(&attempt, ended_at, Instant::now());
         let next = delivery.transition(
             outcome,
-            began.schedule,
+            began_at,
             ended,
             policy,
             prepared.retries_max,
@@ -469,10 +469,10 @@ impl Dispatcher {
         let class = class(outcome);
         tracing::debug!(%id, attempt = delivery.attempts.saturating_add(1), class,
             duration_ms = attempt.duration_ms, state = next.state.as_str(), "attempt ended");
-        let is_ahead = delivery.is_early_at(began.schedule);
+        let is_ahead = delivery.is_early_at(began_at);
         self.count([stale.as_deref(), Some(&attempt)], next.state, is_ahead);
         let effect = AttemptEffect {
-            began,
+            began_at,
             ended_at: ended.schedule,
             failed: !outcome.is_success(),
             signal: LoadSignal::of(outcome, attempt.duration_ms),
@@ -606,7 +606,7 @@ impl Dispatcher {
                 failing_since: target
                     .failing_since
                     .map(|since| self.schedule_clock.of(since, seen)),
-                succeeded_at: target.succeeded_at,
+                succeeded: target.succeeded_at.is_some(),
                 seen_at: now,
             });
         }

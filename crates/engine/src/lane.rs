@@ -195,7 +195,7 @@ impl Lane {
         let TargetSnapshot {
             prepared,
             failing_since,
-            succeeded_at,
+            succeeded,
             seen_at,
         } = snapshot;
         let endpoint = prepared.endpoint().ok();
@@ -219,7 +219,7 @@ impl Lane {
                     self.receiver.speed = ReceiverSpeed::Slow;
                 }
                 let circuit = &mut self.receiver.circuit;
-                circuit.restore(failing_since, succeeded_at, seen_at);
+                circuit.restore(failing_since, succeeded, seen_at);
             }
             Some(last) if last.same_target(&prepared) => {}
             Some(_) => {
@@ -625,8 +625,8 @@ impl Lane {
         concurrency.observe(effect.signal, in_flight, max_concurrency);
         let circuit = &mut receiver.circuit;
         let transition = match effect.failed {
-            true => circuit.failed(effect.began.schedule, effect.ended_at),
-            false => circuit.succeeded(effect.began),
+            true => circuit.failed(effect.began_at, effect.ended_at),
+            false => circuit.succeeded(effect.began_at),
         };
         let stops_recovery = circuit.stops_recovery();
         if effect.gone {

@@ -98,23 +98,19 @@ impl ScheduleClock {
         known.plus_ms(ago_ms.saturating_neg())
     }
 
-    /// When an attempt began and ended that has ended just now.
+    /// When an attempt began, in the schedule, and ended that has ended just now.
     pub(crate) fn of_attempt(
         &self,
         attempt: &Attempt,
         ended_at: Timestamp,
         now: Instant,
-    ) -> (Moment, Moment) {
+    ) -> (Timestamp, Moment) {
         let ended = match is_on(Mutation::RetryByWallClock) {
             true => Moment::same(ended_at),
             false => self.moment(ended_at, now),
         };
         let took_ms = i64::from(attempt.duration_ms);
-        let began = Moment {
-            wall: attempt.began_at,
-            schedule: ended.schedule.plus_ms(took_ms.saturating_neg()),
-        };
-        (began, ended)
+        (ended.schedule.plus_ms(took_ms.saturating_neg()), ended)
     }
 
     /// Has it written, if it is time to. `waits`: something is due later; `at_once`: whatever

@@ -84,6 +84,8 @@ pub struct NextState {
     pub state: DeliveryState,
     /// When the next attempt is due; only while pending.
     pub due_at: Option<Timestamp>,
+    /// When the attempt began.
+    pub began_at: Timestamp,
     /// The beginning of this round's first attempt.
     pub round_began_at: Timestamp,
     /// Whether the webhook is to be switched off because its receiver is gone.
@@ -153,6 +155,7 @@ impl Delivery {
         let end = |state, disables_webhook| NextState {
             state,
             due_at: None,
+            began_at,
             round_began_at,
             disables_webhook,
             pauses_until: None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::time::{Moment, Timestamp};
+use model::time::Timestamp;
 
 use crate::circuit_breaker::CircuitBreaker;
 use crate::concurrency::{ConcurrencyLimit, LoadSignal};
@@ -44,15 +44,15 @@ pub(crate) enum WebhookLookup {
 pub(crate) struct TargetSnapshot {
     pub(crate) prepared: Arc<PreparedTarget>,
     pub(crate) failing_since: Option<Timestamp>,
-    /// On the wall, as the store has it.
-    pub(crate) succeeded_at: Option<Timestamp>,
+    /// Its latest attempt was a success.
+    pub(crate) succeeded: bool,
     pub(crate) seen_at: Timestamp,
 }
 
 /// How an attempt ended, as far as its lane is concerned.
 pub(crate) struct AttemptEffect {
-    pub(crate) began: Moment,
     /// In schedule time, as all else here that is due or was.
+    pub(crate) began_at: Timestamp,
     pub(crate) ended_at: Timestamp,
     pub(crate) failed: bool,
     pub(crate) signal: LoadSignal,

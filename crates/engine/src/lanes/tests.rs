@@ -10,7 +10,6 @@ use model::limits;
 use model::policy::Policy;
 use model::schedule::Schedule;
 use model::tenant::DialectName;
-use model::time::Moment;
 use model::webhook::Headers;
 
 use super::*;
@@ -95,7 +94,7 @@ fn open_at(tenant: i64, host: &str) -> WebhookLookup {
     WebhookLookup::Callable(TargetSnapshot {
         prepared: Arc::new(PreparedTarget::new(&target, Arc::new(policy))),
         failing_since: None,
-        succeeded_at: None,
+        succeeded: false,
         seen_at: at(0),
     })
 }
@@ -170,7 +169,7 @@ fn answer(lanes: &mut Air, deliveries: Vec<DueDelivery>, next_due_at: Option<i64
 /// How an attempt lands that succeeded.
 fn well() -> AttemptEffect {
     AttemptEffect {
-        began: Moment::same(at(0)),
+        began_at: at(0),
         ended_at: at(0),
         failed: false,
         signal: LoadSignal::Fast,

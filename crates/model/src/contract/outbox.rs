@@ -144,7 +144,7 @@ pub struct DueQuery {
 }
 
 /// Deliveries that wait for a retry though their receiver has recovered: those whose latest
-/// attempt began by `tried_by` and was not made ahead of its own time.
+/// attempt began by `tried_by`, in schedule time, and was not made ahead of its own time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecoveryQuery {
     pub tried_by: Timestamp,

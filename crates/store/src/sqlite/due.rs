@@ -61,7 +61,7 @@ statements! {
     EARLY = "
         select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
           d.round_began_at, d.due_at, n.headers, n.body, n.key,
-          coalesce(d.began_at <= ?4, 0) and not exists (
+          d.began_at is not null and coalesce(d.tried_at <= ?4, 1) and not exists (
             select 1 from attempt a
             where a.notification_id = d.notification_id and a.webhook_id = d.webhook_id
               and a.number = d.attempts - 1 and a.next_due_at = d.next_due_at) as may_go_early

@@ -30,9 +30,9 @@ statements! {
         insert into delivery
           (webhook_id, notification_id, state, cause, round, attempts, round_start, round_began_at,
            due_at, ended_at, began_at, duration_ms, envelope_id, status, failure, detail, headers,
-           answer_id, body_end, next_due_at, body)
+           answer_id, body_end, next_due_at, body, tried_at)
         values (?2, ?1, ?3, ?4, 1, ?20, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-          ?18, ?19)";
+          ?18, ?19, ?21)";
     // An early attempt takes nothing from the schedule of the round, nor does a call on a kept
     // connection that had ended.
     NEXT = "
@@ -41,7 +41,7 @@ statements! {
           round_began_at = ?6, due_at = ?7, ended_at = ?8,
           began_at = ?9, duration_ms = ?10, envelope_id = ?11, status = ?12, failure = ?13,
           detail = ?14, headers = ?15, answer_id = ?16, body_end = ?17,
-          next_due_at = iif(?5 and due_at = ?7, next_due_at, ?18), body = ?19
+          next_due_at = iif(?5 and due_at = ?7, next_due_at, ?18), body = ?19, tried_at = ?21
         where notification_id = ?1 and webhook_id = ?2";
     // The attempt that was the latest until now.
     MOVE_LATEST = "
@@ -73,7 +73,8 @@ statements! {
         set state = iif(state = 4, 0, state), attempts = attempts + ?14,
           round_start = round_start + iif(round = ?3, ?14 - 1, ?14),
           began_at = ?4, duration_ms = ?5, envelope_id = ?6, status = ?7, failure = ?8, detail = ?9,
-          headers = ?10, answer_id = ?11, body_end = ?12, next_due_at = null, body = ?13
+          headers = ?10, answer_id = ?11, body_end = ?12, next_due_at = null, body = ?13,
+          tried_at = ?15
         where notification_id = ?1 and webhook_id = ?2";
     LATE_SUCCESS = "
         update delivery
@@ -235,6 +236,8 @@ fn settle_in_time(
     statement.raw_bind_parameter(18, next_due_at)?;
     statement.raw_bind_parameter(19, written.body())?;
     statement.raw_bind_parameter(20, settlement.calls())?;
+    let tried_at = (!ended).then_some(next.began_at.as_millis());
+    statement.raw_bind_parameter(21, tried_at)?;
     statement.raw_execute()?;
     Ok(())
 }
@@ -264,6 +267,7 @@ fn settle_late(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<HourlyOutcome
     written.bind(statement, 4)?;
     statement.raw_bind_parameter(13, written.body())?;
     statement.raw_bind_parameter(14, settlement.calls())?;
+    statement.raw_bind_parameter(15, settlement.next.began_at.as_millis())?;
     statement.raw_execute()?;
     if settlement.next.state != DeliveryState::Delivered {
         return Ok(HourlyOutcome::Nothing);

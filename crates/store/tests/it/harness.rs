@@ -172,6 +172,7 @@ pub(crate) fn ended(state: DeliveryState) -> NextState {
     NextState {
         state,
         due_at: None,
+        began_at: at(0),
         round_began_at: at(0),
         disables_webhook: false,
         pauses_until: None,
@@ -183,6 +184,7 @@ pub(crate) fn retry(due_at: i64) -> NextState {
     NextState {
         state: DeliveryState::Pending,
         due_at: Some(at(due_at)),
+        began_at: at(0),
         round_began_at: at(0),
         disables_webhook: false,
         pauses_until: None,
@@ -212,7 +214,10 @@ pub(crate) fn settlement(
         webhook_version: 1,
         ended_at: at(ended_at),
         attempt: attempt(ended_at, outcome),
-        next,
+        next: NextState {
+            began_at: at(ended_at),
+            ..next
+        },
     }
 }
 

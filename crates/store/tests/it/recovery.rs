@@ -62,6 +62,33 @@ fn what_waits_for_a_retry_is_read_ahead_if_it_was_last_tried_before() {
 }
 
 #[test]
+fn what_was_tried_before_is_told_by_the_schedule_whatever_the_clock_said() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let ids: Vec<i64> = (0..3).map(|n| given.notified(&n.to_string(), 0)).collect();
+    // The clock was ahead at the first, and behind at the others.
+    for (id, tried_at, said) in [(0, 100, 90_000), (1, 300, 3), (2, 400, 4)] {
+        let id = delivery_id(ids[id], webhook);
+        let mut settlement = settlement(id, said, answered(500), retry(9_000));
+        settlement.next.began_at = at(tried_at);
+        given.settle(settlement);
+    }
+    let found = read(&given, webhook, everything(200), 500).unwrap();
+    assert_eq!(numbers(&found), [ids[0]]);
+    // A late attempt counts as well.
+    let mut late = settlement(
+        delivery_id(ids[0], webhook),
+        95_000,
+        answered(500),
+        retry(9_000),
+    );
+    late.next.began_at = at(350);
+    given.settle(late);
+    let found = read(&given, webhook, everything(200), 500).unwrap();
+    assert_eq!(numbers(&found), [0_i64; 0]);
+}
+
+#[test]
 fn it_is_read_on_from_where_it_was_left_off() {
     let given = Given::new();
     let webhook = given.paid_webhook();

@@ -130,6 +130,26 @@ async fn after_a_jump_ahead_is_set_right_everything_goes_on_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_success_while_the_clock_was_ahead_retries_wait_as_long_as_ever() {
+    for step_ms in [HOUR_MS, 40 * DAY_MS] {
+        let mut world = World::running().await;
+        world.webhook("http://a.test/", "paid").await;
+        world.set_clock(step_ms);
+        world.hand_in("paid", 1).await;
+        seconds(1).await;
+        world.kill();
+        world.set_clock(0);
+        world.start();
+        world.net.at("a.test", |_, _| Does::Answers(500));
+        world.hand_in("paid", 1).await;
+        seconds(4).await;
+        assert_eq!(world.net.calls().len(), 2, "{step_ms}");
+        seconds(4).await;
+        assert_eq!(world.net.calls().len(), 3, "{step_ms}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_asked_for_before_a_jump_is_noticed_goes_at_once() {
     for step_ms in [40 * DAY_MS, -40 * DAY_MS] {
         let world = World::running().await;

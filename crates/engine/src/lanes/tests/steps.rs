@@ -172,7 +172,7 @@ impl World {
             return;
         }
         let ended = |effect| AttemptEffect {
-            began: Moment::same(at(self.now)),
+            began_at: at(self.now),
             ended_at: at(self.now),
             ..effect
         };

@@ -102,6 +102,7 @@ async fn a_webhook_is_shown_with_how_it_is_doing() {
             next: NextState {
                 state,
                 due_at: (state == DeliveryState::Pending).then_some(at),
+                began_at: at,
                 round_began_at: at,
                 disables_webhook: false,
                 pauses_until: None,

@@ -61,6 +61,7 @@ async fn settle(app: &TestApp, due: &DueDelivery, outcome: Outcome, duration_ms:
                 DeliveryState::Pending
             },
             due_at: (!is_success).then(|| now.plus_ms(5_000)),
+            began_at: now,
             round_began_at: now,
             disables_webhook: false,
         },

@@ -793,6 +793,7 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
             pauses_until: Some(now.plus_ms(600_000)),
             state: DeliveryState::Pending,
             due_at: Some(now.plus_ms(600_000)),
+            began_at: now,
             round_began_at: now,
             disables_webhook: false,
             early: false,

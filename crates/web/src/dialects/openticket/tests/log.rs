@@ -59,6 +59,7 @@ async fn settle(app: &TestApp, due: &DueDelivery, outcome: Outcome, state: Deliv
         next: NextState {
             state,
             due_at: (state == DeliveryState::Pending).then(|| now.plus_ms(60_000)),
+            began_at: now,
             round_began_at: now,
             disables_webhook: false,
             pauses_until: None,

@@ -50,6 +50,7 @@ async fn settle(app: &TestApp, due: &DueDelivery, outcome: Outcome, state: Deliv
             pauses_until: None,
             state,
             due_at: (state == DeliveryState::Pending).then(|| now.plus_ms(5_000)),
+            began_at: now,
             round_began_at: now,
             disables_webhook: false,
             early: false,
