@@ -138,6 +138,8 @@ pub(crate) struct DispatcherParts {
 /// What a finished attempt hands back.
 struct FinishedAttempt {
     attempt_id: InFlightId,
+    /// When it was handed out, in the schedule.
+    begun_at: Timestamp,
     delivery: Delivery,
     prepared: Arc<PreparedTarget>,
     result: AttemptResult,
@@ -315,11 +317,13 @@ impl Dispatcher {
             self.begun = true;
             self.metrics.begun(concurrency_limit);
             let runner = Arc::clone(&self.runner);
+            let begun_at = self.schedule_clock.at(now);
             // In a box, because spawning moves what is spawned several times.
             self.in_flight.spawn(Box::pin(async move {
                 let result = runner.attempt(&prepared, &due).await;
                 FinishedAttempt {
                     attempt_id,
+                    begun_at,
                     delivery: due.delivery,
                     prepared,
                     result,
@@ -438,6 +442,7 @@ impl Dispatcher {
     fn finish(&mut self, finished: FinishedAttempt) {
         let FinishedAttempt {
             attempt_id,
+            begun_at,
             delivery,
             prepared,
             result,
@@ -454,15 +459,14 @@ impl Dispatcher {
             self.lanes.unsent(attempt_id, id, delivery.due_at);
             return;
         }
-        let policy = &prepared.policy;
-        let (began_at, ended) = self
-            .schedule_clock
-            .of_attempt(&attempt, ended_at, Instant::now());
+        let (began_at, ended) =
+            self.schedule_clock
+                .of_attempt(&attempt, begun_at, ended_at, Instant::now());
         let next = delivery.transition(
             outcome,
             began_at,
             ended,
-            policy,
+            &prepared.policy,
             prepared.retries_max,
             &mut self.rng,
         );

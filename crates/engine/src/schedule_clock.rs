@@ -98,10 +98,12 @@ impl ScheduleClock {
         known.plus_ms(ago_ms.saturating_neg())
     }
 
-    /// When an attempt began, in the schedule, and ended that has ended just now.
+    /// When an attempt began, in the schedule, and ended that has ended just now and was begun no
+    /// sooner than `begun_at`: it may have taken longer than schedule time went on meanwhile.
     pub(crate) fn of_attempt(
         &self,
         attempt: &Attempt,
+        begun_at: Timestamp,
         ended_at: Timestamp,
         now: Instant,
     ) -> (Timestamp, Moment) {
@@ -110,7 +112,8 @@ impl ScheduleClock {
             false => self.moment(ended_at, now),
         };
         let took_ms = i64::from(attempt.duration_ms);
-        (ended.schedule.plus_ms(took_ms.saturating_neg()), ended)
+        let began_at = ended.schedule.plus_ms(took_ms.saturating_neg());
+        (began_at.max(begun_at), ended)
     }
 
     /// Has it written, if it is time to. `waits`: something is due later; `at_once`: whatever

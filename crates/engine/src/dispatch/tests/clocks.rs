@@ -150,6 +150,24 @@ async fn after_a_success_while_the_clock_was_ahead_retries_wait_as_long_as_ever(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_during_which_the_process_stood_still_uses_up_its_place_in_the_schedule() {
+    let world = World::running().await;
+    world.webhook("http://a.test/", "paid").await;
+    world.net.at("a.test", |_, number| match number {
+        1 => Does::AnswersAfter(500, Duration::from_secs(4)),
+        _ => Does::Answers(500),
+    });
+    world.hand_in("paid", 1).await;
+    seconds(8).await;
+    assert_eq!(world.net.calls().len(), 2);
+    tokio::time::advance(Duration::from_secs(600)).await;
+    seconds(25).await;
+    assert_eq!(world.net.calls().len(), 2);
+    seconds(15).await;
+    assert_eq!(world.net.calls().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_asked_for_before_a_jump_is_noticed_goes_at_once() {
     for step_ms in [40 * DAY_MS, -40 * DAY_MS] {
         let world = World::running().await;
