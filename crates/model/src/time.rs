@@ -10,7 +10,6 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::time::format_description::well_known::Rfc3339;
-use ::time::{OffsetDateTime, UtcOffset};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{CLOCK_DISTRUST_MS, CLOCK_FAR_MS, CLOCK_STEP_MS};
@@ -177,7 +176,7 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?;
-        let nanos = moment.to_offset(UtcOffset::UTC).unix_timestamp_nanos();
+        let nanos = moment.unix_timestamp_nanos();
         let millis = i64::try_from(nanos.div_euclid(1_000_000)).map_err(|_| InvalidTimestamp)?;
         if (Self::EPOCH.0..=Self::MAX.0).contains(&millis) {
             Ok(Self(millis))
@@ -398,6 +397,20 @@ mod tests {
     use super::*;
 
     #[test]
+    #[test]
+    fn a_time_at_the_ends_of_the_calendar_is_read_or_refused() {
+        for (text, read) in [
+            ("9999-12-31T23:59:59.999Z", Ok(Timestamp::MAX)),
+            ("9999-12-31T23:59:59-00:01", Err(InvalidTimestamp)),
+            ("9999-12-31T23:59:59.999999999-23:59", Err(InvalidTimestamp)),
+            ("0000-01-01T00:00:00+00:01", Err(InvalidTimestamp)),
+            ("0000-01-01T00:00:00+23:59", Err(InvalidTimestamp)),
+            ("1970-01-01T00:59:59+01:00", Err(InvalidTimestamp)),
+        ] {
+            assert_eq!(text.parse::<Timestamp>(), read, "{text}");
+        }
+    }
+
     fn a_time_prints_as_it_is_read() {
         for text in [
             "2027-01-19T00:00:00.000Z",
