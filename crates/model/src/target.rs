@@ -129,9 +129,14 @@ fn path_and_query(rest: &str) -> String {
         None => (rest, ""),
     };
     let path = escaped(&without_dots(path), b"/");
-    let path = if path.is_empty() { "/" } else { &path };
+    // A backslash ends the host, too, and begins no path that could stand in a request.
+    let path = if path.starts_with('/') {
+        path
+    } else {
+        format!("/{path}")
+    };
     match query {
-        "" => path.to_owned(),
+        "" => path,
         query => format!("{path}?{}", escaped(query, b"/?")),
     }
 }
@@ -379,6 +384,9 @@ mod tests {
             ("/a/./b/../c/", "/a/c/"),
             ("/a/b/..", "/a/"),
             ("/../x", "/x"),
+            // It ends the host, and a request's path begins with a slash.
+            ("\\a", "/%5Ca"),
+            ("\\..\\?a", "/%5C..%5C?a"),
             ("", "/"),
             ("?", "/"),
         ] {
