@@ -94,17 +94,17 @@ fn host_name(host: &str) -> Result<String, InvalidTarget> {
     if host.is_empty() {
         return Err(InvalidTarget("no host".to_owned()));
     }
-    if host.is_ascii() {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-        return if host.bytes().all(plain) {
-            Ok(host.to_ascii_lowercase())
-        } else {
-            Err(InvalidTarget(format!("{host} is not the name of a host")))
-        };
-    }
-    match Host::parse(host) {
-        Ok(host) => Ok(host.to_string()),
-        Err(error) => Err(InvalidTarget(error.to_string())),
+    let name = if host.is_ascii() {
+        host.to_ascii_lowercase()
+    } else {
+        let name = Host::parse(host).map_err(|error| InvalidTarget(error.to_string()))?;
+        name.to_string()
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    if name.bytes().all(plain) {
+        Ok(name)
+    } else {
+        Err(InvalidTarget(format!("{host} is not the name of a host")))
     }
 }
 
@@ -444,6 +444,10 @@ mod tests {
             "http://example.org:0/",
             "http://example.org:99999/",
             "mailto:a@b",
+            "http://a{b.example/",
+            "http://ü{b.example/",
+            "http://ü\"b.example/",
+            "http://ü;b,c.example/",
         ] {
             assert!(Target::parse(text).is_err(), "{text}");
         }
