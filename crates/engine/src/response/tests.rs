@@ -102,6 +102,19 @@ fn a_body_with_a_length_ends_there_and_the_line_is_kept() {
 
 #[test]
 fn what_is_behind_an_answer_ends_the_line() {
+#[test]
+fn a_status_is_judged_when_its_digits_have_ended() {
+    const DIGITS: &str = "the status in its status line does not have three digits";
+    for (text, words) in [
+        ("HTTP/1.2 0200 OK\r\n\r\n", DIGITS),
+        ("HTTP/1.1 0200\r\n\r\n", DIGITS),
+        ("HTTP/1.2 020 OK\r\n\r\n", "020 is no status"),
+    ] {
+        let found = read(text, Then::Closed);
+        assert_eq!(failed(&found), (FailureKind::Garbled, words), "{text:?}");
+    }
+}
+
     for text in [
         "HTTP/1.1 204 X\r\n\r\n!".to_owned(),
         "HTTP/1.1 304 X\r\nContent-Length: 1\r\n\r\n!".to_owned(),

@@ -122,6 +122,10 @@ pub(super) fn status_line(bytes: &[u8]) -> StatusLine {
     let status = digits
         .iter()
         .fold(0_u16, |status, digit| status * 10 + u16::from(digit - b'0'));
+    if status < 100 && behind.is_none() {
+        // A fourth digit may follow.
+        return StatusLine::Begun(None);
+    }
     if status < 100 {
         return StatusLine::Not(format!("{status:03} is no status"));
     }
