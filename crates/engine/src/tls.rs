@@ -183,3 +183,6 @@ fn pem_words(error: &pem::Error) -> String {
         _ => "it cannot be read".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,4 +122,6 @@ mod tests {
             assert_eq!(text.parse::<DeliveryId>(), Err(InvalidDeliveryId), "{text}");
         }
     }
+
+    mod fuzz;
 }

@@ -137,4 +137,6 @@ mod tests {
         assert_eq!(asked(500, "37"), None);
         assert_eq!(asked(200, "37"), None);
     }
+
+    mod fuzz;
 }

@@ -521,4 +521,6 @@ mod tests {
         let target = Target::parse("https://user:secret@example.org/x").unwrap();
         assert_eq!(format!("{target:?}"), "Target(example.org/x)");
     }
+
+    mod fuzz;
 }

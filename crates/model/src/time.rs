@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ::time::OffsetDateTime;
 use ::time::format_description::well_known::Rfc3339;
 use serde::{Deserialize, Serialize};
 
@@ -397,7 +398,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[test]
     fn a_time_at_the_ends_of_the_calendar_is_read_or_refused() {
         for (text, read) in [
             ("9999-12-31T23:59:59.999Z", Ok(Timestamp::MAX)),
@@ -411,6 +411,7 @@ mod tests {
         }
     }
 
+    #[test]
     fn a_time_prints_as_it_is_read() {
         for text in [
             "2027-01-19T00:00:00.000Z",
@@ -614,4 +615,6 @@ mod tests {
         assert!(said(ClockDoubt::AheadOfStore { by_ms }).contains("did not run for so long"));
         assert!(said(ClockDoubt::BehindStore { by_ms: 9_000 }).contains("9 s behind"));
     }
+
+    mod fuzz;
 }

@@ -1,5 +1,7 @@
 //! Answers in all kinds of pieces: the same bytes always come to the same.
 
+mod fuzz;
+
 use prometheus_client::metrics::counter::Counter;
 use proptest::prelude::*;
 
@@ -101,8 +103,6 @@ fn a_body_with_a_length_ends_there_and_the_line_is_kept() {
 }
 
 #[test]
-fn what_is_behind_an_answer_ends_the_line() {
-#[test]
 fn a_status_is_judged_when_its_digits_have_ended() {
     const DIGITS: &str = "the status in its status line does not have three digits";
     for (text, words) in [
@@ -115,6 +115,8 @@ fn a_status_is_judged_when_its_digits_have_ended() {
     }
 }
 
+#[test]
+fn what_is_behind_an_answer_ends_the_line() {
     for text in [
         "HTTP/1.1 204 X\r\n\r\n!".to_owned(),
         "HTTP/1.1 304 X\r\nContent-Length: 1\r\n\r\n!".to_owned(),

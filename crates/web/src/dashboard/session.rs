@@ -314,4 +314,6 @@ mod tests {
                 .contains("Secure")
         );
     }
+
+    mod fuzz;
 }

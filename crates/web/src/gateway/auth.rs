@@ -149,4 +149,6 @@ mod tests {
         }
         assert!(read(b"Token \xff", &ALL).is_ok());
     }
+
+    mod fuzz;
 }

@@ -2,6 +2,7 @@
 
 mod coverage;
 pub(crate) mod faulty_store;
+mod fuzz;
 pub(crate) mod harness;
 mod idempotency;
 mod never_500;

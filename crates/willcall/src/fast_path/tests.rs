@@ -1,5 +1,7 @@
 //! What the fast path answers, and what it leaves to hyper.
 
+mod fuzz;
+
 use std::cell::RefCell;
 use std::future::ready;
 use std::task::{Context, Poll};

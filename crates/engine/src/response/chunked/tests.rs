@@ -1,5 +1,7 @@
 //! Chunks in whole and in single bytes.
 
+mod fuzz;
+
 use super::*;
 
 /// The data, whether the end was found and what is behind it; `None` if it is garbled.

@@ -135,4 +135,6 @@ mod tests {
         assert_eq!(nonce.len(), 20);
         assert!(nonce.bytes().all(|byte| byte.is_ascii_alphanumeric()));
     }
+
+    mod fuzz;
 }

@@ -268,4 +268,6 @@ mod tests {
             Err(Refusal::UnknownForm("text/plain; x=1".to_owned()))
         );
     }
+
+    mod fuzz;
 }

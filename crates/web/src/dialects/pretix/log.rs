@@ -385,3 +385,6 @@ fn lines(headers: &Headers) -> JsonValue<'static> {
     let line = |(name, value): (&[u8], &[u8])| JsonValue::List(vec![latin1(name), latin1(value)]);
     JsonValue::List(headers.iter().map(line).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,10 @@ const EFFECTS: &[(&str, &str)] = &[
         "spawns and listens, for measuring only",
     ),
     ("crates/engine/src/dial.rs", "looks names up and connects"),
+    (
+        "crates/fuzz/src/settings.rs",
+        "how long tests run, and from which seed",
+    ),
     ("crates/engine/src/tasks.rs", "spawns, and notices a panic"),
     ("crates/web/src/tasks.rs", "spawns, so that a request ends"),
     ("crates/willcall/src/assemble.rs", "makes the clock"),

@@ -11,15 +11,16 @@ use super::{file, git, judge, root, tree};
 
 /// Which of our crates each may use, and which it may use in tests only.
 const FLOORS: &[(&str, &[&str], &[&str])] = &[
-    ("model", &[], &[]),
+    ("fuzz", &[], &[]),
+    ("model", &[], &["fuzz"]),
     ("store", &["model"], &[]),
-    ("engine", &["model"], &["store"]),
-    ("web", &["model"], &["store"]),
+    ("engine", &["model"], &["fuzz", "store"]),
+    ("web", &["model"], &["fuzz", "store"]),
     ("bench", &["engine", "model", "store", "web"], &[]),
     (
         "willcall",
         &["bench", "engine", "model", "store", "web"],
-        &[],
+        &["fuzz"],
     ),
 ];
 
@@ -43,6 +44,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("mimalloc", &["willcall"]),
     ("multer", &["web"]),
     ("percent-encoding", &["model", "web"]),
+    ("proptest", &["fuzz"]),
     ("rand_chacha", &["model"]),
     ("rand_core", &["model"]),
     ("rusqlite", &["store"]),
@@ -67,7 +69,7 @@ const HOMES: &[(&str, &[&str])] = &[
 
 const ANYWHERE: &[&str] = &["bytes", "http", "serde", "thiserror", "tracing"];
 
-const TESTS_ONLY: [&str; 4] = ["proc-macro2", "proptest", "rcgen", "tempfile"];
+const TESTS_ONLY: [&str; 3] = ["proc-macro2", "rcgen", "tempfile"];
 
 /// Packages in Cargo.lock, ours included. More means slower builds and more to trust.
 const PACKAGES_MAX: usize = 245;

@@ -57,6 +57,7 @@ const FOREIGN: &[&str] = &[
     "service",
     "service_fn",
     "set_hook",
+    "take_hook",
     "tracing_subscriber",
     "wal_hook",
 ];

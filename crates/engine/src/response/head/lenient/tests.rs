@@ -1,5 +1,7 @@
 //! Heads of receivers that break the rules: what still counts, and what is said about the rest.
 
+mod fuzz;
+
 use model::attempt::FailureKind;
 use proptest::prelude::*;
 

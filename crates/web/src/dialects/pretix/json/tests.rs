@@ -1,5 +1,7 @@
 //! What is read and written, against vectors made once with Python 3.11 and ujson's known habits.
 
+mod fuzz;
+
 use proptest::prelude::*;
 
 use super::{JsonDump, JsonObject, JsonText, JsonValue, float, read};
