@@ -253,7 +253,7 @@ fn what_is_bad(error: &hyper::Error, unread: &[u8]) -> String {
             "This does not begin with a method, so it is not an HTTP request. Send a request line such \
              as \"GET /path HTTP/1.1\", without TLS."
         }
-        Err(_) if request.version.is_none() => {
+        Err(_) if request.version.is_none() || !is_request_line(unread) => {
             "The request line is not valid. Send a method, a target and HTTP/1.1 with one space \
              between, and percent-encode spaces and special characters in the target."
         }
@@ -268,6 +268,15 @@ fn what_is_bad(error: &hyper::Error, unread: &[u8]) -> String {
         }
     }
     .to_owned()
+}
+
+/// Whether the first line, alone, is valid to its end.
+fn is_request_line(unread: &[u8]) -> bool {
+    let mut lines = unread.split(|byte| *byte == b'\n');
+    let first = lines.find(|line| !line.trim_ascii().is_empty());
+    let mut whole = first.unwrap_or_default().to_vec();
+    whole.extend_from_slice(b"\n\n");
+    Request::new(&mut []).parse(&whole).is_ok()
 }
 
 /// Says which header line is not valid. At least one is not.
