@@ -5,9 +5,6 @@ use std::{fs, io};
 
 use proptest::sample::Index;
 
-use super::INPUT_BYTES_MAX;
-use super::edit::Edit;
-
 /// The file with what means something to the parser: a word a line, with the escapes of Rust.
 const WORDS: &str = "words.txt";
 
@@ -18,7 +15,7 @@ pub(crate) struct Corpus {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
 }
 
 /// How many targets there are: each has a folder.
@@ -37,16 +34,6 @@ impl Corpus {
         assert!(!seeds.is_empty(), "{target}: its corpus has no seed");
         let words = words.iter().flat_map(|(_, text)| words_of(text)).collect();
         Self { seeds, words }
-    }
-
-    /// A seed with these edits.
-    pub(crate) fn input(&self, from: &Index, edits: &[Edit]) -> Vec<u8> {
-        let mut input = self.seed(from).to_vec();
-        for edit in edits {
-            edit.apply(&mut input, self);
-            input.truncate(INPUT_BYTES_MAX);
-        }
-        input
     }
 
     pub(crate) fn seed(&self, from: &Index) -> &[u8] {

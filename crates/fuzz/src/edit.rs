@@ -7,8 +7,10 @@ use proptest::prop_oneof;
 use proptest::sample::Index;
 use proptest::strategy::Strategy;
 
-use super::INPUT_BYTES_MAX;
 use super::corpus::Corpus;
+
+/// The longest input that is made: longer than most bounds of parsers.
+pub(crate) const INPUT_BYTES_MAX: usize = 96 * 1024;
 
 /// Numbers at which something ends: of bytes, of types, of lengths.
 const NUMBERS: [&str; 24] = [
@@ -93,7 +95,7 @@ pub(crate) fn edit() -> impl Strategy<Value = Edit> {
 }
 
 impl Edit {
-    pub(crate) fn apply(&self, input: &mut Vec<u8>, corpus: &Corpus) {
+    fn apply(&self, input: &mut Vec<u8>, corpus: &Corpus) {
         match self {
             Self::Flip(at, bit) => change(input, at, |byte| byte ^ (1 << bit)),
             Self::Set(at, byte) => change(input, at, |_| *byte),
@@ -138,6 +140,16 @@ impl Edit {
             }),
         }
     }
+}
+
+/// A seed with these edits.
+pub(crate) fn bent(corpus: &Corpus, from: &Index, edits: &[Edit]) -> Vec<u8> {
+    let mut input = corpus.seed(from).to_vec();
+    for edit in edits {
+        edit.apply(&mut input, corpus);
+        input.truncate(INPUT_BYTES_MAX);
+    }
+    input
 }
 
 /// A place in `input`, its end included.

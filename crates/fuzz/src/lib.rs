@@ -16,10 +16,7 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunne
 
 use self::corpus::Corpus;
 use self::settings::Settings;
-use self::watchdog::Watchdog;
-
-/// The longest input that is made: longer than most bounds of parsers.
-pub const INPUT_BYTES_MAX: usize = 96 * 1024;
+use self::watchdog::{Watchdog, shown};
 
 /// Edits of one input.
 const EDITS_MAX: usize = 8;
@@ -27,12 +24,9 @@ const EDITS_MAX: usize = 8;
 /// How often a failing input is tried in a simpler form.
 const SHRINKS_MAX: u32 = 1_000;
 
-/// Characters of an input that are shown.
-const SHOWN_CHARS_MAX: usize = 1_500;
-
-/// Tries `property` on every seed of `corpus/<target>` as it is, then on `cases` inputs made from
-/// them, or on as many as the target's share of `WILLCALL_TEST_FUZZ_FOR` allows. Inputs have at most
-/// `INPUT_BYTES_MAX` bytes.
+/// Tries `property` on every seed of `tests/corpus/<target>` as it is, then on `cases` inputs made
+/// from them, or on as many as the target's share of `WILLCALL_TEST_FUZZ_FOR` allows. Inputs have
+/// at most 96 KiB.
 ///
 /// # Panics
 /// If `property` does, with the shortest input found and the seed that repeats it. If one input
@@ -52,7 +46,7 @@ pub fn run(target: &str, cases: u32, property: impl Fn(&[u8])) {
     }
     let edits = vec(edit::edit(), 0..=EDITS_MAX);
     let inputs = (proptest::arbitrary::any::<proptest::sample::Index>(), edits);
-    let made = inputs.prop_map(|(from, edits)| corpus.input(&from, &edits));
+    let made = inputs.prop_map(|(from, edits)| edit::bent(&corpus, &from, &edits));
     let deadline = settings.deadline(corpus::targets());
     let mut seed = settings.seed;
     let mut count: u64 = 0;
@@ -109,15 +103,6 @@ fn shortened(mut input: Vec<u8>, fails: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         piece /= 2;
     }
     input
-}
-
-/// An input as a byte string of Rust, cut if it is long.
-fn shown(input: &[u8]) -> String {
-    let text = input.escape_ascii().to_string();
-    match text.get(..SHOWN_CHARS_MAX) {
-        Some(begin) => format!("b\"{begin}…\", {} bytes in all", input.len()),
-        None => format!("b\"{text}\""),
-    }
 }
 
 #[cfg(test)]

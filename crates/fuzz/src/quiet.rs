@@ -1,5 +1,5 @@
-//! Panics of a property are caught with their words and place, and printed by nobody: while a failing
-//! input is made simpler it fails hundreds of times.
+//! Panics of a property are caught with their words and place, and printed by nobody: while a
+//! failing input is made simpler it fails hundreds of times.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};

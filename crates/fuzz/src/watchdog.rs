@@ -9,6 +9,9 @@ use std::time::Duration;
 /// What one input may take, on a machine that does other things, too.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// Characters of an input that are shown.
+const SHOWN_CHARS_MAX: usize = 1_500;
+
 pub(crate) struct Watchdog {
     current: Arc<Mutex<Vec<u8>>>,
     alive: Sender<()>,
@@ -27,7 +30,7 @@ impl Watchdog {
                     Err(RecvTimeoutError::Disconnected) => return,
                     Err(RecvTimeoutError::Timeout) => {
                         let input = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                        let shown = super::shown(&input);
+                        let shown = shown(&input);
                         // Not by a macro: what those print is kept for the end of the test.
                         writeln!(stderr(), "{target}: hangs. Input: {shown}").ok();
                         std::process::abort();
@@ -47,5 +50,14 @@ impl Watchdog {
         current.extend_from_slice(input);
         drop(current);
         self.alive.send(()).ok();
+    }
+}
+
+/// An input as a byte string of Rust, cut if it is long.
+pub(crate) fn shown(input: &[u8]) -> String {
+    let text = input.escape_ascii().to_string();
+    match text.get(..SHOWN_CHARS_MAX) {
+        Some(begin) => format!("b\"{begin}…\", {} bytes in all", input.len()),
+        None => format!("b\"{text}\""),
     }
 }

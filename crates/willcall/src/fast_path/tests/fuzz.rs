@@ -31,7 +31,9 @@ async fn exchanged(bytes: &[u8], piece: usize, with_fast_path: bool) -> Exchange
         let line = format!("{} {} {:?}", head.method, head.uri, head.version);
         let lines = head.headers.iter();
         let lines = lines.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
-        let body = body.collect().await.ok().map(|body| body.to_bytes());
+        // The rest of a body that never comes is waited for by the site alone.
+        let body = timeout(IDLE_LIMIT, body.collect()).await;
+        let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes());
         let length = body.as_ref().map_or(0, Bytes::len).to_string();
         asked.borrow_mut().push((line, lines.collect(), body));
         let answer = Response::builder().header(CONTENT_LENGTH, length.len());
@@ -56,7 +58,8 @@ async fn exchanged(bytes: &[u8], piece: usize, with_fast_path: bool) -> Exchange
                 writing.write_all(piece).await.ok();
                 tokio::task::yield_now().await;
             }
-            writing.shutdown().await.ok();
+            // The client waits for the server to close: hyper drops requests that it has not begun
+            // when a client closes its side, so their number would depend on the pieces.
         };
         let (_, read) = tokio::join!(sending, reading.read_to_end(&mut answers));
         read.unwrap();
@@ -74,20 +77,17 @@ fn with_and_without_the_fast_path_the_same_is_asked_and_answered() {
         .unwrap();
     ::fuzz::run("plain_request", 2_000, |bytes| {
         let bytes = &bytes[..bytes.len().min(BYTES_READ_MAX)];
-        let (asked, answers) = runtime.block_on(exchanged(bytes, usize::MAX, false));
-        // Hyper asks the system for the date. It refuses what it has read by then, so the words about
-        // it depend on the pieces; the site refuses nothing here.
+        // Hyper asks the system for the date. When it refuses a head, and so why, depends on the
+        // pieces that it reads; the site refuses nothing here.
         let shown = |answers: &[u8]| {
             let text = answers.escape_ascii().to_string();
-            let end = text
-                .find("HTTP/1.1 4")
-                .map_or(text.len(), |at| at + "HTTP/1.1 4xx".len());
+            let end = text.find("HTTP/1.1 4").unwrap_or(text.len());
             let lines = text[..end].split_inclusive("\\r\\n");
-            lines
-                .filter(|line| !line.starts_with("date: "))
-                .collect::<String>()
+            let lines = lines.filter(|line| !line.starts_with("date: "));
+            (lines.collect::<String>(), end < text.len())
         };
         for piece in [usize::MAX, 1 + bytes.len() % 97] {
+            let (asked, answers) = runtime.block_on(exchanged(bytes, piece, false));
             let (fast, came) = runtime.block_on(exchanged(bytes, piece, true));
             assert_eq!(fast, asked, "in pieces of {piece}");
             assert_eq!(shown(&came), shown(&answers), "in pieces of {piece}");
