@@ -19,13 +19,10 @@ fn a_text_names_an_invocation_only_if_that_is_its_name() {
             webhook: WebhookId(i64::try_from(bits & ((1 << WEBHOOK_BITS) - 1)).unwrap()),
         };
         assert_eq!(to_invocation(&of_invocation(id)), Some(id));
-        match to_invocation(&text) {
-            Some(id) => {
-                assert_eq!(of_invocation(id), text.to_ascii_lowercase());
-                assert!(id.notification.0 >= 0 && id.webhook.0 >= 0);
-                assert_eq!(small, Some(text.to_ascii_lowercase()));
-            }
-            None => {}
+        if let Some(id) = to_invocation(&text) {
+            assert_eq!(of_invocation(id), text.to_ascii_lowercase());
+            assert!(id.notification.0 >= 0 && id.webhook.0 >= 0);
+            assert_eq!(small, Some(text.to_ascii_lowercase()));
         }
     });
 }
