@@ -112,6 +112,8 @@ fn only_what_a_known_proxy_says_changes_the_client() {
         // The last entry that is no proxy is the client; an entry before it counts for nothing.
         let before = [b"203.0.113.9, ", bytes].concat();
         if let Some(longer) = with("x-forwarded-for", &before)
+            // The network of ::1, which is a proxy.
+            && seen(proxy) != IpAddr::from([0; 16])
             && !proxies.contains(seen(proxy))
         {
             assert_eq!(
