@@ -56,8 +56,8 @@ impl Stream for TlsStream<Box<dyn Stream>> {
 pub type ConnectFn =
     dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> + Send + Sync;
 
-/// The machine's network, or one that a test or the simulator brings: whichever it is, addresses are
-/// vetted here.
+/// The machine's network, or one that a test or the simulator brings. Whichever it is, addresses
+/// are vetted here.
 pub struct NetDial {
     resolver: Resolver,
     connect: Box<ConnectFn>,

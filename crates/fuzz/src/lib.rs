@@ -2,7 +2,7 @@
 //! and cut by `edit.rs`, and has to keep a property. The targets are tests beside their parsers.
 //!
 //! `WILLCALL_TEST_FUZZ_FOR=1h cargo test --workspace fuzz` lets all targets run for an hour
-//! together, `WILLCALL_TEST_FUZZ_SEED` repeats a run. Decision 40 says why it is done this way.
+//! together, `WILLCALL_TEST_FUZZ_SEED` repeats a run. decision 41 says why it is done this way.
 
 mod corpus;
 mod edit;

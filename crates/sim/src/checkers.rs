@@ -1,4 +1,4 @@
-//! Checkers: each file is one promise, told in its first sentence, and what shows it kept or broken.
+//! Checkers: each file is one promise, told in its first sentence, and what shows it broken.
 
 mod disabled;
 mod duplicates;

@@ -13,7 +13,7 @@ pub(crate) struct History {
     pub(crate) handed_in: Vec<Handed>,
     /// Where each code stands in `handed_in`.
     pub(crate) codes: BTreeMap<String, usize>,
-    pub(crate) hooks: Vec<Hook>,
+    pub(crate) webhooks: Vec<WebhookHistory>,
     pub(crate) calls: Vec<Call>,
     /// Lives of the node: when each began, when it ended, and how.
     pub(crate) lives: Vec<Life>,
@@ -48,7 +48,7 @@ pub(crate) struct Handed {
 }
 
 /// A webhook, as people know it.
-pub(crate) struct Hook {
+pub(crate) struct WebhookHistory {
     pub(crate) tenant: usize,
     pub(crate) receiver: usize,
     /// By what the REST resource names it, once it was created.
@@ -81,7 +81,7 @@ pub(crate) struct Call {
     /// When the node wrote it.
     pub(crate) sent_at: i64,
     pub(crate) receiver: usize,
-    pub(crate) hook: usize,
+    pub(crate) webhook: usize,
     pub(crate) path: u32,
     pub(crate) code: String,
     /// What the receiver answered, if it did.
@@ -116,7 +116,7 @@ impl Call {
         let path = request.split(' ').nth(1).unwrap_or_default();
         let mut parts = path.trim_start_matches('/').split('/');
         let mut number = || parts.next().and_then(|part| part.get(1..)?.parse().ok());
-        let (hook, version): (Option<u32>, Option<u32>) = (number(), number());
+        let (webhook, version): (Option<u32>, Option<u32>) = (number(), number());
         let code = request.split_once("\"code\"").and_then(|(_, rest)| {
             let rest = rest.trim_start_matches([':', ' ']).strip_prefix('"')?;
             rest.split('"').next()
@@ -124,7 +124,7 @@ impl Call {
         Self {
             sent_at,
             receiver,
-            hook: hook.map_or(usize::MAX, |hook| hook as usize),
+            webhook: webhook.map_or(usize::MAX, |webhook| webhook as usize),
             path: version.unwrap_or(u32::MAX),
             code: code.unwrap_or_default().to_owned(),
             status: None,
@@ -147,11 +147,11 @@ impl Call {
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "call w{}/v{} {}", self.hook, self.path, self.code)
+        write!(f, "call w{}/v{} {}", self.webhook, self.path, self.code)
     }
 }
 
-impl Hook {
+impl WebhookHistory {
     /// The versions that may have held at some moment of this time.
     pub(crate) fn held(&self, from: i64, until: i64) -> impl Iterator<Item = &Version> {
         // The last one that is known to have held before.
@@ -207,9 +207,9 @@ impl History {
         };
         call.heard_at = Some(at);
         if call.status == Some(410)
-            && let Some(hook) = self.hooks.get_mut(call.hook)
+            && let Some(webhook) = self.webhooks.get_mut(call.webhook)
         {
-            hook.gone.push(at);
+            webhook.gone.push(at);
         }
     }
 

@@ -3,99 +3,24 @@
 //! The node's end of a connection is a stream of the engine. Bytes arrive in order; a lost packet
 //! is one that comes late, as TCP repeats it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use engine::{BoxFuture, LookupReply, SocketState, Stream};
-use model::rng::SeededRng;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-use crate::receiver::{Mood, NameAnswer};
+use crate::conn::{Conn, ConnId, Packet};
+use crate::mood::{Mood, NameAnswer};
 use crate::world::{Event, SharedWorld, World};
-
-pub(crate) type ConnId = u64;
-
-/// What travels over a connection.
-pub(crate) enum Packet {
-    Bytes(Vec<u8>),
-    Fin,
-    Reset,
-}
-
-/// All connections there are.
-pub(crate) struct Net {
-    pub(crate) conns: BTreeMap<ConnId, Conn>,
-    pub(crate) rng: SeededRng,
-    next: ConnId,
-    /// Packets that were lost, and repeated.
-    pub(crate) lost: u64,
-    /// Packets to and from these receivers wait until then.
-    pub(crate) partitions: BTreeMap<usize, i64>,
-}
-
-pub(crate) struct Conn {
-    pub(crate) receiver: usize,
-    /// Tells the node of the connection's beginning.
-    opened: Option<oneshot::Sender<bool>>,
-    node_is_here: bool,
-    pub(crate) receiver_is_here: bool,
-    to_node: VecDeque<u8>,
-    fin: bool,
-    reset: bool,
-    reader: Option<Waker>,
-    /// When the latest packet of each direction arrives.
-    arrives_at_receiver: i64,
-    arrives_at_node: i64,
-    /// What the receiver got and did not read yet.
-    pub(crate) inbox: Vec<u8>,
-    /// When the node wrote the first byte of the request that is being sent.
-    pub(crate) sent_at: Option<i64>,
-    /// Requests the receiver read.
-    pub(crate) requests: u32,
-    /// The index of a call in the history whose status line is on its way, and where in the stream.
-    pub(crate) answers: VecDeque<(u64, usize)>,
-    sent_to_node: u64,
-    read_by_node: u64,
-}
 
 /// The node's end of a connection.
 struct SimStream {
     world: SharedWorld,
     id: ConnId,
-}
-
-impl Net {
-    pub(crate) fn new(rng: SeededRng) -> Self {
-        Self {
-            conns: BTreeMap::new(),
-            rng,
-            next: 0,
-            lost: 0,
-            partitions: BTreeMap::new(),
-        }
-    }
-
-    /// One way through the network: mostly some milliseconds, now and then a packet is lost and
-    /// repeated.
-    fn delay(&mut self) -> i64 {
-        let ms = match self.rng.below(100) {
-            0..90 => 1 + self.rng.below(10),
-            90..98 => 10 + self.rng.below(80),
-            _ => {
-                self.lost += 1;
-                200 + self.rng.below(2_800)
-            }
-        };
-        ms.cast_signed()
-    }
-
-    fn held_until(&self, receiver: usize) -> i64 {
-        self.partitions.get(&receiver).copied().unwrap_or(0)
-    }
 }
 
 impl World {

@@ -1,8 +1,8 @@
-//! The node: the real engine, the real web floor with both dialects and the real store, in a runtime
-//! of their own with simulated time. It lives until it is killed, stopped, or done.
+//! The node: the real engine, the real web floor with both dialects and the real store, in a
+//! runtime of their own with simulated time. It lives until it is killed, stopped, or done.
 //!
-//! The driver sleeps until the world's next event and makes it happen. A kill drops the runtime with
-//! every task wherever it stands, and goes on with the store's files as they are.
+//! The driver sleeps until the world's next event and makes it happen. A kill drops the runtime
+//! with every task wherever it stands, and goes on with the store's files as they are.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -28,11 +28,11 @@ use web::{Body, Site};
 
 use crate::history::Stall;
 use crate::net;
-use crate::people::Action;
+use crate::node_time::NodeTime;
 use crate::record::{Record, records};
-use crate::scenario::{DAY, Fault, HOUR, START};
+use crate::requests::RequestId;
+use crate::scenario::{Action, DAY, Fault, HOUR, START};
 use crate::store::TroubledStore;
-use crate::workload::RequestId;
 use crate::world::{Event, SharedWorld, World};
 
 /// How long running attempts may take after a stop was asked for, as `willcall serve` has it.
@@ -40,30 +40,6 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// After so much calm all that is owed has come to its end.
 const CALM_MAX: i64 = 100 * HOUR;
-
-/// Time, as the node has it.
-pub(crate) struct NodeTime {
-    start: Instant,
-    /// The world's time at `start`; later if the steady clock stood still since.
-    base: AtomicI64,
-    /// By how much the wall clock is ahead.
-    lead: Arc<AtomicI64>,
-}
-
-impl NodeTime {
-    pub(crate) fn now(&self) -> i64 {
-        self.base.load(Ordering::Relaxed) + self.steady_ms()
-    }
-
-    fn steady_ms(&self) -> i64 {
-        i64::try_from(self.start.elapsed().as_millis()).unwrap_or(i64::MAX)
-    }
-
-    fn at(&self, world_ms: i64) -> Instant {
-        let ms = world_ms - self.base.load(Ordering::Relaxed);
-        self.start + Duration::from_millis(u64::try_from(ms).unwrap_or(0))
-    }
-}
 
 /// How a life ended.
 pub(crate) enum LifeEnd {
@@ -369,7 +345,11 @@ impl Node {
                 .requests
                 .iter()
                 .any(|request| !request.is_done);
-            let edits = world.history.hooks.iter().any(|hook| hook.is_edited);
+            let edits = world
+                .history
+                .webhooks
+                .iter()
+                .any(|webhook| webhook.is_edited);
             match world.history.calm_for(world.now) {
                 Some(calm) if !waits && !edits => calm,
                 _ => return Ok(false),
@@ -429,14 +409,14 @@ impl World {
                 return Some(Duty::Request(asker, prepared.request));
             }
             Event::GiveUp(id, tries) => return Some(Duty::GiveUp(id, tries)),
-            Event::Act(hook, action) => {
-                let request = self.act(hook, action)?;
+            Event::Act(webhook, action) => {
+                let request = self.act(webhook, action)?;
                 if self.is_stopping {
-                    self.acted(hook, action, None);
+                    self.acted(webhook, action, None);
                     return None;
                 }
-                self.pending.push((hook, action));
-                return Some(Duty::Request(Asker::Person(hook, action), request));
+                self.pending.push((webhook, action));
+                return Some(Duty::Request(Asker::Person(webhook, action), request));
             }
             Event::Fault(fault) => {
                 let is_moot = match fault {
@@ -516,11 +496,14 @@ impl World {
                     self.answered(id, answer);
                 }
             }
-            Asker::Person(hook, action) => {
-                let place = self.pending.iter().position(|one| *one == (hook, action));
+            Asker::Person(webhook, action) => {
+                let place = self
+                    .pending
+                    .iter()
+                    .position(|one| *one == (webhook, action));
                 if let Some(place) = place {
                     self.pending.remove(place);
-                    self.acted(hook, action, answer);
+                    self.acted(webhook, action, answer);
                 }
             }
         }

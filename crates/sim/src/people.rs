@@ -1,5 +1,5 @@
-//! People and programs that look after webhooks, by the REST resources of both dialects. They repeat
-//! what was not answered, and make one change of a webhook after the other.
+//! People and programs that look after webhooks, by the REST resources of both dialects. They
+//! repeat what was not answered, and make one change of a webhook after the other.
 
 use std::collections::BTreeSet;
 
@@ -8,29 +8,16 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 
 use crate::history::Version;
-use crate::scenario::{Dialect, Tenant, filter};
+use crate::scenario::{Action, Dialect, Tenant, filter};
 use crate::world::{Event, World};
-
-/// What somebody does with a webhook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
-    Create,
-    Disable,
-    Enable,
-    ChangeUrl,
-    ChangeFilter,
-    RetryFailed,
-    /// The latest change, once more: it was not answered.
-    Repeat,
-}
 
 impl World {
     /// Makes a request for it, or puts it off.
     pub(crate) fn act(&mut self, number: usize, action: Action) -> Option<Request<Bytes>> {
         let now = self.now;
-        let hook = self.history.hooks.get_mut(number)?;
-        let dialect = self.scenario.tenants.get(hook.tenant)?.dialect;
-        let is_new = hook.id.is_none();
+        let webhook = self.history.webhooks.get_mut(number)?;
+        let dialect = self.scenario.tenants.get(webhook.tenant)?.dialect;
+        let is_new = webhook.id.is_none();
         match action {
             Action::Create if !is_new => return None,
             Action::Create | Action::Repeat => {}
@@ -39,17 +26,17 @@ impl World {
             | Action::ChangeUrl
             | Action::ChangeFilter
             | Action::RetryFailed => {
-                if hook.is_edited || is_new {
+                if webhook.is_edited || is_new {
                     self.after(5_000, Event::Act(number, action));
                     return None;
                 }
             }
         }
-        let last = hook.versions.last()?.clone();
+        let last = webhook.versions.last()?.clone();
         let draw = &mut self.net.rng;
         let next = match action {
             Action::Create => {
-                hook.versions.clear();
+                webhook.versions.clear();
                 Some(last)
             }
             Action::Disable if dialect == Dialect::Pretix => Some(Version {
@@ -79,12 +66,12 @@ impl World {
             Action::RetryFailed | Action::Repeat => None,
         };
         if let Some(next) = next {
-            hook.versions.push(Version {
+            webhook.versions.push(Version {
                 from: now,
                 known_at: None,
                 ..next
             });
-            hook.is_edited = true;
+            webhook.is_edited = true;
         }
         if action == Action::RetryFailed {
             self.history.replays.push(number);
@@ -94,17 +81,17 @@ impl World {
     }
 
     fn request(&self, number: usize, retries: bool) -> Option<Request<Bytes>> {
-        let hook = self.history.hooks.get(number)?;
-        let tenant = self.scenario.tenants.get(hook.tenant)?;
-        let version = hook.versions.last()?;
-        let receiver = &self.receivers.get(hook.receiver)?.name;
+        let webhook = self.history.webhooks.get(number)?;
+        let tenant = self.scenario.tenants.get(webhook.tenant)?;
+        let version = webhook.versions.last()?;
+        let receiver = &self.receivers.get(webhook.receiver)?.name;
         let url = format!("http://{receiver}/w{number}/v{}", version.path);
         let body = match retries {
             true => json!({}),
-            false => fields(tenant, version, &url, hook.retries),
+            false => fields(tenant, version, &url, webhook.retries),
         };
-        let (path, scheme) = path(tenant, hook.id.as_deref(), retries);
-        let method = match hook.id {
+        let (path, scheme) = path(tenant, webhook.id.as_deref(), retries);
+        let method = match webhook.id {
             Some(_) if !retries => Method::PATCH,
             _ => Method::POST,
         };
@@ -114,7 +101,7 @@ impl World {
             .header("Host", "127.0.0.1")
             .header("Content-Type", "application/json")
             .header("Authorization", format!("{scheme} {}", tenant.token));
-        if hook.id.is_none() {
+        if webhook.id.is_none() {
             request = request.header("X-Idempotency-Key", format!("create-{number}"));
         }
         request.body(Bytes::from(body.to_string())).ok()
@@ -123,7 +110,7 @@ impl World {
     /// Somebody has an answer, or none.
     pub(crate) fn acted(&mut self, number: usize, action: Action, answer: Option<(u16, &[u8])>) {
         let now = self.now;
-        let Some(hook) = self.history.hooks.get_mut(number) else {
+        let Some(webhook) = self.history.webhooks.get_mut(number) else {
             return;
         };
         let status = answer.map_or(0, |(status, _)| status);
@@ -137,12 +124,12 @@ impl World {
                 if !is_edit {
                     return;
                 }
-                hook.is_edited = false;
-                if let Some(version) = hook.versions.last_mut() {
+                webhook.is_edited = false;
+                if let Some(version) = webhook.versions.last_mut() {
                     version.known_at = Some(now);
                 }
-                if hook.id.is_none() {
-                    hook.id = id_of(body);
+                if webhook.id.is_none() {
+                    webhook.id = id_of(body);
                 }
             }
             None | Some((409 | 429 | 503, _)) => {

@@ -15,7 +15,7 @@ use crate::world::SharedWorld;
 /// A delivery, as the log has it.
 pub(crate) struct Record {
     /// The number in the webhook's URL.
-    pub(crate) hook: usize,
+    pub(crate) webhook: usize,
     pub(crate) code: String,
     pub(crate) state: DeliveryState,
     pub(crate) attempts: Vec<AttemptRecord>,
@@ -45,9 +45,9 @@ pub(crate) async fn records(world: &SharedWorld, store: &dyn Store) -> Result<Ve
             limit: 1_000,
         };
         let webhooks = store.webhooks(vec![tenant], all).await?.webhooks;
-        let hooks: BTreeMap<WebhookId, usize> = webhooks
+        let numbers: BTreeMap<WebhookId, usize> = webhooks
             .iter()
-            .filter_map(|webhook| Some((webhook.id, hook_of(&webhook.target_url)?)))
+            .filter_map(|webhook| Some((webhook.id, number_of(&webhook.target_url)?)))
             .collect();
         let mut query = LogQuery {
             limit: model::limits::PAGE_ROWS_MAX,
@@ -64,9 +64,9 @@ pub(crate) async fn records(world: &SharedWorld, store: &dyn Store) -> Result<Ve
                     .split("\"code\"")
                     .nth(1)
                     .and_then(|rest| rest.split('"').nth(1));
-                let hook = hooks.get(&id.webhook).copied();
+                let number = numbers.get(&id.webhook).copied();
                 records.push(Record {
-                    hook: hook.unwrap_or(usize::MAX),
+                    webhook: number.unwrap_or(usize::MAX),
                     code: code.unwrap_or_default().to_owned(),
                     state: detail.row.state,
                     attempts: detail.attempts,
@@ -82,6 +82,6 @@ pub(crate) async fn records(world: &SharedWorld, store: &dyn Store) -> Result<Ve
 }
 
 /// The number of a webhook, from its URL.
-fn hook_of(url: &str) -> Option<usize> {
+fn number_of(url: &str) -> Option<usize> {
     url.split("/w").nth(1)?.split('/').next()?.parse().ok()
 }

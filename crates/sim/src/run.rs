@@ -91,7 +91,7 @@ fn counts(history: &History, lost: u64, now: i64) -> Counts {
         .calls
         .iter()
         .filter(|call| call.is_success())
-        .map(|call| (call.hook, call.code.as_str()))
+        .map(|call| (call.webhook, call.code.as_str()))
         .collect();
     let succeeded = calls.len();
     calls.sort_unstable();

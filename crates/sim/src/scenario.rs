@@ -7,11 +7,8 @@ use std::collections::BTreeSet;
 
 use model::rng::SeededRng;
 
-use crate::history::{Hook, Version};
-use crate::people::Action;
-use crate::receiver::{Mood, Receiver};
-use crate::workload::Workload;
-use crate::world::{Event, StoreFault};
+use crate::history::{Version, WebhookHistory};
+use crate::mood::{Mood, Receiver};
 
 pub(crate) const SECOND: i64 = 1_000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;
@@ -38,6 +35,42 @@ pub(crate) struct Tenant {
     pub(crate) dialect: Dialect,
     pub(crate) key: String,
     pub(crate) token: String,
+}
+
+/// What somebody does with a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Create,
+    Disable,
+    Enable,
+    ChangeUrl,
+    ChangeFilter,
+    RetryFailed,
+    /// The latest change, once more: it was not answered.
+    Repeat,
+}
+
+/// A way in which a store can be in trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoreFault {
+    /// Answers come late.
+    Slow,
+    /// Some calls are refused, of others the answer is lost.
+    Flaky,
+    /// Nothing can be written.
+    Full,
+}
+
+/// What is drawn to happen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Planned {
+    /// An application makes the request of this number.
+    HandIn(usize),
+    /// Somebody does something with the webhook of this number.
+    Act(usize, Action),
+    Fault(Fault),
+    /// The trouble is over.
+    Calm,
 }
 
 /// Something that goes wrong in the world.
@@ -89,7 +122,7 @@ pub(crate) struct Scenario {
     /// Tenant and number of notifications of each request, and when it is made.
     pub(crate) hand_ins: Vec<(usize, usize)>,
     hand_in_at: Vec<i64>,
-    hooks: Vec<(usize, usize)>,
+    webhooks: Vec<(usize, usize)>,
     moods: Vec<Vec<(i64, Mood)>>,
     ends: Vec<Mood>,
     actions: Vec<(i64, usize, Action)>,
@@ -120,21 +153,21 @@ impl Scenario {
         } else {
             0
         };
-        let mut hooks: Vec<(usize, usize)> = Vec::new();
+        let mut webhooks: Vec<(usize, usize)> = Vec::new();
         for tenant in 0..tenants.len() {
             for _ in 0..1 + index(&mut draw, 3) {
-                hooks.push((tenant, hooks.len()));
+                webhooks.push((tenant, webhooks.len()));
             }
         }
-        let first_of_crowd = hooks.len();
-        hooks.extend((0..crowd).map(|number| (0, first_of_crowd + number)));
-        let moods: Vec<Vec<(i64, Mood)>> = (0..hooks.len())
+        let first_of_crowd = webhooks.len();
+        webhooks.extend((0..crowd).map(|number| (0, first_of_crowd + number)));
+        let moods: Vec<Vec<(i64, Mood)>> = (0..webhooks.len())
             .map(|number| match number >= first_of_crowd {
                 true => vec![(0, Mood::Slow)],
                 false => moods(&mut draw),
             })
             .collect();
-        let ends = hooks.iter().map(|_| end(&mut draw)).collect();
+        let ends = webhooks.iter().map(|_| end(&mut draw)).collect();
         let mut scenario = Self {
             tenants,
             max_in_flight: 8 + index(&mut draw, 56),
@@ -142,7 +175,7 @@ impl Scenario {
             retention_days: (draw.below(3) == 0).then_some(2),
             hand_ins: Vec::new(),
             hand_in_at: Vec::new(),
-            hooks,
+            webhooks,
             moods,
             ends,
             actions: Vec::new(),
@@ -182,17 +215,17 @@ impl Scenario {
     }
 
     fn draw_actions(&mut self, draw: &mut SeededRng) {
-        for hook in 0..self.hooks.len() {
+        for webhook in 0..self.webhooks.len() {
             self.actions
-                .push((below(draw, 10 * SECOND), hook, Action::Create));
+                .push((below(draw, 10 * SECOND), webhook, Action::Create));
         }
         for _ in 0..20 + index(draw, 20) {
             let at = HOUR + below(draw, TROUBLE - HOUR);
-            let hook = index(draw, self.hooks.len());
+            let webhook = index(draw, self.webhooks.len());
             let action = match draw.below(10) {
                 0..2 => {
                     let later = at + below(draw, 6 * HOUR);
-                    self.actions.push((later, hook, Action::Enable));
+                    self.actions.push((later, webhook, Action::Enable));
                     Action::Disable
                 }
                 2..4 => Action::Enable,
@@ -200,7 +233,7 @@ impl Scenario {
                 6..8 => Action::ChangeFilter,
                 _ => Action::RetryFailed,
             };
-            self.actions.push((at, hook, action));
+            self.actions.push((at, webhook, action));
         }
     }
 
@@ -260,7 +293,7 @@ impl Scenario {
                 ms: SECOND + below(draw, 3 * MINUTE),
             },
             12..14 => Fault::Partition {
-                receiver: index(draw, self.hooks.len()),
+                receiver: index(draw, self.webhooks.len()),
                 ms: SECOND + below(draw, 5 * MINUTE),
             },
             _ => Fault::ResetConnections,
@@ -277,9 +310,9 @@ impl Scenario {
         .collect()
     }
 
-    pub(crate) fn hooks(&self) -> Vec<Hook> {
+    pub(crate) fn webhooks(&self) -> Vec<WebhookHistory> {
         let mut draw = self.rng.split("webhooks");
-        let all = self.hooks.iter();
+        let all = self.webhooks.iter();
         all.map(|(tenant, receiver)| {
             let dialect = self.tenants.get(*tenant).map(|tenant| tenant.dialect);
             let open = dialect == Some(Dialect::OpenTicket);
@@ -287,7 +320,7 @@ impl Scenario {
                 true => BTreeSet::from([index(&mut draw, TOPICS)]),
                 false => filter(&mut draw).0,
             };
-            Hook {
+            WebhookHistory {
                 tenant: *tenant,
                 receiver: *receiver,
                 id: None,
@@ -311,15 +344,14 @@ impl Scenario {
         .collect()
     }
 
-    pub(crate) fn events(&self, workload: &Workload) -> Vec<(i64, Event)> {
+    pub(crate) fn plan(&self) -> Vec<(i64, Planned)> {
         let hand_ins = self.hand_in_at.iter().enumerate();
-        let hand_ins = hand_ins.map(|(id, at)| (20 * SECOND + at, Event::HandIn(id)));
+        let hand_ins = hand_ins.map(|(id, at)| (20 * SECOND + at, Planned::HandIn(id)));
         let actions = self.actions.iter();
-        let actions = actions.map(|(at, hook, action)| (*at, Event::Act(*hook, *action)));
+        let actions = actions.map(|(at, webhook, action)| (*at, Planned::Act(*webhook, *action)));
         let faults = self.faults.iter();
-        let faults = faults.map(|(at, fault)| (MINUTE + at, Event::Fault(*fault)));
-        debug_assert_eq!(workload.requests.len(), self.hand_in_at.len());
-        let end = [(TROUBLE + HOUR, Event::Calm)];
+        let faults = faults.map(|(at, fault)| (MINUTE + at, Planned::Fault(*fault)));
+        let end = [(TROUBLE + HOUR, Planned::Calm)];
         hand_ins.chain(actions).chain(faults).chain(end).collect()
     }
 

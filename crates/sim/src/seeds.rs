@@ -9,7 +9,7 @@ use model::mutation::Mutation;
 use tokio::time::Instant;
 
 use crate::arguments::{Arguments, Seeds};
-use crate::print;
+use crate::output::print;
 use crate::run::{Counts, Outcome, run};
 use crate::scenario::DAY;
 

@@ -8,7 +8,8 @@ use model::contract::{DiskFault, Store, StoreError, StoreFuture};
 use model::limits::{LANE_BUFFERED_MAX, LANE_READ_MAX};
 use model::wrapper::{StoreCall, StoreWrapper};
 
-use crate::world::{SharedWorld, StoreFault, World};
+use crate::scenario::StoreFault;
+use crate::world::{SharedWorld, World};
 
 /// What a lane asks for at most: as much as it reads at a time, and what it holds already, which
 /// comes again.
@@ -25,7 +26,9 @@ struct Fate {
     before_ms: u64,
     after_ms: u64,
     refused: Option<StoreError>,
+    /// The answer is lost, after the work or instead of it.
     lost: bool,
+    done: bool,
 }
 
 impl TroubledStore {
@@ -41,13 +44,15 @@ impl TroubledStore {
             after_ms: 0,
             refused: None,
             lost: false,
+            done: true,
         };
         let rng = &mut store.rng;
         match store.kind {
             None => {
-                if writes {
+                // A read is late now and then, too: others come between it and its answer.
+                if writes || rng.below(4) == 0 {
                     fate.before_ms = rng.below(3);
-                    fate.after_ms = rng.below(2);
+                    fate.after_ms = rng.below(3);
                 }
             }
             Some(StoreFault::Slow) => {
@@ -57,15 +62,16 @@ impl TroubledStore {
             }
             Some(StoreFault::Flaky) => {
                 fate.before_ms = rng.below(20);
-                fate.after_ms = rng.below(20);
+                fate.after_ms = rng.below(200);
                 match rng.below(10) {
-                    0 => {
+                    0 | 3 => {
                         history.fault("call to the store refused");
                         fate.refused = Some(StoreError::Busy);
                     }
                     1 | 2 if writes => {
                         history.fault("answer of the store lost");
                         fate.lost = true;
+                        fate.done = rng.below(3) > 0;
                     }
                     _ => {}
                 }
@@ -110,6 +116,10 @@ impl StoreWrapper for TroubledStore {
             wait(fate.before_ms).await;
             if let Some(error) = fate.refused {
                 return Err(error);
+            }
+            if !fate.done {
+                wait(fate.after_ms).await;
+                return Err(StoreError::Unknown);
             }
             let answer = work().await;
             wait(fate.after_ms).await;

@@ -29,7 +29,7 @@ impl Trace {
         line.hash(&mut self.hasher);
         self.count += 1;
         if self.whole {
-            crate::print(&line);
+            crate::output::print(&line);
         } else {
             if self.lines.len() >= 2 * LINES_KEPT {
                 self.lines.drain(..LINES_KEPT);

@@ -1,8 +1,8 @@
 //! Trouble that needs no node: the store's, the network's, and their end.
 
+use crate::conn::Packet;
 use crate::history::{History, Life};
-use crate::net::Packet;
-use crate::node::NodeTime;
+use crate::node_time::NodeTime;
 use crate::scenario::Fault;
 use crate::world::{Event, World};
 use std::sync::Arc;
@@ -31,8 +31,8 @@ impl World {
             life.ended_at = Some(now);
             life.killed = killed;
         }
-        for (hook, action) in std::mem::take(&mut self.pending) {
-            self.acted(hook, action, None);
+        for (webhook, action) in std::mem::take(&mut self.pending) {
+            self.acted(webhook, action, None);
         }
         self.says(|| match killed {
             true => "killed".to_owned(),

@@ -5,34 +5,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::{Method, Request};
-use model::rng::SeededRng;
 use serde_json::{Value, json};
 
 use crate::history::Handed;
-use crate::scenario::{Dialect, SHOWS, Scenario, TOPICS, Tenant};
+use crate::requests::{RequestId, Workload};
+use crate::scenario::{Dialect, SHOWS, TOPICS, Tenant};
 use crate::world::{Event, World};
-
-pub(crate) type RequestId = usize;
-
-/// All requests of applications.
-pub(crate) struct Workload {
-    pub(crate) requests: Vec<HandIn>,
-    rng: SeededRng,
-    numbers: u64,
-}
-
-/// One request, however often it is made.
-pub(crate) struct HandIn {
-    pub(crate) tenant: usize,
-    /// How many notifications it has.
-    count: usize,
-    /// A key under which it is repeated; else its notifications have ids of their own.
-    key: Option<String>,
-    /// Places in the history.
-    notifications: Vec<usize>,
-    pub(crate) tries: u32,
-    pub(crate) is_done: bool,
-}
 
 /// A request, ready to be made.
 pub(crate) struct Prepared {
@@ -41,29 +19,6 @@ pub(crate) struct Prepared {
     pub(crate) patience_ms: i64,
     /// The answer is lost on its way back.
     pub(crate) loses_answer: bool,
-}
-
-impl Workload {
-    pub(crate) fn new(scenario: &Scenario, rng: SeededRng) -> Self {
-        let mut workload = Self {
-            requests: Vec::new(),
-            rng,
-            numbers: 0,
-        };
-        for (tenant, count) in &scenario.hand_ins {
-            let keyed = workload.rng.below(3) == 0;
-            let key = format!("key-{}", workload.requests.len());
-            workload.requests.push(HandIn {
-                tenant: *tenant,
-                count: *count,
-                key: keyed.then_some(key),
-                notifications: Vec::new(),
-                tries: 0,
-                is_done: false,
-            });
-        }
-        workload
-    }
 }
 
 impl World {

@@ -10,14 +10,13 @@ use engine::LookupReply;
 use model::rng::SeededRng;
 use tokio::sync::Notify;
 
+use crate::conn::{ConnId, Net, Packet};
 use crate::history::History;
-use crate::net::{ConnId, Net, Packet};
-use crate::node::NodeTime;
-use crate::people::Action;
-use crate::receiver::Receiver;
-use crate::scenario::{Fault, Scenario};
+use crate::mood::Receiver;
+use crate::node_time::NodeTime;
+use crate::requests::{RequestId, Workload};
+use crate::scenario::{Action, Fault, Planned, Scenario, StoreFault};
 use crate::trace::Trace;
-use crate::workload::{RequestId, Workload};
 
 /// Something that happens at its time.
 pub(crate) enum Event {
@@ -78,17 +77,6 @@ pub(crate) struct StoreTrouble {
     pub(crate) rng: SeededRng,
 }
 
-/// A way in which a store can be in trouble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StoreFault {
-    /// Answers come late.
-    Slow,
-    /// Some calls are refused, of others the answer is lost.
-    Flaky,
-    /// Nothing can be written.
-    Full,
-}
-
 /// The world, as the node's network and the driver share it. There is one thread.
 #[derive(Clone)]
 pub(crate) struct SharedWorld(Arc<Mutex<World>>);
@@ -121,7 +109,7 @@ impl World {
             receivers,
             workload,
             history: History {
-                hooks: scenario.hooks(),
+                webhooks: scenario.webhooks(),
                 clock: vec![(0, 0)],
                 ..History::default()
             },
@@ -147,7 +135,13 @@ impl World {
             world.scenario.max_concurrency_per_webhook,
         );
         world.says(|| format!("in flight at most {most}, of one webhook {each}"));
-        for (at, event) in world.scenario.events(&world.workload) {
+        for (at, planned) in world.scenario.plan() {
+            let event = match planned {
+                Planned::HandIn(id) => Event::HandIn(id),
+                Planned::Act(webhook, action) => Event::Act(webhook, action),
+                Planned::Fault(fault) => Event::Fault(fault),
+                Planned::Calm => Event::Calm,
+            };
             world.at(at, event);
         }
         world

@@ -8,25 +8,25 @@ const WHERE: &str = "calls go where the webhook wants them";
 pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for call in &view.history.calls {
-        let Some(hook) = view.hook(call.hook) else {
+        let Some(webhook) = view.webhook(call.webhook) else {
             continue;
         };
         let from = call.begun_after();
-        if hook
+        if webhook
             .held(from, call.sent_at)
             .all(|version| !version.enabled)
         {
             let words = format!("{call} at {}", call.sent_at);
             violations.push(Violation::new(NOT_DISABLED, words));
         }
-        if hook
+        if webhook
             .held(from, call.sent_at)
             .all(|version| version.path != call.path)
         {
             let words = format!("{call} at {}", call.sent_at);
             violations.push(Violation::new(WHERE, words));
         }
-        if hook.receiver != call.receiver {
+        if webhook.receiver != call.receiver {
             let words = format!("{call} reached receiver {}", call.receiver);
             violations.push(Violation::new(WHERE, words));
         }

@@ -6,14 +6,14 @@ const ONCE: &str = "no duplicate without a cause";
 
 pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for ((hook, code), calls) in &view.calls {
+    for ((webhook, code), calls) in &view.calls {
         let heard = calls
             .iter()
             .filter(|call| call.is_success() && call.heard_at.is_some());
         let written = heard.filter(|call| !view.is_excused(call)).count();
-        let allowed = 1 + view.replays(*hook);
+        let allowed = 1 + view.replays(*webhook);
         if written > allowed {
-            let words = format!("w{hook} {code} succeeded {written} times, {allowed} explained");
+            let words = format!("w{webhook} {code} succeeded {written} times, {allowed} explained");
             violations.push(Violation::new(ONCE, words));
         }
     }

@@ -1,5 +1,5 @@
-//! Every notification that was accepted is there for every webhook that wanted it, and for no other,
-//! once.
+//! Every notification that was accepted is there, once, for every webhook that wanted it, and for
+//! no other.
 
 use super::view::{View, Violation};
 
@@ -12,8 +12,8 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for handed in &view.history.handed_in {
         let until = handed.accepted_at.unwrap_or(view.world.now);
-        for (number, hook) in view.history.hooks.iter().enumerate() {
-            if hook.tenant != handed.tenant {
+        for (number, webhook) in view.history.webhooks.iter().enumerate() {
+            if webhook.tenant != handed.tenant {
                 continue;
             }
             let records = view.records.get(&(number, handed.code.as_str()));
@@ -22,17 +22,17 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
                 let words = format!("w{number} owes {} {count} times", handed.code);
                 violations.push(Violation::new(ONCE, words));
             }
-            let mut held = hook.held(handed.sent_at, until).peekable();
-            let may_be_gone = hook.may_be_gone(until)
-                || hook
+            let mut held = webhook.held(handed.sent_at, until).peekable();
+            let may_be_gone = webhook.may_be_gone(until)
+                || webhook
                     .gone
                     .iter()
                     .any(|gone| (handed.sent_at..=until).contains(gone));
-            let is_certain = hook.existed(handed.sent_at)
+            let is_certain = webhook.existed(handed.sent_at)
                 && !may_be_gone
                 && held.peek().is_some()
                 && held.all(|version| version.wants(handed));
-            let none_wants = hook
+            let none_wants = webhook
                 .held(handed.sent_at, until)
                 .all(|one| !one.wants(handed));
             let age = view.world.now - until;

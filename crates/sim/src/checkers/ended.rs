@@ -1,5 +1,5 @@
-//! Every delivery comes to an end, and the log says which and why: delivered, failed after the whole
-//! schedule, or cancelled for a cause.
+//! Every delivery comes to an end, and the log says which and why: delivered, failed after the
+//! whole schedule, or cancelled for a cause.
 
 use model::delivery::{CancelCause, DeliveryState};
 
@@ -11,8 +11,8 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (key, records) in &view.records {
         for record in records {
-            let (hook, code) = *key;
-            let Some(webhook) = view.hook(hook) else {
+            let (webhook, code) = *key;
+            let Some(known) = view.webhook(webhook) else {
                 continue;
             };
             let wrong = match record.state {
@@ -25,7 +25,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
                 DeliveryState::Failed => {
                     let mut statuses = record.attempts.iter().filter_map(status);
                     let last = record.attempts.last().and_then(status);
-                    let replayed = view.replays(hook) > 0;
+                    let replayed = view.replays(webhook) > 0;
                     let succeeded = statuses.any(|status| (200..300).contains(&status));
                     let succeeded = succeeded && (!replayed || last.is_some_and(|s| s < 300));
                     succeeded.then_some("has failed, and an attempt succeeded")
@@ -33,9 +33,9 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
                 DeliveryState::Cancelled(cause) => {
                     let caused = match cause {
                         CancelCause::WebhookDisabled => {
-                            webhook.versions.iter().any(|version| !version.enabled)
+                            known.versions.iter().any(|version| !version.enabled)
                         }
-                        CancelCause::ReceiverGone => !webhook.gone.is_empty(),
+                        CancelCause::ReceiverGone => !known.gone.is_empty(),
                         CancelCause::WebhookDeleted | CancelCause::Requested => false,
                     };
                     (!caused).then_some("is cancelled for a cause that there was not")
@@ -44,7 +44,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
             if let Some(wrong) = wrong {
                 let attempts = record.attempts.len();
                 let state = record.state;
-                let words = format!("w{hook} {code} {wrong} ({state:?}, {attempts} attempts)");
+                let words = format!("w{webhook} {code} {wrong} ({state:?}, {attempts} attempts)");
                 violations.push(Violation::new(ENDS, words));
             }
         }

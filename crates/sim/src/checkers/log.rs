@@ -11,14 +11,14 @@ const TELLS: &str = "the log tells what the receivers saw";
 pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (key, calls) in &view.calls {
-        let (hook, code) = *key;
+        let (webhook, code) = *key;
         let Some(records) = view.records.get(key) else {
             let handed = view.history.codes.get(code);
             let handed = handed.and_then(|place| view.history.handed_in.get(*place));
             let accepted_at = handed.map_or(0, |handed| handed.sent_at);
-            let pruned = view.world.now - accepted_at > view.retention_ms(hook);
+            let pruned = view.world.now - accepted_at > view.retention_ms(webhook);
             if !pruned && !calls.iter().all(|call| view.is_excused(call)) {
-                let words = format!("w{hook} was called with {code}, and there is no delivery");
+                let words = format!("w{webhook} was called with {code}, and there is no delivery");
                 violations.push(Violation::new(TELLS, words));
             }
             continue;
@@ -26,15 +26,15 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
         for record in records {
             compare(
                 view,
-                &format!("w{hook} {code}"),
+                &format!("w{webhook} {code}"),
                 calls,
                 &record.attempts,
                 &mut violations,
             );
         }
     }
-    for ((hook, code), records) in &view.records {
-        let calls = view.calls_of((*hook, code));
+    for ((webhook, code), records) in &view.records {
+        let calls = view.calls_of((*webhook, code));
         for record in records {
             let answered = record
                 .attempts
@@ -43,7 +43,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
                 .count();
             if answered > calls.len() {
                 let words = format!(
-                    "w{hook} {code}: the log has {answered} answers, and there were {} calls",
+                    "w{webhook} {code}: the log has {answered} answers, and there were {} calls",
                     calls.len()
                 );
                 violations.push(Violation::new(TELLS, words));

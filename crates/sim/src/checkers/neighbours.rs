@@ -15,7 +15,7 @@
 //!   webhooks, as many at once as it may have.
 
 use super::view::{DeliveryKey, View, Violation};
-use crate::history::Hook;
+use crate::history::WebhookHistory;
 use crate::scenario::{HOUR, MINUTE};
 
 const PROMISE: &str = "no neighbour delays another";
@@ -35,7 +35,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
         let Some(accepted_at) = handed.accepted_at else {
             continue;
         };
-        for (number, hook) in view.history.hooks.iter().enumerate() {
+        for (number, webhook) in view.history.webhooks.iter().enumerate() {
             let key = (number, handed.code.as_str());
             if !view.records.contains_key(&key) {
                 continue;
@@ -48,13 +48,13 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
             if first_at <= idle_at + AT_ONCE_MS {
                 continue;
             }
-            let bound = bound_ms(view, number, hook, idle_at);
+            let bound = bound_ms(view, number, webhook, idle_at);
             let until = idle_at + bound;
-            let is_steady = hook.held(handed.sent_at - HOUR, until).count() == 1
+            let is_steady = webhook.held(handed.sent_at - HOUR, until).count() == 1
                 && view
                     .history
                     .is_quiet(handed.sent_at - MINUTE, until + EXCHANGE_MS);
-            if !is_steady || !is_well(view, hook.receiver, 6 * HOUR, accepted_at, until) {
+            if !is_steady || !is_well(view, webhook.receiver, 6 * HOUR, accepted_at, until) {
                 continue;
             }
             if first_at > until && !has_begun(view, key, handed.sent_at, until) {
@@ -68,9 +68,11 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
 }
 
 /// How long it may wait at most from then on.
-fn bound_ms(view: &View<'_>, number: usize, hook: &Hook, from: i64) -> i64 {
-    let hooks = view.history.hooks.iter();
-    let own: Vec<&Hook> = hooks.filter(|one| one.tenant == hook.tenant).collect();
+fn bound_ms(view: &View<'_>, number: usize, webhook: &WebhookHistory, from: i64) -> i64 {
+    let webhooks = view.history.webhooks.iter();
+    let own: Vec<&WebhookHistory> = webhooks
+        .filter(|one| one.tenant == webhook.tenant)
+        .collect();
     let until = from + AT_ONCE_MS;
     let mut others = own.iter();
     if others.all(|one| is_well(view, one.receiver, 10 * MINUTE, from, until))
@@ -85,9 +87,9 @@ fn bound_ms(view: &View<'_>, number: usize, hook: &Hook, from: i64) -> i64 {
 }
 
 /// Since when none of the webhook's calls is under way that were made before `until`.
-fn idle_at(view: &View<'_>, hook: usize, from: i64, until: i64) -> i64 {
+fn idle_at(view: &View<'_>, webhook: usize, from: i64, until: i64) -> i64 {
     let calls = view.history.calls.iter();
-    let before = calls.filter(|call| call.hook == hook && call.sent_at < until);
+    let before = calls.filter(|call| call.webhook == webhook && call.sent_at < until);
     let heard = before.filter_map(|call| call.heard_at);
     heard.filter(|at| *at <= until).fold(from, i64::max)
 }
@@ -101,14 +103,14 @@ fn has_begun(view: &View<'_>, key: DeliveryKey<'_>, from: i64, until: i64) -> bo
 }
 
 /// Whether its receiver was soon to answer last, in the run of the process that is on at that time.
-fn is_known(view: &View<'_>, hook: usize, at: i64) -> bool {
+fn is_known(view: &View<'_>, webhook: usize, at: i64) -> bool {
     let life = view
         .history
         .lives
         .iter()
         .rposition(|life| life.began_at <= at);
     let calls = view.history.calls.iter();
-    let heard = calls.filter(|call| call.hook == hook && Some(call.life) == life);
+    let heard = calls.filter(|call| call.webhook == webhook && Some(call.life) == life);
     let heard = heard.filter(|call| call.heard_at.is_some_and(|heard_at| heard_at <= at));
     let Some(last) = heard.max_by_key(|call| call.heard_at) else {
         return false;
@@ -116,7 +118,7 @@ fn is_known(view: &View<'_>, hook: usize, at: i64) -> bool {
     // A look-up that the network lost counts, too, and the log has it.
     let records = view
         .records
-        .get(&(hook, last.code.as_str()))
+        .get(&(webhook, last.code.as_str()))
         .into_iter()
         .flatten();
     let mut attempts = records.flat_map(|record| &record.attempts);

@@ -35,8 +35,8 @@ const SLACK: i64 = 50;
 
 pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for ((hook, _), records) in &view.records {
-        if view.replays(*hook) > 0 {
+    for ((webhook, _), records) in &view.records {
+        if view.replays(*webhook) > 0 {
             continue;
         }
         for record in records {
@@ -58,8 +58,8 @@ fn delay(dialect: Dialect, tries: usize) -> i64 {
 }
 
 fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
-    let (hook, code) = (record.hook, &record.code);
-    let dialect = view.dialect(hook);
+    let (webhook, code) = (record.webhook, &record.code);
+    let dialect = view.dialect(webhook);
     // When each began and ended in truth, where it can be told.
     let times: Vec<Option<(i64, i64)>> = record
         .attempts
@@ -76,10 +76,10 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
             && tries > 0
             && is_early(view, before, *time, delay(dialect, tries)) == Some(true)
         {
-            if !recovered(view, hook, before, *time) {
+            if !recovered(view, webhook, before, *time) {
                 let number = attempt.number;
                 let words = format!(
-                    "w{hook} {code}: attempt {number} came too early: {}",
+                    "w{webhook} {code}: attempt {number} came too early: {}",
                     story(view, record)
                 );
                 violations.push(Violation::new(NOT_BEFORE, words));
@@ -92,12 +92,15 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
     let most = match dialect {
         Dialect::Pretix => PRETIX.len() + 2,
         Dialect::OpenTicket => {
-            let retries = view.hook(hook).and_then(|hook| hook.retries).unwrap_or(3);
+            let retries = view
+                .webhook(webhook)
+                .and_then(|webhook| webhook.retries)
+                .unwrap_or(3);
             1 + retries as usize
         }
     };
     if tries > most {
-        let words = format!("w{hook} {code}: {tries} tries, at most {most}");
+        let words = format!("w{webhook} {code}: {tries} tries, at most {most}");
         violations.push(Violation::new(NOT_MORE, words));
     }
     if record.state != DeliveryState::Failed {
@@ -114,7 +117,7 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
     };
     if !whole {
         let story = story(view, record);
-        let words = format!("w{hook} {code} has failed after {tries} tries: {story}");
+        let words = format!("w{webhook} {code} has failed after {tries} tries: {story}");
         violations.push(Violation::new(WHOLE, words));
     }
 }
@@ -172,12 +175,17 @@ fn is_early(
 }
 
 /// Whether its receiver succeeded since, so that what waits may come before its time.
-fn recovered(view: &View<'_>, hook: usize, before: Option<i64>, time: Option<(i64, i64)>) -> bool {
+fn recovered(
+    view: &View<'_>,
+    webhook: usize,
+    before: Option<i64>,
+    time: Option<(i64, i64)>,
+) -> bool {
     let (Some(before), Some((began, _))) = (before, time) else {
         return true;
     };
     let calls = view.history.calls.iter();
-    let mut successes = calls.filter(|call| call.hook == hook && call.is_success());
+    let mut successes = calls.filter(|call| call.webhook == webhook && call.is_success());
     successes.any(|call| {
         call.heard_at
             .is_some_and(|at| (before - 31_000..=began).contains(&at))

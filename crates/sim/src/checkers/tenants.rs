@@ -9,10 +9,10 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     for call in &view.history.calls {
         let whose = view.history.codes.get(&call.code);
         let whose = whose.and_then(|place| view.history.handed_in.get(*place));
-        let hook = view.hook(call.hook);
+        let webhook = view.webhook(call.webhook);
         let same = whose
-            .zip(hook)
-            .is_some_and(|(handed, hook)| handed.tenant == hook.tenant);
+            .zip(webhook)
+            .is_some_and(|(handed, webhook)| handed.tenant == webhook.tenant);
         if !same {
             violations.push(Violation::new(APART, call.to_string()));
         }

@@ -6,7 +6,7 @@ use std::fmt;
 use model::attempt::Outcome;
 use model::query::AttemptRecord;
 
-use crate::history::{Call, History, Hook};
+use crate::history::{Call, History, WebhookHistory};
 use crate::record::Record;
 use crate::scenario::{DAY, Dialect, START, Scenario};
 use crate::world::World;
@@ -49,12 +49,12 @@ impl<'a> View<'a> {
     pub(super) fn new(world: &'a World, records: &'a [Record]) -> Self {
         let mut by_key: BTreeMap<DeliveryKey<'a>, Vec<&Record>> = BTreeMap::new();
         for record in records {
-            let key = (record.hook, record.code.as_str());
+            let key = (record.webhook, record.code.as_str());
             by_key.entry(key).or_default().push(record);
         }
         let mut calls: BTreeMap<DeliveryKey<'a>, Vec<&Call>> = BTreeMap::new();
         for call in &world.history.calls {
-            let key = (call.hook, call.code.as_str());
+            let key = (call.webhook, call.code.as_str());
             calls.entry(key).or_default().push(call);
         }
         for calls in calls.values_mut() {
@@ -69,14 +69,14 @@ impl<'a> View<'a> {
         }
     }
 
-    pub(super) fn hook(&self, number: usize) -> Option<&'a Hook> {
-        self.history.hooks.get(number)
+    pub(super) fn webhook(&self, number: usize) -> Option<&'a WebhookHistory> {
+        self.history.webhooks.get(number)
     }
 
-    pub(super) fn dialect(&self, hook: usize) -> Dialect {
+    pub(super) fn dialect(&self, webhook: usize) -> Dialect {
         let tenant = self
-            .hook(hook)
-            .and_then(|hook| self.scenario.tenants.get(hook.tenant));
+            .webhook(webhook)
+            .and_then(|webhook| self.scenario.tenants.get(webhook.tenant));
         tenant.map_or(Dialect::Pretix, |tenant| tenant.dialect)
     }
 
@@ -85,8 +85,8 @@ impl<'a> View<'a> {
     }
 
     /// How long the log of a tenant is kept.
-    pub(super) fn retention_ms(&self, hook: usize) -> i64 {
-        let days = match (self.scenario.retention_days, self.dialect(hook)) {
+    pub(super) fn retention_ms(&self, webhook: usize) -> i64 {
+        let days = match (self.scenario.retention_days, self.dialect(webhook)) {
             (Some(days), _) => i64::from(days),
             (None, Dialect::Pretix) => 30,
             (None, Dialect::OpenTicket) => 7,
@@ -95,9 +95,9 @@ impl<'a> View<'a> {
     }
 
     /// Whether somebody may have had it sent again.
-    pub(super) fn replays(&self, hook: usize) -> usize {
+    pub(super) fn replays(&self, webhook: usize) -> usize {
         let replays = self.history.replays.iter();
-        replays.filter(|replayed| **replayed == hook).count()
+        replays.filter(|replayed| **replayed == webhook).count()
     }
 
     /// Whether what came of this call may be unknown to the log: the process was killed before it

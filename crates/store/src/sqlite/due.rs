@@ -234,8 +234,7 @@ impl<'c> DueReader<'c> {
         Ok(DuePage {
             webhook: query.webhook,
             deliveries: found.into_iter().map(|(_, due)| due).collect(),
-            // The unattempted come by id, which is not the order of their times if the clock was set
-            // back.
+            // The unattempted come by id: not the order of their times, if the clock was set back.
             next_due_at: next_due_at
                 .into_iter()
                 .flatten()

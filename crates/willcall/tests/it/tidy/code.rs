@@ -20,6 +20,10 @@ const EFFECTS: &[(&str, &str)] = &[
         "how long tests run, and from which seed",
     ),
     ("crates/engine/src/tasks.rs", "spawns, and notices a panic"),
+    (
+        "crates/sim/src/node.rs",
+        "spawns the clients of the simulation",
+    ),
     ("crates/web/src/tasks.rs", "spawns, so that a request ends"),
     ("crates/willcall/src/assemble.rs", "makes the clock"),
     ("crates/willcall/src/listen.rs", "listens"),

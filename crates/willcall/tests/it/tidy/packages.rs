@@ -17,6 +17,7 @@ const FLOORS: &[(&str, &[&str], &[&str])] = &[
     ("engine", &["model"], &["fuzz", "store"]),
     ("web", &["model"], &["fuzz", "store"]),
     ("bench", &["engine", "model", "store", "web"], &[]),
+    ("sim", &["engine", "model", "store", "web"], &[]),
     (
         "willcall",
         &["bench", "engine", "model", "store", "web"],
@@ -26,16 +27,16 @@ const FLOORS: &[(&str, &[&str], &[&str])] = &[
 
 /// The floors that a library may be used on; those missing here may be used on any.
 const HOMES: &[(&str, &[&str])] = &[
-    ("anyhow", &["bench", "willcall"]),
+    ("anyhow", &["bench", "willcall", "sim"]),
     ("argon2", &["model"]),
     ("askama", &["web"]),
     ("base64", &["model", "web"]),
-    ("clap", &["bench", "willcall"]),
+    ("clap", &["bench", "willcall", "sim"]),
     ("dns-lookup", &["engine"]),
     ("encoding_rs", &["web"]),
-    ("getrandom", &["willcall"]),
+    ("getrandom", &["willcall", "sim"]),
     ("http-body", &["web"]),
-    ("http-body-util", &["web", "bench", "willcall"]),
+    ("http-body-util", &["web", "bench", "willcall", "sim"]),
     ("httparse", &["engine", "willcall"]),
     ("httpdate", &["willcall"]),
     ("hyper", &["bench", "willcall"]),
@@ -53,17 +54,21 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustls-native-certs", &["engine"]),
     ("rustls-webpki", &["engine"]),
     ("sha2", &["model"]),
+    ("tempfile", &["sim"]),
     ("strsim", &["web"]),
     ("time", &["model"]),
-    ("tokio", &["store", "engine", "web", "bench", "willcall"]),
+    (
+        "tokio",
+        &["store", "engine", "web", "bench", "willcall", "sim"],
+    ),
     ("tokio-rustls", &["engine"]),
     ("toml", &["web", "willcall"]),
     ("tracing-subscriber", &["willcall"]),
     (
         "prometheus-client",
-        &["store", "engine", "web", "bench", "willcall"],
+        &["store", "engine", "web", "bench", "sim", "willcall"],
     ),
-    ("serde_json", &["store", "web", "bench", "willcall"]),
+    ("serde_json", &["store", "web", "bench", "willcall", "sim"]),
     ("url", &["model", "web"]),
 ];
 

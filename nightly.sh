@@ -1,0 +1,18 @@
+#!/bin/sh
+# What takes a night: an hour of each kind of trouble, drawn anew. Prints how to repeat what fails.
+# The first argument is a time such as 1h or 10m instead of the hour.
+set -eu
+cd "$(dirname "$0")"
+time=${1:-1h}
+
+echo "== the simulator"
+cargo run --quiet --locked --profile sim -p sim --features mutations -- --for "$time"
+
+for kind in kill full damage power; do
+    echo "== histories of the program: $kind"
+    HISTORIES_FOR=$time HISTORY=$kind cargo test --locked -p willcall --test it \
+        every_kind_for_as_long -- --nocapture
+done
+
+echo "== parsers"
+WILLCALL_TEST_FUZZ_FOR=$time cargo test --locked --workspace fuzz
