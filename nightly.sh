@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 time=${1:-1h}
 
 echo "== the simulator"
-cargo run --quiet --locked --profile sim -p sim --features mutations -- --for "$time"
+cargo run --quiet --locked --profile sim -p sim -- --for "$time"
 
 for kind in kill full damage power; do
     echo "== histories of the program: $kind"

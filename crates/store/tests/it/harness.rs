@@ -204,8 +204,9 @@ pub(crate) fn settlement(
     id: DeliveryId,
     ended_at: i64,
     outcome: Outcome,
-    next: NextState,
+    mut next: NextState,
 ) -> Settlement {
+    next.began_at = at(ended_at);
     Settlement {
         stale: None,
         id,
@@ -214,10 +215,7 @@ pub(crate) fn settlement(
         webhook_version: 1,
         ended_at: at(ended_at),
         attempt: attempt(ended_at, outcome),
-        next: NextState {
-            began_at: at(ended_at),
-            ..next
-        },
+        next,
     }
 }
 
