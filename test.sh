@@ -45,12 +45,11 @@ step npm npm ci --prefix crates/willcall/tests/browser --no-audit --no-fund --si
 step format cargo fmt --all --check
 step lints cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 step tests cargo test --workspace --locked --quiet
-# The simulator, in a build of its own: fixed seeds, those that failed once, and fresh ones.
+# The simulator, in a build of its own: fixed seeds, and those that failed once.
 sim() {
     cargo run --quiet --locked --profile sim -p sim -- "$@"
 }
-step simulation sim --seeds 50
+step simulation sim --seeds 30
 step known sim --known
-step fresh sim --for 30s
 # The demo is the first thing a stranger runs, so it is the last thing that is checked.
 step demo cargo run --quiet --locked -- demo --once
