@@ -6,6 +6,7 @@ cd "$(dirname "$0")"
 time=${1:-1h}
 
 echo "== the simulator"
+cargo run --quiet --locked --profile sim -p sim -- --known
 cargo run --quiet --locked --profile sim -p sim -- --for "$time"
 
 for kind in kill full damage power; do

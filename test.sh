@@ -45,11 +45,10 @@ step npm npm ci --prefix crates/willcall/tests/browser --no-audit --no-fund --si
 step format cargo fmt --all --check
 step lints cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 step tests cargo test --workspace --locked --quiet
-# The simulator, in a build of its own: fixed seeds, and those that failed once.
+# The simulator, in a build of its own.
 sim() {
     cargo run --quiet --locked --profile sim -p sim -- "$@"
 }
 step simulation sim --seeds 30
-step known sim --known
 # The demo is the first thing a stranger runs, so it is the last thing that is checked.
 step demo cargo run --quiet --locked -- demo --once
