@@ -6,7 +6,6 @@ cd "$(dirname "$0")"
 time=${1:-1h}
 
 echo "== the simulator"
-cargo run --quiet --locked --profile sim -p sim -- --known
 cargo run --quiet --locked --profile sim -p sim -- --for "$time"
 
 for kind in kill full damage power; do
@@ -17,3 +16,6 @@ done
 
 echo "== parsers"
 WILLCALL_TEST_FUZZ_FOR=$time cargo test --locked --workspace fuzz
+
+echo "== seeds that failed once"
+cargo run --quiet --locked --profile sim -p sim -- --known

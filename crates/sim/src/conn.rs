@@ -76,6 +76,13 @@ impl Net {
         ms.cast_signed()
     }
 
+    /// When a packet of this connection arrives that is sent then, unless another is before it.
+    pub(crate) fn arrival(&mut self, id: ConnId, sent_at: i64) -> Option<(i64, &mut Conn)> {
+        let at = sent_at + self.delay();
+        let held = self.held_until(self.conns.get(&id)?.receiver);
+        Some((at.max(held), self.conns.get_mut(&id)?))
+    }
+
     pub(crate) fn held_until(&self, receiver: usize) -> i64 {
         self.partitions.get(&receiver).copied().unwrap_or(0)
     }

@@ -32,7 +32,6 @@ pub(crate) struct History {
     /// Promises that were seen broken as it happened.
     pub(crate) broken: Vec<(&'static str, String)>,
     pub(crate) faults: BTreeMap<&'static str, u64>,
-    pub(crate) answers: BTreeMap<u16, u64>,
 }
 
 /// A notification, as its application knows it.

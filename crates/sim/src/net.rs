@@ -79,31 +79,23 @@ impl World {
 
     /// Sends a packet to the receiver.
     fn send_to_receiver(&mut self, id: ConnId, packet: Packet) {
-        let delay = self.net.delay();
-        let now = self.now;
-        let Some(conn) = self.net.conns.get_mut(&id) else {
+        let Some((at, conn)) = self.net.arrival(id, self.now) else {
             return;
         };
-        let held = self.net.partitions.get(&conn.receiver).copied();
-        let at = (now + delay).max(conn.arrives_at_receiver);
-        conn.arrives_at_receiver = at.max(held.unwrap_or(0));
+        conn.arrives_at_receiver = at.max(conn.arrives_at_receiver);
         let at = conn.arrives_at_receiver;
         self.at(at, Event::ToReceiver(id, packet));
     }
 
     /// Sends a packet to the node, so many milliseconds from now.
     pub(crate) fn send_to_node(&mut self, id: ConnId, after_ms: i64, packet: Packet) {
-        let delay = self.net.delay();
-        let now = self.now;
-        let Some(conn) = self.net.conns.get_mut(&id) else {
+        let Some((at, conn)) = self.net.arrival(id, self.now + after_ms) else {
             return;
         };
         if let Packet::Bytes(bytes) = &packet {
             conn.sent_to_node += bytes.len() as u64;
         }
-        let held = self.net.partitions.get(&conn.receiver).copied();
-        let at = (now + after_ms + delay).max(conn.arrives_at_node);
-        conn.arrives_at_node = at.max(held.unwrap_or(0));
+        conn.arrives_at_node = at.max(conn.arrives_at_node);
         let at = conn.arrives_at_node;
         self.at(at, Event::ToNode(id, packet));
     }

@@ -67,16 +67,19 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
         .map(|attempt| truth(view, attempt))
         .collect();
     let mut tries = 0;
+    // The end of the latest try. An early one that fails is as if it had not been made.
     let mut before: Option<i64> = None;
-    let mut repeats = false;
+    let (mut repeats, mut was_early) = (false, false);
     for (attempt, time) in record.attempts.iter().zip(&times) {
         // A call on a connection that was closed is made again at once, and both are one try.
         let repeated = std::mem::replace(&mut repeats, is_stale(attempt));
-        if !repeated
-            && tries > 0
-            && is_early(view, before, *time, delay(dialect, tries)) == Some(true)
-        {
-            if !recovered(view, webhook, before, *time) {
+        if !repeated {
+            was_early =
+                tries > 0 && is_early(view, before, *time, delay(dialect, tries)) == Some(true);
+            tries += usize::from(!was_early);
+        }
+        if was_early {
+            if !repeated && !recovered(view, webhook, before, *time) {
                 let number = attempt.number;
                 let words = format!(
                     "w{webhook} {code}: attempt {number} came too early: {}",
@@ -84,10 +87,9 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
                 );
                 violations.push(Violation::new(NOT_BEFORE, words));
             }
-        } else if !repeated {
-            tries += 1;
+        } else {
+            before = time.map(|(_, ended)| ended).or(before);
         }
-        before = time.map(|(_, ended)| ended).or(before);
     }
     let most = match dialect {
         Dialect::Pretix => PRETIX.len() + 2,

@@ -239,7 +239,7 @@ impl<'c> DueReader<'c> {
                 .into_iter()
                 .flatten()
                 .min()
-                .map(|at| latest.map_or(at, |latest| at.max(latest))),
+                .map(|at| at.max(latest.unwrap_or(at))),
             recovery: ahead,
         })
     }

@@ -397,6 +397,7 @@ async fn nothing_is_replayed_by_a_request_that_is_not_understood() {
     for (query, field) in [
         ("since=tomorrow", "since"),
         ("since=", "since"),
+        ("since=9999-12-31T23:59:59-00:01", "since"),
         ("until=2030", "until"),
         ("action_type=", "action_type"),
         ("status=", "status"),
