@@ -19,3 +19,8 @@ WILLCALL_TEST_FUZZ_FOR=$time cargo test --locked --workspace fuzz
 
 echo "== seeds that failed once"
 cargo run --quiet --locked --profile sim -p sim -- --known
+
+echo "== property tests from a fresh seed"
+seed=$(date +%s)
+echo "PROPTEST_RNG_SEED=$seed"
+PROPTEST_RNG_SEED=$seed cargo test --locked --workspace

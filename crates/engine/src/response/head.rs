@@ -25,15 +25,18 @@ pub(crate) fn parse(bytes: &[u8], most: usize) -> HeadParse {
     let mut lines = [const { MaybeUninit::uninit() }; limits::RESPONSE_HEADERS_MAX];
     let mut response = Response::new(&mut []);
     let config = ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut response, within, &mut lines) {
-        Ok(Status::Complete(length)) if response.code.is_some_and(|status| status >= 100) => {
+    let result = config.parse_response_with_uninit_headers(&mut response, within, &mut lines);
+    // `httparse` reads any three digits; what it says of a status below 100 does not count.
+    let is_status = response.code.is_none_or(|status| status >= 100);
+    match result {
+        Ok(Status::Complete(length)) if is_status => {
             let status = response.code.unwrap_or_default();
             match judge(status, response.version == Some(1), response.headers) {
                 Ok(head) => HeadParse::Whole(head, length),
                 Err(damaged) => HeadParse::Damaged(damaged),
             }
         }
-        Ok(Status::Partial) if !is_long => HeadParse::More,
+        Ok(Status::Partial) if is_status && !is_long => HeadParse::More,
         Ok(_) | Err(_) => lenient::parse(within, is_long),
     }
 }

@@ -25,6 +25,19 @@ fn whole(text: impl AsRef<[u8]>) -> u16 {
 }
 
 #[test]
+fn a_status_below_100_is_refused_before_its_line_has_ended() {
+    for (text, is_judged) in [("HTTP/1.1 099", false), ("HTTP/1.1 099 ", true)] {
+        let found = parsed(text);
+        assert_eq!(found, parse(text.as_bytes(), false), "{text:?}");
+        assert_eq!(
+            matches!(found, HeadParse::Garbled(_)),
+            is_judged,
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
 fn a_line_that_is_wrong_is_named_and_the_status_counts() {
     for (lines, number, wrong, shown) in [
         (
