@@ -255,15 +255,18 @@ pub(super) fn note(number: usize, line: &[u8], wrong: &str) -> String {
 /// The beginning of a line, with nothing in it that could not be read.
 fn shown(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
-    let mut shown = String::new();
-    for (count, char) in text.chars().enumerate() {
-        if count >= SHOWN_CHARS {
+    let (mut shown, mut room) = (String::new(), SHOWN_CHARS);
+    for char in text.chars() {
+        let escaped = char.is_control().then(|| char.escape_default());
+        let takes = escaped.as_ref().map_or(1, ExactSizeIterator::len);
+        let Some(left) = room.checked_sub(takes) else {
             shown.push(CUT);
             break;
-        }
-        match char.is_control() {
-            true => shown.extend(char.escape_default()),
-            false => shown.push(char),
+        };
+        room = left;
+        match escaped {
+            Some(escaped) => shown.extend(escaped),
+            None => shown.push(char),
         }
     }
     shown

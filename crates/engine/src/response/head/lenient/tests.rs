@@ -134,6 +134,18 @@ fn of_a_line_that_is_wrong_only_the_beginning_is_shown() {
 }
 
 #[test]
+fn what_is_shown_of_a_line_has_its_length_however_it_has_to_be_written() {
+    let line = "A \u{1}".repeat(SHOWN_CHARS);
+    let HeadParse::Damaged(damaged) = parsed(format!("HTTP/1.1 200 OK\r\n{line}\r\n")) else {
+        panic!("it is damaged");
+    };
+    let (_, shown) = damaged.note.split_once('“').expect("the line is shown");
+    let (shown, _) = shown.split_once('”').expect("it ends");
+    assert!(shown.ends_with('…'), "{shown}");
+    assert!(shown.chars().count() <= SHOWN_CHARS + 1, "{shown}");
+}
+
+#[test]
 fn a_status_line_may_have_any_blanks_any_minor_version_and_any_reason() {
     for begin in [
         "HTTP/1.1 200 OK",
