@@ -251,9 +251,18 @@ impl Dispatcher {
             messages::doubted(*doubt);
         }
         self.metrics.clock_untrusted(self.clock.doubt().is_some());
-        let (waits, at_once) = (self.lanes.count() > 0, !doubts.is_empty());
+        let (wait_ms, at_once) = (self.first_wait_ms(now), !doubts.is_empty());
         self.schedule_clock
-            .beat(&*self.store, self.lease, &self.clock, now, waits, at_once);
+            .beat(&*self.store, self.lease, &self.clock, now, wait_ms, at_once);
+    }
+
+    /// How long until something is due; `None` if nothing waits.
+    fn first_wait_ms(&self, now: Instant) -> Option<i64> {
+        if self.lanes.held() > 0 {
+            return Some(0);
+        }
+        let at = self.lanes.next_read_at()?;
+        Some(at.ms_since(self.schedule_clock.at(now)))
     }
 
     /// Asks the store what is not being asked already.

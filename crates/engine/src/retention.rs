@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::metrics::Metrics;
 
-const PRUNE_EVERY: Duration = Duration::from_secs(5 * 60);
+/// Logs are kept for days, and a round looks at each webhook there is.
+const PRUNE_EVERY: Duration = Duration::from_secs(30 * 60);
 
 /// The backlog is counted again after this long, at the earliest.
 const COUNT_EVERY: Duration = Duration::from_secs(60);
@@ -25,9 +26,6 @@ const COUNT_SHARE: u32 = 400;
 
 /// Between two steps of pruning or counting the store belongs to others.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// It looks at least this often whether it is time to count.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) struct RetentionWorker {
     pub(crate) store: Arc<dyn Backend>,
@@ -50,7 +48,7 @@ impl RetentionWorker {
                     let took = self.count().await;
                     count_at = Instant::now() + rest_after(took);
                 }
-                sleep_until(next.min(Instant::now() + LOOK_EVERY)).await;
+                sleep_until(next.min(count_at)).await;
             }
         }
     }

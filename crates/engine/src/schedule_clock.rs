@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::attempt::Attempt;
 use model::contract::{Backend, StoreError};
 use model::lease::Lease;
-use model::limits::{HEARTBEAT_MS, IDLE_HEARTBEAT_MS};
+use model::limits::{HEARTBEAT_MS, HEARTBEAT_PART, IDLE_HEARTBEAT_MS};
 use model::mutation::{Mutation, is_on};
 use model::time::{Clock, Heartbeat, Moment, Timestamp};
 use tokio::time::Instant;
@@ -116,24 +116,21 @@ impl ScheduleClock {
         (began_at.max(begun_at), ended)
     }
 
-    /// Has it written, if it is time to. `waits`: something is due later; `at_once`: whatever
-    /// was written last says something wrong.
+    /// Has it written, if it is time to. `wait_ms`: how long until something is due, if anything
+    /// is; `at_once`: whatever was written last says something wrong.
     pub(crate) fn beat(
         &mut self,
         store: &dyn Backend,
         lease: Lease,
         clock: &Clock,
         now: Instant,
-        waits: bool,
+        wait_ms: Option<i64>,
         at_once: bool,
     ) {
         if at_once {
             self.beaten_at = None;
         }
-        let every_ms = match waits {
-            true => HEARTBEAT_MS,
-            false => IDLE_HEARTBEAT_MS,
-        };
+        let every_ms = beat_interval_ms(wait_ms);
         let is_time = |at: Instant| millis(now.duration_since(at)) >= every_ms;
         if self.call.may_ask(now) && self.beaten_at.is_none_or(is_time) {
             self.beaten_at = Some(now);
@@ -170,6 +167,13 @@ impl ScheduleClock {
     }
 }
 
+/// How long a heartbeat stays as it is while the first wait takes so long.
+fn beat_interval_ms(wait_ms: Option<i64>) -> i64 {
+    wait_ms.map_or(IDLE_HEARTBEAT_MS, |wait_ms| {
+        (wait_ms / HEARTBEAT_PART).clamp(HEARTBEAT_MS, IDLE_HEARTBEAT_MS)
+    })
+}
+
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
@@ -203,6 +207,21 @@ mod tests {
             assert_eq!(line.at(later), last.schedule.plus_ms(ran_ms + 7));
         }
         assert_eq!(ScheduleClock::after(None, at(7), now).at(now), at(7));
+    }
+
+    #[test]
+    fn the_time_is_written_often_while_a_wait_is_short() {
+        for (wait_ms, every_ms) in [
+            (Some(-5), 10_000),
+            (Some(0), 10_000),
+            (Some(200_000), 10_000),
+            (Some(600_000), 30_000),
+            (Some(HOUR), 60_000),
+            (Some(i64::MAX), 60_000),
+            (None, 60_000),
+        ] {
+            assert_eq!(beat_interval_ms(wait_ms), every_ms, "{wait_ms:?}");
+        }
     }
 
     #[test]

@@ -291,7 +291,7 @@ async fn a_clock_far_ahead_removes_nothing_and_forgets_no_id() {
         if at_start {
             world.start();
         }
-        // Something is removed every five minutes, if anything is.
+        // Something is removed every half hour, if anything is.
         seconds(50 * 60).await;
         world.set_clock(0);
         seconds(600).await;
