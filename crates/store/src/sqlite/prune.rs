@@ -33,7 +33,8 @@ statements! {
         order by id
         limit 1";
     NEXT_WEBHOOK = "
-        select w.id, t.dialect, t.kept_ms from webhook w join tenant t on t.id = w.tenant_id
+        select w.id, t.dialect, t.kept_ms, w.disabled_cause is 3 and w.declared is null
+        from webhook w join tenant t on t.id = w.tenant_id
         where w.id >= ?1
         order by w.id
         limit 1";
@@ -73,7 +74,7 @@ statements! {
     // `webhook_past` explains it to notifications, until the oldest one left is later.
     HAS_NOTHING_LEFT = "
         select 1 from webhook
-        where id = ?1 and disabled_cause = 3 and declared is null
+        where id = ?1
           and not exists (select 1 from webhook_past where webhook_id = ?1)
           and not exists (select 1 from delivery where webhook_id = ?1)
           and not exists (select 1 from fresh where webhook_id = ?1)
@@ -161,7 +162,10 @@ fn prune_log(
     bounds: &mut RetentionBounds,
     budget: &mut RowBudget,
 ) -> Result<Option<PruneCursor>, JobError> {
-    let Some((id, rule)) = query::first(tx.conn, NEXT_WEBHOOK, [webhook.0], rule)? else {
+    let next = |row: &Row<'_>| Ok((rule(row)?, row.get(3)?));
+    let found: Option<((i64, RetentionRule), bool)> =
+        query::first(tx.conn, NEXT_WEBHOOK, [webhook.0], next)?;
+    let Some(((id, rule), is_deleted)) = found else {
         return Ok(Some(PruneCursor::Unwanted(TenantId(0))));
     };
     let from = if id == webhook.0 { from.0 } else { 0 };
@@ -197,7 +201,9 @@ fn prune_log(
         let next = NotificationId(reached.saturating_add(1));
         return Ok(Some(PruneCursor::Log(WebhookId(id), next)));
     }
-    drop_deleted_webhook(tx, id, budget)?;
+    if is_deleted {
+        drop_deleted_webhook(tx, id, budget)?;
+    }
     Ok(Some(PruneCursor::Log(
         WebhookId(id.saturating_add(1)),
         NotificationId(0),
@@ -205,8 +211,8 @@ fn prune_log(
 }
 
 /// Removes a deleted webhook once nothing is left that was accepted before: the log of a tenant
-/// looks at every webhook there is. One that an operator's file names stays, so that the file does
-/// not bring it back.
+/// looks at every webhook there is. It is not for one that an operator's file names, which the file
+/// would bring back.
 fn drop_deleted_webhook(
     tx: &mut Tx<'_>,
     webhook: i64,
