@@ -27,6 +27,10 @@ mod world;
 
 use std::process::ExitCode;
 
+/// As `willcall` has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match arguments::read().and_then(|chosen| seeds::run_all(&chosen)) {
         Ok(true) => ExitCode::SUCCESS,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
-use engine::{Engine, NetDial, Resolver};
+use engine::{Engine, NetDial, Resolver, TlsRoots};
 use http::Request;
 use http_body_util::BodyExt as _;
 use model::address::PrivateTargets;
@@ -83,6 +83,7 @@ struct Node {
 pub(crate) fn live(
     world: &SharedWorld,
     path: &Path,
+    roots: &TlsRoots,
     lead: &Arc<AtomicI64>,
     killed: impl FnOnce() -> Result<()>,
 ) -> Result<LifeEnd> {
@@ -98,7 +99,7 @@ pub(crate) fn live(
         });
         world.lock().begins(&time);
         let mut meters = Registry::default();
-        let (node, engine) = start(world, &time, path, &mut meters).await?;
+        let (node, engine) = start(world, &time, path, roots, &mut meters).await?;
         let failed = engine.failed();
         let driven = tokio::select! {
             biased;
@@ -123,9 +124,10 @@ async fn start(
     world: &SharedWorld,
     time: &Arc<NodeTime>,
     path: &Path,
+    roots: &TlsRoots,
     meters: &mut Registry,
 ) -> Result<(Node, Engine)> {
-    let store = store::open_inline_at(path).context("the store does not open")?;
+    let store = store::open_inline_exclusively(path).context("the store does not open")?;
     let store: Arc<dyn Store> = Arc::new(TroubledStore::new(store, world.clone()));
     let clock = clock(time);
     let lease = store.claim(clock.now()).await?;
@@ -142,7 +144,7 @@ async fn start(
         engine::Parts {
             store: Arc::clone(&store) as Arc<dyn Backend>,
             lease,
-            dial: Arc::new(dial(world, meters)?),
+            dial: Arc::new(dial(world, roots, meters)),
             clock: clock.clone(),
             rng: rng.split("engine"),
             policies: policies.clone(),
@@ -199,19 +201,13 @@ fn given(world: &SharedWorld) -> (SeededRng, DialectOptions, Option<String>, eng
 }
 
 /// The simulated network below the real vetting.
-fn dial(world: &SharedWorld, meters: &mut Registry) -> Result<NetDial> {
+fn dial(world: &SharedWorld, roots: &TlsRoots, meters: &mut Registry) -> NetDial {
     let (begun, connected) = (world.clone(), world.clone());
     let begin = move |name: &str, reply| begun.lock().look_up(name, reply);
     let resolver = Resolver::deferred(Box::new(begin), meters);
     let connect = move |address: SocketAddr| net::connect(&connected, address);
-    let roots = engine::tls_config(&[])?;
     let connect = Box::new(connect);
-    Ok(NetDial::over(
-        connect,
-        resolver,
-        PrivateTargets::None,
-        &roots,
-    ))
+    NetDial::over(connect, resolver, PrivateTargets::None, roots)
 }
 
 fn clock(time: &Arc<NodeTime>) -> Clock {
@@ -397,13 +393,10 @@ impl World {
             Event::Connected(id, is_open) => self.connected(id, is_open),
             Event::Idle(id, requests) => self.idle(id, requests),
             Event::LookedUp(reply, found) => return Some(Duty::Reply(reply, found)),
+            Event::HandIn(id) if self.is_stopping => self.finds_nobody(id),
             Event::HandIn(id) => {
                 let prepared = self.prepare(id)?;
                 let tries = self.workload.requests.get(id)?.tries;
-                if self.is_stopping {
-                    self.answered(id, None);
-                    return None;
-                }
                 self.after(prepared.patience_ms, Event::GiveUp(id, tries));
                 let asker = Asker::HandIn(id, tries, prepared.loses_answer);
                 return Some(Duty::Request(asker, prepared.request));

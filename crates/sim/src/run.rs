@@ -137,10 +137,11 @@ fn folder() -> Result<tempfile::TempDir> {
 fn lives(world: &SharedWorld, folder: &Path) -> Result<Vec<Record>> {
     let lead = Arc::new(AtomicI64::new(0));
     let mut number = 0;
+    let roots = engine::tls_config(&[])?;
     let mut home = folder.join("0");
     std::fs::create_dir(&home)?;
     loop {
-        let end = live(world, &home.join("willcall.db"), &lead, || {
+        let end = live(world, &home.join("willcall.db"), &roots, &lead, || {
             number += 1;
             copied(&home, &folder.join(number.to_string()))
         })?;

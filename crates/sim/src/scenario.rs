@@ -253,6 +253,15 @@ impl Scenario {
             let fault = self.draw_fault(draw, at);
             self.faults.push((at, fault));
         }
+        // Once it is off for days: what waits has to have its whole schedule nevertheless.
+        let at = DAY + below(draw, 3 * DAY);
+        let ms = DAY + below(draw, 36 * HOUR);
+        let absence = match draw.below(3) {
+            0 => Fault::Kill { off_ms: ms },
+            1 => Fault::Stop { off_ms: ms },
+            _ => Fault::Suspend { ms },
+        };
+        self.faults.push((at, absence));
     }
 
     fn draw_fault(&mut self, draw: &mut SeededRng, at: i64) -> Fault {

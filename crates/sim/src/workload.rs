@@ -84,6 +84,15 @@ impl World {
         })
     }
 
+    /// An application tries while the node is off.
+    pub(crate) fn finds_nobody(&mut self, id: RequestId) {
+        let request = self.workload.requests.get_mut(id);
+        if let Some(request) = request.filter(|request| !request.is_done) {
+            request.tries += 1;
+            self.answered(id, None);
+        }
+    }
+
     /// An application has its answer, or none.
     pub(crate) fn answered(&mut self, id: RequestId, answer: Option<(u16, &[u8])>) {
         let now = self.now;

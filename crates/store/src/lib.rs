@@ -45,7 +45,12 @@ pub fn open_inline() -> Result<Arc<dyn Store>, OpenError> {
 
 /// The same on a file.
 pub fn open_inline_at(path: &Path) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(Arc::new(open::inline_at(path)?))
+    Ok(Arc::new(open::inline_at(path, false)?))
+}
+
+/// The same, faster, on a file that nobody else opens meanwhile: who tries finds it in use.
+pub fn open_inline_exclusively(path: &Path) -> Result<Arc<dyn Store>, OpenError> {
+    Ok(Arc::new(open::inline_at(path, true)?))
 }
 
 /// What the tests of this crate cannot see from outside.

@@ -106,8 +106,15 @@ fn mark_writer(conn: &Connection, path: &Path) -> Result<MarkWriter, OpenError> 
     MarkWriter::open(path, page_bytes.into()).map_err(|error| OpenError::of_io(path, &error))
 }
 
-pub(crate) fn inline_at(path: &Path) -> Result<Sqlite, OpenError> {
+/// If `is_exclusive`, the one connection keeps the locks of the file, which otherwise cost a tenth of
+/// all time.
+pub(crate) fn inline_at(path: &Path, is_exclusive: bool) -> Result<Sqlite, OpenError> {
     let (shared, writer) = on_file(path, Shared::default())?;
+    if is_exclusive {
+        let conn = writer.conn();
+        let kept = conn.pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()));
+        kept.map_err(|error| OpenError::of(path, error))?;
+    }
     Ok(Sqlite {
         executor: Arc::new(Executor::inline(writer, shared)),
     })

@@ -42,7 +42,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper", &["bench", "willcall"]),
     ("hyper-util", &["bench", "willcall"]),
     ("ipnet", &["model", "willcall"]),
-    ("mimalloc", &["willcall"]),
+    ("mimalloc", &["willcall", "sim"]),
     ("multer", &["web"]),
     ("percent-encoding", &["model", "web"]),
     ("proptest", &["fuzz"]),
