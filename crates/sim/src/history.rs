@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
-use model::limits::HEARTBEAT_MS;
+use model::limits::{HEARTBEAT_MS, IDLE_HEARTBEAT_MS};
 
 /// Everything that happened.
 #[derive(Default)]
@@ -136,12 +136,6 @@ impl Call {
         self.status
             .is_some_and(|status| (200..300).contains(&status))
     }
-
-    /// When the attempt may have begun at the earliest.
-    pub(crate) fn begun_after(&self) -> i64 {
-        // A look-up and a connection come before, and take as long as an exchange may.
-        self.sent_at - 31_000
-    }
 }
 
 impl fmt::Display for Call {
@@ -186,6 +180,18 @@ impl Version {
 }
 
 impl History {
+    /// When the attempt of a call may have begun at the earliest: a look-up and a connection come
+    /// before, and take as long as an exchange may.
+    pub(crate) fn begun_after(&self, call: &Call) -> i64 {
+        let mut begun_after = call.sent_at - 31_000;
+        for stall in self.stalls.iter().rev() {
+            if stall.from < call.sent_at && stall.until > begun_after {
+                begun_after -= stall.until.min(call.sent_at) - stall.from;
+            }
+        }
+        begun_after
+    }
+
     pub(crate) fn called(&mut self, mut call: Call) -> usize {
         call.life = self.lives.len().saturating_sub(1);
         self.calls.push(call);
@@ -231,7 +237,15 @@ impl History {
             _ => None,
         });
         let credited = ends.map(|(ended, began)| {
-            let credited = (began - ended).min(HEARTBEAT_MS);
+            // The node asks its wall clock how long it was off.
+            let was_set = self
+                .clock
+                .iter()
+                .any(|(at, _)| (ended - IDLE_HEARTBEAT_MS..=began).contains(at));
+            let credited = match was_set {
+                true => HEARTBEAT_MS,
+                false => (began - ended).min(HEARTBEAT_MS),
+            };
             if ended < until && began > from {
                 credited
             } else {
@@ -254,6 +268,12 @@ impl History {
             - suspended
                 .map(|stall| overlap(stall.from, stall.until))
                 .sum::<i64>()
+    }
+
+    /// How long it was between these times but for those in which the node stood still.
+    pub(crate) fn awake_ms(&self, from: i64, until: i64) -> i64 {
+        let overlap = |stall: &Stall| (stall.until.min(until) - stall.from.max(from)).max(0);
+        until - from - self.stalls.iter().map(overlap).sum::<i64>()
     }
 
     /// Whether the node ran through this time, undisturbed but for its receivers.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use model::contract::Store;
 use model::delivery::DeliveryState;
-use model::id::WebhookId;
+use model::id::{TenantId, WebhookId};
 use model::query::{AttemptRecord, LogCursor, LogQuery, WebhookQuery};
 use model::tenant::DialectName;
 
@@ -38,17 +38,7 @@ pub(crate) async fn records(world: &SharedWorld, store: &dyn Store) -> Result<Ve
         };
         let tenant = store.tenant(DialectName::new(name), key).await?;
         let tenant = tenant.context("a tenant is gone")?.id;
-        let all = WebhookQuery {
-            enabled: None,
-            newest_first: false,
-            offset: 0,
-            limit: 1_000,
-        };
-        let webhooks = store.webhooks(vec![tenant], all).await?.webhooks;
-        let numbers: BTreeMap<WebhookId, usize> = webhooks
-            .iter()
-            .filter_map(|webhook| Some((webhook.id, number_of(&webhook.target_url)?)))
-            .collect();
+        let numbers = numbers(store, tenant).await?;
         let mut query = LogQuery {
             limit: model::limits::PAGE_ROWS_MAX,
             ..LogQuery::default()
@@ -79,6 +69,29 @@ pub(crate) async fn records(world: &SharedWorld, store: &dyn Store) -> Result<Ve
         }
     }
     Ok(records)
+}
+
+/// The numbers of a tenant's webhooks.
+async fn numbers(store: &dyn Store, tenant: TenantId) -> Result<BTreeMap<WebhookId, usize>> {
+    let mut numbers = BTreeMap::new();
+    let mut offset = 0;
+    loop {
+        let page = WebhookQuery {
+            enabled: None,
+            newest_first: false,
+            offset,
+            limit: model::limits::PAGE_ROWS_MAX,
+        };
+        let page = store.webhooks(vec![tenant], page).await?.webhooks;
+        if page.is_empty() {
+            return Ok(numbers);
+        }
+        offset += page.len() as u64;
+        let named = page.iter();
+        numbers.extend(
+            named.filter_map(|webhook| Some((webhook.id, number_of(&webhook.target_url)?))),
+        );
+    }
 }
 
 /// The number of a webhook, from its URL.

@@ -11,7 +11,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
         let Some(webhook) = view.webhook(call.webhook) else {
             continue;
         };
-        let from = call.begun_after();
+        let from = view.history.begun_after(call);
         if webhook
             .held(from, call.sent_at)
             .all(|version| !version.enabled)

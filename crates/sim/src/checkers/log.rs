@@ -68,7 +68,7 @@ fn compare(
                 Some(heard) => status(attempt) == Some(heard),
                 None => status(attempt).is_none(),
             };
-            same && view.may_have_begun(attempt, call.begun_after(), call.sent_at)
+            same && view.may_have_begun(attempt, view.history.begun_after(call), call.sent_at)
         });
         match place {
             Some(place) => {

@@ -7,7 +7,9 @@
 //! - **Of other tenants**: if all receivers of the webhook's tenant are well, [`AT_ONCE_MS`]. Some
 //!   attempts are left for a tenant that has few in flight, whatever the others do.
 //! - **Of its own tenant, quick**: if its receiver's latest attempt ended within [`SOON_MS`], in
-//!   this run of the process, [`AT_ONCE_MS`], too. What may take long is bounded by half of all.
+//!   this run of the process, [`AT_ONCE_MS`], too. What is known to take long is bounded by half of
+//!   all. That says nothing of receivers that were soon to answer last and are not now: while they
+//!   have the other half, the third bound holds.
 //! - **Of its own tenant, else**: no receiver is known after a start, and each may hold an attempt
 //!   for [`EXCHANGE_MS`]. A tenant has at most four times what is free of half of
 //!   `max_in_flight`, four fifths of it when alone. Each of its other webhooks is tried once
@@ -75,12 +77,14 @@ fn bound_ms(view: &View<'_>, number: usize, webhook: &WebhookHistory, from: i64)
         .collect();
     let until = from + AT_ONCE_MS;
     let mut others = own.iter();
-    if others.all(|one| is_well(view, one.receiver, 10 * MINUTE, from, until))
-        || is_known(view, number, from)
-    {
+    if others.all(|one| is_well(view, one.receiver, 10 * MINUTE, from, until)) {
         return AT_ONCE_MS;
     }
     let half = view.scenario.max_in_flight.div_ceil(2);
+    let rest = view.scenario.max_in_flight - half;
+    if is_known(view, number, from) && surprises(view, webhook.tenant, from, until) < rest {
+        return AT_ONCE_MS;
+    }
     let at_once = (half * 4).div_ceil(5).max(1);
     let rounds = (own.len() * 2).div_ceil(at_once);
     AT_ONCE_MS + EXCHANGE_MS * i64::try_from(rounds).unwrap_or(i64::MAX / EXCHANGE_MS)
@@ -123,6 +127,24 @@ fn is_known(view: &View<'_>, webhook: usize, at: i64) -> bool {
         .flatten();
     let mut attempts = records.flat_map(|record| &record.attempts);
     attempts.all(|attempt| attempt.attempt.duration_ms <= SOON_MS)
+}
+
+/// Calls of a tenant under way between these times that took long, though the receiver was soon to
+/// answer the one before.
+fn surprises(view: &View<'_>, tenant: usize, from: i64, until: i64) -> usize {
+    let is_own = |number: usize| {
+        let webhook = view.history.webhooks.get(number);
+        webhook.is_some_and(|webhook| webhook.tenant == tenant)
+    };
+    let calls = view.history.calls.iter().filter(|call| {
+        let ended_at = call.heard_at.unwrap_or(call.sent_at + EXCHANGE_MS);
+        call.sent_at <= until
+            && ended_at >= from
+            && ended_at - call.sent_at > i64::from(SOON_MS)
+            && is_own(call.webhook)
+            && is_known(view, call.webhook, call.sent_at)
+    });
+    calls.count()
 }
 
 /// Whether a receiver has been well for so `long` before `from` and is until `until`, and its

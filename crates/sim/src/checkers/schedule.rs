@@ -30,6 +30,9 @@ const PRETIX: [i64; 11] = [
 ];
 const PRETIX_FINAL: i64 = 72 * HOUR;
 
+/// After so many tries the final attempt comes.
+const PRETIX_LAST_WAIT: usize = PRETIX.len() + 1;
+
 /// Two clocks are read a moment apart.
 const SLACK: i64 = 50;
 
@@ -44,6 +47,12 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// How long after the end of the latest try the final attempt comes, if that can be told.
+fn last_wait(view: &View<'_>, first: Option<(i64, i64)>, before: Option<i64>) -> Option<i64> {
+    let ((began, _), before) = (first?, before?);
+    Some(PRETIX_FINAL - view.history.schedule_ms(began, before))
 }
 
 /// The wait before a retry, by how many tries there were.
@@ -66,7 +75,8 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
         .iter()
         .map(|attempt| truth(view, attempt))
         .collect();
-    let mut tries = 0;
+    // As many as there may have been, and as there were for certain.
+    let (mut tries, mut certain) = (0, 0);
     // The end of the latest try. An early one that fails is as if it had not been made.
     let mut before: Option<i64> = None;
     let (mut repeats, mut was_early) = (false, false);
@@ -74,9 +84,16 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
         // A call on a connection that was closed is made again at once, and both are one try.
         let repeated = std::mem::replace(&mut repeats, is_stale(attempt));
         if !repeated {
-            was_early =
-                tries > 0 && is_early(view, before, *time, delay(dialect, tries)) == Some(true);
+            let wait = match tries {
+                PRETIX_LAST_WAIT if dialect == Dialect::Pretix => {
+                    last_wait(view, times.first().copied().flatten(), before)
+                }
+                _ => Some(delay(dialect, tries)),
+            };
+            let early = wait.and_then(|wait| is_early(view, before, *time, wait));
+            was_early = tries > 0 && early == Some(true);
             tries += usize::from(!was_early);
+            certain += usize::from(tries == 1 || early == Some(false));
         }
         if was_early {
             if !repeated && !recovered(view, webhook, before, *time) {
@@ -91,18 +108,12 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
             before = time.map(|(_, ended)| ended).or(before);
         }
     }
-    let most = match dialect {
-        Dialect::Pretix => PRETIX.len() + 2,
-        Dialect::OpenTicket => {
-            let retries = view
-                .webhook(webhook)
-                .and_then(|webhook| webhook.retries)
-                .unwrap_or(3);
-            1 + retries as usize
-        }
-    };
-    if tries > most {
-        let words = format!("w{webhook} {code}: {tries} tries, at most {most}");
+    let most = most(view, webhook);
+    if certain > most {
+        let words = format!(
+            "w{webhook} {code}: {certain} tries, at most {most}: {}",
+            story(view, record)
+        );
         violations.push(Violation::new(NOT_MORE, words));
     }
     if record.state != DeliveryState::Failed {
@@ -121,6 +132,17 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
         let story = story(view, record);
         let words = format!("w{webhook} {code} has failed after {tries} tries: {story}");
         violations.push(Violation::new(WHOLE, words));
+    }
+}
+
+/// How many tries there are at most.
+fn most(view: &View<'_>, webhook: usize) -> usize {
+    match view.dialect(webhook) {
+        Dialect::Pretix => PRETIX.len() + 2,
+        Dialect::OpenTicket => {
+            let retries = view.webhook(webhook).and_then(|webhook| webhook.retries);
+            1 + retries.unwrap_or(3) as usize
+        }
     }
 }
 

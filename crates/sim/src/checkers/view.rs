@@ -111,19 +111,15 @@ impl<'a> View<'a> {
         };
         let Some(heard_at) = call.heard_at else {
             // In flight, or given up shortly before.
-            return ended_at - call.sent_at < 40_000
+            return self.history.awake_ms(call.sent_at, ended_at) < 40_000
                 || !self.history.is_quiet(call.sent_at, ended_at - 1);
         };
-        let late = ended_at - heard_at;
         // With the store in trouble it may have waited for as long.
-        late <= UNWRITTEN_MS
+        self.history.awake_ms(heard_at, ended_at) <= UNWRITTEN_MS
             || self.history.store_troubles.iter().any(|(from, until)| {
-                *from <= ended_at && *until >= heard_at && ended_at - until.min(&ended_at) < 5_000
-            })
-            || self.history.stalls.iter().any(|stall| {
-                stall.from >= heard_at - UNWRITTEN_MS
-                    && stall.until <= ended_at + UNWRITTEN_MS
-                    && late - (stall.until - stall.from) <= UNWRITTEN_MS
+                *from <= ended_at
+                    && *until >= heard_at
+                    && self.history.awake_ms(*until.min(&ended_at), ended_at) < 5_000
             })
     }
 
