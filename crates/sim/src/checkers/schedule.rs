@@ -85,15 +85,20 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
         let repeated = std::mem::replace(&mut repeats, is_stale(attempt));
         if !repeated {
             let wait = match tries {
+                0 => None,
                 PRETIX_LAST_WAIT if dialect == Dialect::Pretix => {
                     last_wait(view, times.first().copied().flatten(), before)
                 }
                 _ => Some(delay(dialect, tries)),
             };
-            let early = wait.and_then(|wait| is_early(view, before, *time, wait));
-            was_early = tries > 0 && early == Some(true);
+            let early = match wait {
+                Some(wait) => is_early(view, before, *time, wait),
+                None if tries == 0 => Some(false),
+                None => None,
+            };
+            was_early = early == Some(true);
             tries += usize::from(!was_early);
-            certain += usize::from(tries == 1 || early == Some(false));
+            certain += usize::from(early == Some(false));
         }
         if was_early {
             if !repeated && !recovered(view, webhook, before, *time) {
