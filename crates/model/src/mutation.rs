@@ -34,6 +34,7 @@ use crate::named::named;
 /// | `OmitStaleCall` | the log shows each call |
 /// | `SkipJobPage` | what was asked for is done |
 /// | `RepeatIdempotencyKey` | one idempotency key, one effect |
+/// | `ForgetRevocation` | nothing comes in with a revoked token |
 /// | `LostAnswerIsFailure` | one request, one notification |
 /// | `PruneInDoubt` | nothing is pruned before its time |
 /// | `PruneOwed` | nothing pending is pruned |
@@ -89,6 +90,8 @@ pub enum Mutation {
     SkipJobPage,
     /// A request repeated under its idempotency key has its effect again.
     RepeatIdempotencyKey,
+    /// That a token was revoked is told, and not written down.
+    ForgetRevocation,
     /// A notification whose answer the store lost is handed in again under another id.
     LostAnswerIsFailure,
     /// The retention worker believes a clock that was just set.
@@ -126,6 +129,7 @@ named! { Mutation {
     OmitStaleCall = "omit-stale-call",
     SkipJobPage = "skip-job-page",
     RepeatIdempotencyKey = "repeat-idempotency-key",
+    ForgetRevocation = "forget-revocation",
     LostAnswerIsFailure = "lost-answer-is-failure",
     PruneInDoubt = "prune-in-doubt",
     PruneOwed = "prune-owed",

@@ -1,12 +1,15 @@
 //! Checkers: each file is one promise, told in its first sentence, and what shows it broken.
 
+mod bulk_jobs;
 mod disabled;
 mod duplicates;
 mod durable;
 mod ended;
 mod log;
 mod neighbours;
+mod retry_after;
 mod schedule;
+mod states;
 mod tenants;
 mod view;
 
@@ -25,6 +28,9 @@ const ALL: &[Checker] = &[
     log::check,
     duplicates::check,
     schedule::check,
+    retry_after::check,
+    states::check,
+    bulk_jobs::check,
     disabled::check,
     tenants::check,
     neighbours::check,

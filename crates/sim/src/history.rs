@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
+use model::id::UserId;
 use model::limits::{HEARTBEAT_MS, IDLE_HEARTBEAT_MS};
 
 /// Everything that happened.
@@ -25,8 +26,17 @@ pub(crate) struct History {
     pub(crate) partitions: Vec<(usize, i64, i64)>,
     /// By how much the wall clock was ahead of the truth, from each time on.
     pub(crate) clock: Vec<(i64, i64)>,
-    /// Webhooks whose failed deliveries somebody had sent again.
-    pub(crate) replays: Vec<usize>,
+    pub(crate) people: People,
+    /// What somebody had sent again.
+    pub(crate) replays: Vec<Replay>,
+    /// What somebody wanted sent no more.
+    pub(crate) stops: Vec<Stop>,
+    /// Webhooks for which somebody sent a test, and when that began.
+    pub(crate) tests: Vec<(usize, i64)>,
+    /// Tenants whose log is kept for a day only, and since when that may be so.
+    pub(crate) kept_a_day: Vec<(usize, i64)>,
+    /// Tenants whose spare token was revoked: since when that may be so, and for certain.
+    pub(crate) revoked: Vec<(usize, i64, Option<i64>)>,
     /// When the trouble ended.
     pub(crate) calm_at: Option<i64>,
     /// Promises that were seen broken as it happened.
@@ -44,6 +54,59 @@ pub(crate) struct Handed {
     pub(crate) sent_at: i64,
     /// When it was first answered with 2xx.
     pub(crate) accepted_at: Option<i64>,
+    /// How often it was sent, each time perhaps as another, if it has neither an id nor a key.
+    pub(crate) unnamed_tries: u32,
+    /// All that was ever sent of it came with a revoked token.
+    pub(crate) is_refused: bool,
+}
+
+/// By what the dashboard names a tenant and its spare token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub(crate) tenant: i64,
+    pub(crate) spare: i64,
+}
+
+/// What people know of the dashboard.
+#[derive(Default)]
+pub(crate) struct People {
+    pub(crate) user: Option<UserId>,
+    /// For each tenant.
+    pub(crate) names: Vec<Names>,
+    /// How often the dashboard was visited.
+    pub(crate) visits: u64,
+}
+
+/// A delivery on a page of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// Notification and webhook.
+    pub(crate) id: String,
+    pub(crate) webhook: String,
+    /// The state that the page shows.
+    pub(crate) seen: String,
+}
+
+/// Deliveries of a webhook that somebody had sent again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replay {
+    pub(crate) webhook: usize,
+    /// When that was first asked for.
+    pub(crate) from: i64,
+    /// When it was begun, of all that failed; never of a single one.
+    pub(crate) begun_at: Option<i64>,
+    /// Also what was cancelled.
+    pub(crate) cancelled: bool,
+}
+
+/// Deliveries of a webhook that somebody wanted sent no more.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop {
+    pub(crate) webhook: usize,
+    /// The one, as the log names it, and when it was stopped.
+    pub(crate) one: Option<(String, i64)>,
+    /// When all that waited was begun to be stopped.
+    pub(crate) all_from: Option<i64>,
 }
 
 /// A webhook, as people know it.
@@ -58,6 +121,8 @@ pub(crate) struct WebhookHistory {
     pub(crate) gone: Vec<i64>,
     /// An edit is under way.
     pub(crate) is_edited: bool,
+    /// What somebody saw on a page and is about to do something with.
+    pub(crate) seen: Option<Line>,
 }
 
 /// A webhook's settings, and when they held.
@@ -85,6 +150,8 @@ pub(crate) struct Call {
     pub(crate) code: String,
     /// What the receiver answered, if it did.
     pub(crate) status: Option<u16>,
+    /// For how long it asked to be left alone.
+    pub(crate) retry_after_ms: Option<i64>,
     /// When the node read the status line.
     pub(crate) heard_at: Option<i64>,
     pub(crate) life: usize,
@@ -116,17 +183,14 @@ impl Call {
         let mut parts = path.trim_start_matches('/').split('/');
         let mut number = || parts.next().and_then(|part| part.get(1..)?.parse().ok());
         let (webhook, version): (Option<u32>, Option<u32>) = (number(), number());
-        let code = request.split_once("\"code\"").and_then(|(_, rest)| {
-            let rest = rest.trim_start_matches([':', ' ']).strip_prefix('"')?;
-            rest.split('"').next()
-        });
         Self {
             sent_at,
             receiver,
             webhook: webhook.map_or(usize::MAX, |webhook| webhook as usize),
             path: version.unwrap_or(u32::MAX),
-            code: code.unwrap_or_default().to_owned(),
+            code: code_in(request).to_owned(),
             status: None,
+            retry_after_ms: None,
             heard_at: None,
             life: 0,
         }
@@ -136,6 +200,15 @@ impl Call {
         self.status
             .is_some_and(|status| (200..300).contains(&status))
     }
+}
+
+/// The code of a notification, from the body that was made of it.
+pub(crate) fn code_in(body: &str) -> &str {
+    let code = body.split_once("\"code\"").and_then(|(_, rest)| {
+        let rest = rest.trim_start_matches([':', ' ']).strip_prefix('"')?;
+        rest.split('"').next()
+    });
+    code.unwrap_or_default()
 }
 
 impl fmt::Display for Call {
@@ -198,10 +271,20 @@ impl History {
         self.calls.len() - 1
     }
 
-    /// A receiver has answered a call.
-    pub(crate) fn answered(&mut self, call: usize, status: u16) {
+    /// An application sends these, and nothing tells one try from the next.
+    pub(crate) fn sent_unnamed(&mut self, places: &[usize]) {
+        for place in places {
+            if let Some(handed) = self.handed_in.get_mut(*place) {
+                handed.unnamed_tries += 1;
+            }
+        }
+    }
+
+    /// A receiver has answered a call, and may have asked to be left alone for so long.
+    pub(crate) fn answered(&mut self, call: usize, status: u16, retry_after_ms: Option<i64>) {
         if let Some(call) = self.calls.get_mut(call) {
             call.status = Some(status);
+            call.retry_after_ms = retry_after_ms;
         }
     }
 
@@ -237,6 +320,11 @@ impl History {
             _ => None,
         });
         let credited = ends.map(|(ended, began)| {
+            // It may have slept since it was seen last.
+            let asleep = self.stalls.iter().filter(|stall| stall.suspended);
+            let asleep =
+                asleep.filter(|stall| (ended - IDLE_HEARTBEAT_MS..=ended).contains(&stall.until));
+            let slept: i64 = asleep.map(|stall| stall.until - stall.from).sum();
             // The node asks its wall clock how long it was off.
             let was_set = self
                 .clock
@@ -244,7 +332,7 @@ impl History {
                 .any(|(at, _)| (ended - IDLE_HEARTBEAT_MS..=began).contains(at));
             let credited = match was_set {
                 true => HEARTBEAT_MS,
-                false => (began - ended).min(HEARTBEAT_MS),
+                false => (began - ended + slept).min(HEARTBEAT_MS),
             };
             if ended < until && began > from {
                 credited
@@ -292,9 +380,10 @@ impl History {
 
     /// By how much the wall clock may have been ahead of the truth at some time between these.
     pub(crate) fn leads(&self, from: i64, until: i64) -> Vec<i64> {
-        let first = self.clock.iter().rposition(|(at, _)| *at <= from);
-        let clock = self.clock.get(first.unwrap_or(0)..).unwrap_or_default();
-        let clock = clock.iter().filter(|(at, _)| *at <= until);
+        let first = self.clock.partition_point(|(at, _)| *at <= from);
+        let end = self.clock.partition_point(|(at, _)| *at <= until);
+        let clock = self.clock.get(first.saturating_sub(1)..end);
+        let clock = clock.unwrap_or_default().iter();
         clock.map(|(_, lead)| *lead).collect()
     }
 }

@@ -6,6 +6,8 @@
 mod arguments;
 mod checkers;
 mod conn;
+mod dashboard;
+mod dialects;
 mod history;
 mod mood;
 mod net;
@@ -20,8 +22,10 @@ mod run;
 mod scenario;
 mod seeds;
 mod store;
+mod theme;
 mod trace;
 mod trouble;
+mod visits;
 mod workload;
 mod world;
 

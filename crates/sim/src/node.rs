@@ -14,6 +14,7 @@ use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use engine::{Engine, NetDial, Resolver, TlsRoots};
 use http::Request;
+use http::header::LOCATION;
 use http_body_util::BodyExt as _;
 use model::address::PrivateTargets;
 use model::contract::{Backend, Frontend, Store};
@@ -33,6 +34,7 @@ use crate::record::{Record, records};
 use crate::requests::RequestId;
 use crate::scenario::{Action, DAY, Fault, HOUR, START};
 use crate::store::TroubledStore;
+use crate::visits;
 use crate::world::{Event, SharedWorld, World};
 
 /// How long running attempts may take after a stop was asked for, as `willcall serve` has it.
@@ -138,6 +140,7 @@ async fn start(
         let declared = declared.map_err(|wrong| anyhow!("{wrong:?}"))?;
         let applied = store.apply(declared.declarations, "sim".to_owned(), clock.now());
         applied.await?;
+        visits::sign_up(world, &*store, clock.now()).await?;
     }
     let policies = dialects.policies();
     let engine = Engine::start(
@@ -275,7 +278,7 @@ impl Node {
                 self.stand_still(ms, true);
                 self.time.base.fetch_add(ms, Ordering::Relaxed);
             }
-            Duty::Fault(Fault::Step { by_ms }) => self.set_clock(by_ms),
+            Duty::Fault(Fault::Step { by_ms } | Fault::Drift { by_ms }) => self.set_clock(by_ms),
             Duty::Fault(Fault::SetRight) => self.set_clock(0),
             Duty::Fault(fault) => self.world.lock().strikes(fault),
         }
@@ -316,14 +319,19 @@ impl Node {
     fn request(&self, asker: Asker, request: Request<Bytes>) {
         let site = self.site.clone().asked_from([127, 0, 0, 1].into());
         let world = self.world.clone();
-        let answer = site.answer(request.map(Body::from));
+        let (store, clock) = (Arc::clone(&self.store), clock(&self.time));
         let client = async move {
-            let answer = answer.await;
+            visits::sign_in(&world, &*store, request.headers(), clock.now()).await;
+            let answer = site.answer(request.map(Body::from)).await;
             let status = answer.status().as_u16();
+            let elsewhere = answer.headers().get(LOCATION).cloned();
+            let elsewhere = elsewhere.filter(|_| status == 303);
             let body = answer.into_body().collect().await;
             let body = body
                 .map(http_body_util::Collected::to_bytes)
                 .unwrap_or_default();
+            // Of an answer that leads elsewhere that is all there is.
+            let body = elsewhere.map_or(body, |to| Bytes::copy_from_slice(to.as_bytes()));
             world.lock().is_answered(asker, Some((status, &body)));
         };
         #[expect(
@@ -414,9 +422,10 @@ impl World {
             Event::Fault(fault) => {
                 let is_moot = match fault {
                     Fault::SetRight => false,
-                    Fault::Step { .. } | Fault::Partition { .. } | Fault::Store { .. } => {
-                        self.is_calm
-                    }
+                    Fault::Step { .. }
+                    | Fault::Drift { .. }
+                    | Fault::Partition { .. }
+                    | Fault::Store { .. } => self.is_calm,
                     // What is off can neither be killed nor stand still.
                     Fault::Kill { .. }
                     | Fault::Stop { .. }
@@ -427,8 +436,10 @@ impl World {
                 if is_moot {
                     return None;
                 }
-                self.history.fault(fault.name());
-                self.says(|| format!("fault: {fault:?}"));
+                if !matches!(fault, Fault::Drift { .. }) {
+                    self.history.fault(fault.name());
+                    self.says(|| format!("fault: {fault:?}"));
+                }
                 return Some(Duty::Fault(fault));
             }
             Event::StoreWell(number) => self.store_is_well(number),
@@ -445,7 +456,9 @@ impl World {
     pub(crate) fn happens_without_node(&mut self, event: Event, lead: &AtomicI64) {
         self.is_stopping = true;
         match self.happens(event) {
-            Some(Duty::Fault(Fault::Step { by_ms })) => self.clock_is_set(lead, by_ms),
+            Some(Duty::Fault(Fault::Step { by_ms } | Fault::Drift { by_ms })) => {
+                self.clock_is_set(lead, by_ms);
+            }
             Some(Duty::Fault(Fault::SetRight)) => self.clock_is_set(lead, 0),
             Some(Duty::Fault(fault @ (Fault::Store { .. } | Fault::Partition { .. }))) => {
                 self.strikes(fault);

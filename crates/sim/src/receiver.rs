@@ -13,7 +13,8 @@ use crate::world::{Event, World};
 struct Answer {
     after_ms: i64,
     status: u16,
-    fields: &'static str,
+    /// For how many seconds it asks to be left alone.
+    retry_after: Option<u32>,
     body: &'static str,
     /// The body breaks off.
     broken: bool,
@@ -114,7 +115,7 @@ impl World {
         let good = Answer {
             after_ms: self.drawn(40),
             status: 200,
-            fields: "",
+            retry_after: None,
             body: "ok",
             broken: false,
             ends_after_ms: None,
@@ -145,7 +146,7 @@ impl World {
             },
             Mood::Busy => Answer {
                 status: self.one_of(&[429, 503]),
-                fields: self.one_of(&["Retry-After: 7\r\n", "Retry-After: 900\r\n"]),
+                retry_after: self.one_of(&[Some(7), Some(900), Some(20_000)]),
                 ..good
             },
             Mood::Quitting => Answer {
@@ -174,13 +175,15 @@ impl World {
             204 => String::new(),
             _ => format!("Content-Length: {length}\r\n"),
         };
-        let fields = answer.fields;
+        let fields = answer.retry_after.map(|s| format!("Retry-After: {s}\r\n"));
+        let fields = fields.unwrap_or_default();
         let head = format!(
             "HTTP/1.1 {} {reason}\r\n{length}{close}{fields}\r\n",
             answer.status
         );
         let status_line = head.find("\r\n").unwrap_or(0) + 2;
-        self.history.answered(call, answer.status);
+        let asked_ms = answer.retry_after.map(|s| i64::from(s) * 1_000);
+        self.history.answered(call, answer.status, asked_ms);
         self.answer_begins(id, call, status_line);
         let body = if answer.status == 204 {
             ""

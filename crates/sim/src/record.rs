@@ -8,16 +8,22 @@ use model::delivery::DeliveryState;
 use model::id::{TenantId, WebhookId};
 use model::query::{AttemptRecord, LogCursor, LogQuery, WebhookQuery};
 use model::tenant::DialectName;
+use model::time::Timestamp;
 
-use crate::scenario::Dialect;
+use crate::dialects::Dialect;
+use crate::history::code_in;
 use crate::world::SharedWorld;
 
 /// A delivery, as the log has it.
 pub(crate) struct Record {
     /// The number in the webhook's URL.
     pub(crate) webhook: usize,
+    /// As the dashboard names it.
+    pub(crate) id: String,
     pub(crate) code: String,
     pub(crate) state: DeliveryState,
+    /// By the wall clock.
+    pub(crate) ended_at: Option<Timestamp>,
     pub(crate) attempts: Vec<AttemptRecord>,
 }
 
@@ -32,11 +38,8 @@ pub(crate) async fn records(world: &SharedWorld, store: &dyn Store) -> Result<Ve
     };
     let mut records = Vec::new();
     for (dialect, key) in tenants {
-        let name = match dialect {
-            Dialect::Pretix => "pretix",
-            Dialect::OpenTicket => "openticket",
-        };
-        let tenant = store.tenant(DialectName::new(name), key).await?;
+        let name = DialectName::new(dialect.name());
+        let tenant = store.tenant(name, key).await?;
         let tenant = tenant.context("a tenant is gone")?.id;
         let numbers = numbers(store, tenant).await?;
         let mut query = LogQuery {
@@ -50,15 +53,13 @@ pub(crate) async fn records(world: &SharedWorld, store: &dyn Store) -> Result<Ve
                 let detail = store.delivery(tenant, id).await?;
                 let detail = detail.context("a row of the log has no detail")?;
                 let body = String::from_utf8_lossy(&detail.body).into_owned();
-                let code = body
-                    .split("\"code\"")
-                    .nth(1)
-                    .and_then(|rest| rest.split('"').nth(1));
                 let number = numbers.get(&id.webhook).copied();
                 records.push(Record {
                     webhook: number.unwrap_or(usize::MAX),
-                    code: code.unwrap_or_default().to_owned(),
+                    id: id.to_string(),
+                    code: code_in(&body).to_owned(),
                     state: detail.row.state,
+                    ended_at: detail.row.ended_at,
                     attempts: detail.attempts,
                 });
             }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use model::rng::SeededRng;
 
+use crate::dialects::{Dialect, Tenant};
 use crate::history::{Version, WebhookHistory};
 use crate::mood::{Mood, Receiver};
 
@@ -25,16 +26,25 @@ pub(crate) const SHOWS: usize = 3;
 /// The wall clock's truth when the simulation begins: 2027-01-15T08:00:00Z.
 pub(crate) const START: i64 = 1_800_000_000_000;
 
+/// What a world has more of than others; `theme.rs` says what follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    Pretix,
-    OpenTicket,
-}
-
-pub(crate) struct Tenant {
-    pub(crate) dialect: Dialect,
-    pub(crate) key: String,
-    pub(crate) token: String,
+pub(crate) enum Theme {
+    /// Some of everything.
+    All,
+    /// The store is in trouble, and the process runs on.
+    Store,
+    /// Clocks are set, and drift.
+    Clocks,
+    /// Receivers come and go within seconds and minutes.
+    Blinking,
+    /// Receivers ask to be left alone.
+    Busy,
+    /// People replay and stop what waits, much of it in flight.
+    People,
+    /// Logs are kept for a shorter time than deliveries are owed.
+    Owed,
+    /// One tenant is busy with slow receivers whenever another has something.
+    Neighbours,
 }
 
 /// What somebody does with a webhook.
@@ -46,8 +56,31 @@ pub(crate) enum Action {
     ChangeUrl,
     ChangeFilter,
     RetryFailed,
+    /// Looks at the log on the dashboard, to do that with what is there.
+    Look(Aim),
+    /// Does it.
+    Do(Aim),
+    /// Has its tenant's log kept for a day only.
+    KeepADay,
+    /// Revokes its tenant's spare token.
+    RevokeSpare,
     /// The latest change, once more: it was not answered.
     Repeat,
+}
+
+/// What somebody does on the dashboard with what they see there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// Stops one delivery that waits.
+    StopOne,
+    /// Has one sent again, whatever became of it.
+    ReplayOne,
+    /// Stops all that waits.
+    StopAll,
+    /// Has all sent again that was not delivered.
+    ReplayAll,
+    /// Sends a test.
+    Test,
 }
 
 /// A way in which a store can be in trouble.
@@ -96,6 +129,10 @@ pub(crate) enum Fault {
     Step {
         by_ms: i64,
     },
+    /// The wall clock goes wrong a little more: it is ahead by so much now.
+    Drift {
+        by_ms: i64,
+    },
     /// The wall clock is set right.
     SetRight,
     Store {
@@ -114,6 +151,7 @@ pub(crate) enum Fault {
 /// What is drawn from a seed.
 pub(crate) struct Scenario {
     pub(crate) rng: SeededRng,
+    pub(crate) theme: Theme,
     pub(crate) tenants: Vec<Tenant>,
     pub(crate) max_in_flight: usize,
     pub(crate) max_concurrency_per_webhook: usize,
@@ -121,20 +159,20 @@ pub(crate) struct Scenario {
     pub(crate) retention_days: Option<u32>,
     /// Tenant and number of notifications of each request, and when it is made.
     pub(crate) hand_ins: Vec<(usize, usize)>,
-    hand_in_at: Vec<i64>,
-    webhooks: Vec<(usize, usize)>,
-    moods: Vec<Vec<(i64, Mood)>>,
+    pub(crate) hand_in_at: Vec<i64>,
+    pub(crate) webhooks: Vec<(usize, usize)>,
+    pub(crate) moods: Vec<Vec<(i64, Mood)>>,
     ends: Vec<Mood>,
-    actions: Vec<(i64, usize, Action)>,
-    faults: Vec<(i64, Fault)>,
+    pub(crate) actions: Vec<(i64, usize, Action)>,
+    pub(crate) faults: Vec<(i64, Fault)>,
 }
 
 /// A number below `end`.
-fn below(rng: &mut SeededRng, end: i64) -> i64 {
+pub(crate) fn below(rng: &mut SeededRng, end: i64) -> i64 {
     rng.below(u64::try_from(end).unwrap_or(0)).cast_signed()
 }
 
-fn index(rng: &mut SeededRng, end: usize) -> usize {
+pub(crate) fn index(rng: &mut SeededRng, end: usize) -> usize {
     usize::try_from(rng.below(end as u64)).unwrap_or(0)
 }
 
@@ -145,10 +183,12 @@ impl Scenario {
             *byte = given;
         }
         let rng = SeededRng::from_seed(bytes);
+        let mut themed = rng.split("theme");
+        let theme = Theme::draw(&mut themed);
         let mut draw = rng.split("scenario");
-        let tenants: Vec<Tenant> = (0..2 + index(&mut draw, 3)).map(tenant).collect();
+        let tenants: Vec<Tenant> = (0..2 + index(&mut draw, 3)).map(Tenant::numbered).collect();
         // One tenant in some worlds has a crowd of webhooks.
-        let crowd = if draw.below(4) == 0 {
+        let crowd = if draw.below(4) == 0 || theme == Theme::Neighbours {
             20 + index(&mut draw, 30)
         } else {
             0
@@ -169,6 +209,7 @@ impl Scenario {
             .collect();
         let ends = webhooks.iter().map(|_| end(&mut draw)).collect();
         let mut scenario = Self {
+            theme,
             tenants,
             max_in_flight: 8 + index(&mut draw, 56),
             max_concurrency_per_webhook: 1 + index(&mut draw, 8),
@@ -185,6 +226,8 @@ impl Scenario {
         scenario.draw_hand_ins(&mut draw);
         scenario.draw_actions(&mut draw);
         scenario.draw_faults(&mut draw);
+        scenario.draw_people(&mut themed);
+        scenario.draw_theme(&mut themed);
         scenario
     }
 
@@ -324,30 +367,32 @@ impl Scenario {
         let all = self.webhooks.iter();
         all.map(|(tenant, receiver)| {
             let dialect = self.tenants.get(*tenant).map(|tenant| tenant.dialect);
-            let open = dialect == Some(Dialect::OpenTicket);
-            let topics: BTreeSet<usize> = match open {
-                true => BTreeSet::from([index(&mut draw, TOPICS)]),
-                false => filter(&mut draw).0,
+            let filters = dialect.is_some_and(Dialect::filters);
+            let counts = dialect.is_some_and(Dialect::counts_retries);
+            let topics: BTreeSet<usize> = match filters {
+                true => filter(&mut draw).0,
+                false => BTreeSet::from([index(&mut draw, TOPICS)]),
             };
             WebhookHistory {
                 tenant: *tenant,
                 receiver: *receiver,
                 id: None,
-                retries: open.then(|| u32::try_from(index(&mut draw, 8)).unwrap_or(0)),
+                retries: counts.then(|| self.retries(&mut draw)),
                 versions: vec![Version {
                     from: i64::MAX,
                     known_at: None,
                     enabled: true,
                     topics,
-                    shows: if open {
-                        BTreeSet::new()
-                    } else {
+                    shows: if filters {
                         filter(&mut draw).1
+                    } else {
+                        BTreeSet::new()
                     },
                     path: 0,
                 }],
                 gone: Vec::new(),
                 is_edited: false,
+                seen: None,
             }
         })
         .collect()
@@ -366,59 +411,7 @@ impl Scenario {
 
     /// The tenants, as `willcall apply` declares them.
     pub(crate) fn declarations(&self) -> String {
-        let of = |tenant: &Tenant| {
-            let Tenant {
-                key,
-                token,
-                dialect,
-            } = tenant;
-            match dialect {
-                Dialect::Pretix => format!(
-                    "[[organizer]]\nslug = \"{key}\"\n\
-                     event = [{{ slug = \"show0\" }}, {{ slug = \"show1\" }}, \
-                     {{ slug = \"show2\" }}]\n[[organizer.token]]\nname = \"all\"\n\
-                     token = \"{token}\"\npermissions = [\"webhooks:read\", \"webhooks:write\", \
-                     \"notifications:write\"]\n"
-                ),
-                Dialect::OpenTicket => format!(
-                    "[[company]]\nguid = \"{key}\"\nname = \"Hall\"\n[[company.token]]\n\
-                     name = \"all\"\ntoken = \"{token}\"\npermissions = [\"webhooks:read\", \
-                     \"webhooks:write\", \"triggers:write\"]\n"
-                ),
-            }
-        };
-        self.tenants.iter().map(of).collect()
-    }
-}
-
-impl Dialect {
-    /// What happens, in this dialect's words: resource and trigger, or nothing and an action.
-    pub(crate) fn topic(self, topic: usize) -> (&'static str, &'static str) {
-        match (self, topic) {
-            (Self::Pretix, 0) => ("", "pretix.event.order.paid"),
-            (Self::Pretix, 1) => ("", "pretix.event.order.placed"),
-            (Self::Pretix, _) => ("", "pretix.event.order.canceled"),
-            (Self::OpenTicket, 0) => ("order", "paid"),
-            (Self::OpenTicket, 1) => ("order", "create"),
-            (Self::OpenTicket, _) => ("order", "update"),
-        }
-    }
-}
-
-fn tenant(number: usize) -> Tenant {
-    let token = format!("token-of-{number}");
-    // Every third one is a company.
-    match number % 3 {
-        1 => Tenant {
-            dialect: Dialect::OpenTicket,
-            key: format!("d0a3f370-cd43-11ed-9c9c-bbcffde24a4{}", number % 10),
-            token,
-        },
-        _ => Tenant {
-            dialect: Dialect::Pretix,
-            key: format!("org{number}"),
-            token,
-        },
+        self.tenants.iter().map(Tenant::declaration).collect()
     }
 }
 

@@ -68,6 +68,7 @@ impl World {
             | Fault::Freeze { .. }
             | Fault::Suspend { .. }
             | Fault::Step { .. }
+            | Fault::Drift { .. }
             | Fault::SetRight => unreachable!("these are the node's"),
         }
     }
@@ -108,6 +109,7 @@ impl Fault {
             Self::Freeze { .. } => "freeze",
             Self::Suspend { .. } => "suspend",
             Self::Step { .. } => "clock set wrong",
+            Self::Drift { .. } => "clock drifts",
             Self::SetRight => "clock set right",
             Self::Store { .. } => "store in trouble",
             Self::Partition { .. } => "partition",

@@ -1,16 +1,17 @@
 //! Applications: they hand in what happens, singly and in batches, and repeat a request until they
 //! have an answer that ends it.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use http::{Method, Request};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::dialects::statuses;
 use crate::history::Handed;
 use crate::requests::{RequestId, Workload};
-use crate::scenario::{Dialect, SHOWS, TOPICS, Tenant};
+use crate::scenario::{SHOWS, TOPICS};
 use crate::world::{Event, World};
+
+const REVOKED: &str = "nothing comes in with a revoked token";
 
 /// A request, ready to be made.
 pub(crate) struct Prepared {
@@ -44,6 +45,8 @@ impl World {
                     show: usize::try_from(rng.below(SHOWS as u64)).unwrap_or(0),
                     sent_at: now,
                     accepted_at: None,
+                    unnamed_tries: 0,
+                    is_refused: false,
                 };
                 let place = self.history.handed_in.len();
                 self.history.codes.insert(handed.code.clone(), place);
@@ -51,29 +54,38 @@ impl World {
                 hand_in.notifications.push(place);
             }
         }
+        hand_in.tried_at = now;
+        if hand_in.key.is_none() && !hand_in.has_ids {
+            self.history.sent_unnamed(&hand_in.notifications);
+        }
         let handed = hand_in.notifications.iter();
         let handed = handed.filter_map(|place| Some((*place, self.history.handed_in.get(*place)?)));
-        let keyed = hand_in.key.is_some();
+        let has_ids = hand_in.has_ids;
         let bodies: Vec<Value> = handed
-            .map(|(place, handed)| body(tenant, handed, (!keyed).then_some(place)))
+            .map(|(place, handed)| {
+                tenant
+                    .dialect
+                    .notification(handed, has_ids.then_some(place))
+            })
             .collect();
         let body = match bodies.as_slice() {
             [one] => one.to_string(),
             all => Value::from(all.to_vec()).to_string(),
         };
-        let (path, scheme) = match tenant.dialect {
-            Dialect::Pretix => {
-                let key = &tenant.key;
-                (format!("/api/v1/organizers/{key}/notifications/"), "Token")
-            }
-            Dialect::OpenTicket => ("/trigger".to_owned(), "Bearer"),
+        let token = if hand_in.uses_spare {
+            &tenant.spare
+        } else {
+            &tenant.token
         };
         let mut request = Request::builder()
             .method(Method::POST)
-            .uri(path)
+            .uri(tenant.intake_path())
             .header("Host", "127.0.0.1")
             .header("Content-Type", "application/json")
-            .header("Authorization", format!("{scheme} {}", tenant.token));
+            .header(
+                "Authorization",
+                format!("{} {token}", tenant.dialect.scheme()),
+            );
         if let Some(key) = &hand_in.key {
             request = request.header("X-Idempotency-Key", key);
         }
@@ -100,7 +112,31 @@ impl World {
             return;
         };
         let status = answer.map_or(0, |(status, _)| status);
+        let revoked = self.history.revoked.iter();
+        let mut revoked = revoked.filter(|(tenant, _, _)| *tenant == hand_in.tenant);
+        let tried_at = hand_in.tried_at;
+        let is_revoked = |known_at: Option<i64>| known_at.is_some_and(|at| at < tried_at);
+        let (may_be_off, is_off) = match revoked.next() {
+            Some((_, _, known_at)) if hand_in.uses_spare => (true, is_revoked(*known_at)),
+            _ => (false, false),
+        };
         match answer {
+            Some((200..300, _)) if is_off => {
+                hand_in.is_done = true;
+                let words = format!("request {id} was accepted");
+                self.history.broken.push((REVOKED, words));
+                return;
+            }
+            Some((401 | 403, _)) if may_be_off => {
+                hand_in.is_done = true;
+                for place in &hand_in.notifications {
+                    if let Some(handed) = self.history.handed_in.get_mut(*place) {
+                        handed.is_refused = hand_in.tries == 1;
+                    }
+                }
+                self.says(|| format!("request {id} is refused: its token was revoked"));
+                return;
+            }
             Some((200..300, body)) => {
                 hand_in.is_done = true;
                 let statuses = statuses(hand_in.notifications.len(), status, body);
@@ -134,53 +170,5 @@ impl World {
         let wait_ms = 1_000_u64 << tries.min(9);
         let wait_ms = (500 + self.workload.rng.below(wait_ms)).cast_signed();
         self.after(wait_ms, Event::HandIn(id));
-    }
-}
-
-/// The status of each notification of a request.
-fn statuses(count: usize, status: u16, body: &[u8]) -> Vec<u16> {
-    if count == 1 {
-        return vec![status];
-    }
-    let all: Vec<BTreeMap<String, Value>> = serde_json::from_slice(body).unwrap_or_default();
-    let status = |one: &BTreeMap<String, Value>| {
-        let status = one.get("status").and_then(Value::as_u64);
-        status
-            .and_then(|status| u16::try_from(status).ok())
-            .unwrap_or(0)
-    };
-    let mut statuses: Vec<u16> = all.iter().map(status).collect();
-    statuses.resize(count, 0);
-    statuses
-}
-
-fn body(tenant: &Tenant, handed: &Handed, place: Option<usize>) -> Value {
-    let code = &handed.code;
-    match tenant.dialect {
-        Dialect::Pretix => {
-            let mut body = json!({
-                "event": format!("show{}", handed.show),
-                "code": code,
-                "action": tenant.dialect.topic(handed.topic).1,
-            });
-            if let (Some(place), Some(body)) = (place, body.as_object_mut()) {
-                body.insert("notification_id".to_owned(), json!(place + 1));
-            }
-            body
-        }
-        Dialect::OpenTicket => {
-            let (resource, trigger) = tenant.dialect.topic(handed.topic);
-            let mut body = json!({
-                "resource": resource,
-                "trigger": trigger,
-                "guid": "f1c0a370-cd43-11ed-9c9c-bbcffde24a48",
-                "data": {"code": code},
-            });
-            if let (Some(place), Some(body)) = (place, body.as_object_mut()) {
-                let id = format!("{place:08x}-cd43-11ed-9c9c-bbcffde24a48");
-                body.insert("id".to_owned(), json!(id));
-            }
-            body
-        }
     }
 }

@@ -134,7 +134,8 @@ impl World {
             world.scenario.max_in_flight,
             world.scenario.max_concurrency_per_webhook,
         );
-        world.says(|| format!("in flight at most {most}, of one webhook {each}"));
+        let theme = world.scenario.theme;
+        world.says(|| format!("{theme:?}; in flight at most {most}, of one webhook {each}"));
         for (at, planned) in world.scenario.plan() {
             let event = match planned {
                 Planned::HandIn(id) => Event::HandIn(id),

@@ -18,14 +18,20 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
             let wrong = match record.state {
                 DeliveryState::Pending => Some("is still pending"),
                 DeliveryState::Delivered => {
-                    let succeeded = record.attempts.last().and_then(status);
-                    let is_success = succeeded.is_some_and(|status| (200..300).contains(&status));
-                    (!is_success).then_some("is delivered, and its last attempt did not succeed")
+                    let mut statuses = record.attempts.iter().rev().map(status);
+                    let is_success =
+                        |status: Option<u16>| status.is_some_and(|s| (200..300).contains(&s));
+                    // A success counts that comes in after somebody had it stopped or sent again.
+                    let succeeded = match view.replayed_at(webhook) {
+                        Some(_) => statuses.any(is_success),
+                        None => statuses.next().is_some_and(is_success),
+                    };
+                    (!succeeded).then_some("is delivered, and its last attempt did not succeed")
                 }
                 DeliveryState::Failed => {
                     let mut statuses = record.attempts.iter().filter_map(status);
                     let last = record.attempts.last().and_then(status);
-                    let replayed = view.replays(webhook) > 0;
+                    let replayed = view.replayed_at(webhook).is_some();
                     let succeeded = statuses.any(|status| (200..300).contains(&status));
                     let succeeded = succeeded && (!replayed || last.is_some_and(|s| s < 300));
                     succeeded.then_some("has failed, and an attempt succeeded")
@@ -36,7 +42,8 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
                             known.versions.iter().any(|version| !version.enabled)
                         }
                         CancelCause::ReceiverGone => !known.gone.is_empty(),
-                        CancelCause::WebhookDeleted | CancelCause::Requested => false,
+                        CancelCause::Requested => view.is_stopped(webhook),
+                        CancelCause::WebhookDeleted => false,
                     };
                     (!caused).then_some("is cancelled for a cause that there was not")
                 }

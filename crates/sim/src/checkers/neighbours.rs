@@ -39,7 +39,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
         };
         for (number, webhook) in view.history.webhooks.iter().enumerate() {
             let key = (number, handed.code.as_str());
-            if !view.records.contains_key(&key) {
+            if !view.records.contains_key(&key) || view.is_stopped(number) {
                 continue;
             }
             let first_at = view

@@ -6,42 +6,20 @@ use model::delivery::DeliveryState;
 use model::query::AttemptRecord;
 
 use super::view::{View, Violation};
+use crate::dialects::Dialect;
 use crate::record::Record;
-use crate::scenario::{Dialect, HOUR, MINUTE, SECOND, START};
 use crate::trace::Span;
 
 const NOT_BEFORE: &str = "nothing is tried before it is due";
 const NOT_MORE: &str = "no more tries than the schedule";
 const WHOLE: &str = "what fails has had its whole schedule";
 
-/// The delays of pretix's dialect before its final attempt, and when that is.
-const PRETIX: [i64; 11] = [
-    5 * SECOND,
-    30 * SECOND,
-    MINUTE,
-    5 * MINUTE,
-    20 * MINUTE,
-    HOUR,
-    4 * HOUR,
-    6 * HOUR,
-    12 * HOUR,
-    12 * HOUR,
-    24 * HOUR,
-];
-const PRETIX_FINAL: i64 = 72 * HOUR;
-
-/// After so many tries the final attempt comes.
-const PRETIX_LAST_WAIT: usize = PRETIX.len() + 1;
-
 /// Two clocks are read a moment apart.
 const SLACK: i64 = 50;
 
 pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for ((webhook, _), records) in &view.records {
-        if view.replays(*webhook) > 0 {
-            continue;
-        }
+    for records in view.records.values() {
         for record in records {
             judge(view, record, &mut violations);
         }
@@ -49,20 +27,21 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     violations
 }
 
-/// How long after the end of the latest try the final attempt comes, if that can be told.
-fn last_wait(view: &View<'_>, first: Option<(i64, i64)>, before: Option<i64>) -> Option<i64> {
-    let ((began, _), before) = (first?, before?);
-    Some(PRETIX_FINAL - view.history.schedule_ms(began, before))
-}
-
-/// The wait before a retry, by how many tries there were.
-fn delay(dialect: Dialect, tries: usize) -> i64 {
-    match dialect {
-        Dialect::Pretix => PRETIX.get(tries - 1).copied().unwrap_or(0),
-        Dialect::OpenTicket => {
-            let doubled = MINUTE << (tries - 1).min(20);
-            doubled.min(6 * HOUR)
+/// How long after the end of the latest try the next is due, if that can be told: the final one has
+/// a time of its own.
+fn wait(
+    view: &View<'_>,
+    dialect: Dialect,
+    tries: usize,
+    first: Option<(i64, i64)>,
+    before: Option<i64>,
+) -> Option<i64> {
+    match dialect.final_after() {
+        Some(after) if tries + 1 == dialect.tries_max(None) => {
+            let ((began, _), before) = (first?, before?);
+            Some(after - view.history.schedule_ms(began, before))
         }
+        _ => (tries > 0).then(|| dialect.delay(tries)),
     }
 }
 
@@ -75,27 +54,32 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
         .iter()
         .map(|attempt| truth(view, attempt))
         .collect();
+    // From then on somebody may have had it sent again.
+    let replayed_at = view.replayed_at(webhook);
+    let is_before = |time: &Option<(i64, i64)>| match (time, replayed_at) {
+        (_, None) => true,
+        (Some((began, _)), Some(at)) => *began < at,
+        (None, Some(_)) => false,
+    };
     // As many as there may have been, and as there were for certain.
     let (mut tries, mut certain) = (0, 0);
     // The end of the latest try. An early one that fails is as if it had not been made.
     let mut before: Option<i64> = None;
     let (mut repeats, mut was_early) = (false, false);
-    for (attempt, time) in record.attempts.iter().zip(&times) {
+    let attempts = record.attempts.iter().zip(&times);
+    for (attempt, time) in attempts.take_while(|(_, time)| is_before(time)) {
         // A call on a connection that was closed is made again at once, and both are one try.
         let repeated = std::mem::replace(&mut repeats, is_stale(attempt));
         if !repeated {
-            let wait = match tries {
-                0 => None,
-                PRETIX_LAST_WAIT if dialect == Dialect::Pretix => {
-                    last_wait(view, times.first().copied().flatten(), before)
-                }
-                _ => Some(delay(dialect, tries)),
-            };
-            let early = match wait {
-                Some(wait) => is_early(view, before, *time, wait),
-                None if tries == 0 => Some(false),
-                None => None,
-            };
+            let wait = wait(
+                view,
+                dialect,
+                tries,
+                times.first().copied().flatten(),
+                before,
+            );
+            let early = wait.and_then(|wait| is_early(view, before, *time, wait));
+            let early = if tries == 0 { Some(false) } else { early };
             was_early = early == Some(true);
             tries += usize::from(!was_early);
             certain += usize::from(early == Some(false));
@@ -113,7 +97,8 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
             before = time.map(|(_, ended)| ended).or(before);
         }
     }
-    let most = most(view, webhook);
+    let retries = view.webhook(webhook).and_then(|webhook| webhook.retries);
+    let most = dialect.tries_max(retries);
     if certain > most {
         let words = format!(
             "w{webhook} {code}: {certain} tries, at most {most}: {}",
@@ -121,33 +106,20 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
         );
         violations.push(Violation::new(NOT_MORE, words));
     }
-    if record.state != DeliveryState::Failed {
+    if record.state != DeliveryState::Failed || replayed_at.is_some() {
         return;
     }
-    let whole = match dialect {
-        Dialect::OpenTicket => tries >= most,
-        Dialect::Pretix => match (times.first(), times.last()) {
-            (Some(Some((first, _))), Some(Some((last, _)))) => {
-                view.history.schedule_ms(*first, *last) >= PRETIX_FINAL - SLACK
-            }
-            _ => true,
-        },
+    let whole = match (dialect.final_after(), times.first(), times.last()) {
+        (None, _, _) => tries >= most,
+        (Some(after), Some(Some((first, _))), Some(Some((last, _)))) => {
+            view.history.schedule_ms(*first, *last) >= after - SLACK
+        }
+        _ => true,
     };
     if !whole {
         let story = story(view, record);
         let words = format!("w{webhook} {code} has failed after {tries} tries: {story}");
         violations.push(Violation::new(WHOLE, words));
-    }
-}
-
-/// How many tries there are at most.
-fn most(view: &View<'_>, webhook: usize) -> usize {
-    match view.dialect(webhook) {
-        Dialect::Pretix => PRETIX.len() + 2,
-        Dialect::OpenTicket => {
-            let retries = view.webhook(webhook).and_then(|webhook| webhook.retries);
-            1 + retries.unwrap_or(3) as usize
-        }
     }
 }
 
@@ -168,20 +140,7 @@ fn story(view: &View<'_>, record: &Record) -> String {
 /// When an attempt began and ended in truth; nothing if the wall clock was set so that it may have
 /// been at two times.
 fn truth(view: &View<'_>, attempt: &AttemptRecord) -> Option<(i64, i64)> {
-    let began_at = attempt.attempt.began_at.as_millis() - START;
-    let clock = &view.history.clock;
-    let mut found = clock
-        .iter()
-        .enumerate()
-        .filter_map(|(index, (from, lead))| {
-            let until = clock.get(index + 1).map_or(i64::MAX, |(at, _)| *at);
-            let at = began_at - lead;
-            (*from <= at && at <= until).then_some(at)
-        });
-    let at = found.next()?;
-    if found.next().is_some() {
-        return None;
-    }
+    let at = view.truth(attempt.attempt.began_at)?;
     Some((at, at + i64::from(attempt.attempt.duration_ms)))
 }
 

@@ -5,10 +5,12 @@ use std::fmt;
 
 use model::attempt::Outcome;
 use model::query::AttemptRecord;
+use model::time::Timestamp;
 
-use crate::history::{Call, History, WebhookHistory};
+use crate::dialects::Dialect;
+use crate::history::{Call, History, Replay, WebhookHistory};
 use crate::record::Record;
-use crate::scenario::{DAY, Dialect, START, Scenario};
+use crate::scenario::{DAY, START, Scenario};
 use crate::world::World;
 
 /// A promise that was broken.
@@ -77,27 +79,66 @@ impl<'a> View<'a> {
         let tenant = self
             .webhook(webhook)
             .and_then(|webhook| self.scenario.tenants.get(webhook.tenant));
-        tenant.map_or(Dialect::Pretix, |tenant| tenant.dialect)
+        tenant.map_or_else(Dialect::default, |tenant| tenant.dialect)
     }
 
     pub(super) fn calls_of<'k>(&'k self, key: DeliveryKey<'k>) -> &'k [&'k Call] {
         self.calls.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    /// How long the log of a tenant is kept.
+    /// How long the log of a tenant is kept at least.
     pub(super) fn retention_ms(&self, webhook: usize) -> i64 {
-        let days = match (self.scenario.retention_days, self.dialect(webhook)) {
-            (Some(days), _) => i64::from(days),
-            (None, Dialect::Pretix) => 30,
-            (None, Dialect::OpenTicket) => 7,
-        };
-        days * DAY
+        let tenant = self.webhook(webhook).map(|webhook| webhook.tenant);
+        let mut for_a_day = self.history.kept_a_day.iter();
+        if for_a_day.any(|(kept, _)| Some(*kept) == tenant) {
+            return DAY;
+        }
+        let days = self.scenario.retention_days;
+        let usual = self.dialect(webhook).retention();
+        days.map_or(usual, |days| i64::from(days) * DAY)
     }
 
-    /// Whether somebody may have had it sent again.
-    pub(super) fn replays(&self, webhook: usize) -> usize {
+    /// What somebody had sent again of this webhook.
+    pub(super) fn replays(&self, webhook: usize) -> impl Iterator<Item = &'a Replay> {
         let replays = self.history.replays.iter();
-        replays.filter(|replayed| **replayed == webhook).count()
+        replays.filter(move |replay| replay.webhook == webhook)
+    }
+
+    /// When somebody first had something sent again.
+    pub(super) fn replayed_at(&self, webhook: usize) -> Option<i64> {
+        self.replays(webhook).map(|replay| replay.from).min()
+    }
+
+    /// Whether somebody may have stopped deliveries of it.
+    pub(super) fn is_stopped(&self, webhook: usize) -> bool {
+        let mut stops = self.history.stops.iter();
+        stops.any(|stop| stop.webhook == webhook)
+    }
+
+    /// Whether a code that no application handed in may be that of a test, and of how many.
+    pub(super) fn tests(&self, webhook: usize, code: &str) -> usize {
+        if self.history.codes.contains_key(code) {
+            return 0;
+        }
+        let tests = self.history.tests.iter();
+        tests.filter(|(tested, _)| *tested == webhook).count()
+    }
+
+    /// When it was in truth, by a wall clock that may have been wrong; nothing if it may have been
+    /// at two times.
+    pub(super) fn truth(&self, at: Timestamp) -> Option<i64> {
+        let wall = at.as_millis() - START;
+        let clock = &self.history.clock;
+        let mut found = clock
+            .iter()
+            .enumerate()
+            .filter_map(|(index, (from, lead))| {
+                let until = clock.get(index + 1).map_or(self.world.now, |(at, _)| *at);
+                let at = wall - lead;
+                (*from <= at && at <= until).then_some(at)
+            });
+        let at = found.next()?;
+        found.next().is_none().then_some(at)
     }
 
     /// Whether what came of this call may be unknown to the log: the process was killed before it

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use model::dashboard::{TenantQuery, TenantSettings, TokenRow, WebhookSearch, WebhookSearchPage};
 use model::id::{TenantId, TokenId, WebhookId};
 use model::limits;
+use model::mutation::{Mutation, is_on};
 use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
 use rusqlite::{Connection, Row, params};
@@ -192,7 +193,9 @@ pub(crate) fn revoke_token(
     if !active {
         return Ok(true);
     }
-    tx.execute(REVOKE, [token.0])?;
+    if !is_on(Mutation::ForgetRevocation) {
+        tx.execute(REVOKE, [token.0])?;
+    }
     tx.post_commit.catalog_changed();
     if let Some(tenant) = tenant {
         AuditRecord::new(tenant, at, actor, "token.revoked")

@@ -30,7 +30,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("anyhow", &["bench", "willcall", "sim"]),
     ("argon2", &["model"]),
     ("askama", &["web"]),
-    ("base64", &["model", "web"]),
+    ("base64", &["model", "web", "sim"]),
     ("clap", &["bench", "willcall", "sim"]),
     ("dns-lookup", &["engine"]),
     ("encoding_rs", &["web"]),
