@@ -431,7 +431,8 @@ async fn what_is_past_its_retention_is_removed() {
     let which = id(ids[0], webhook);
     let story = world.store.delivery(world.tenant, which);
     assert!(story.await.unwrap().is_some());
-    seconds(600).await;
+    // Every half hour.
+    seconds(1_900).await;
     let story = world.store.delivery(world.tenant, which);
     assert!(story.await.unwrap().is_none());
 }

@@ -106,8 +106,8 @@ fn mark_writer(conn: &Connection, path: &Path) -> Result<MarkWriter, OpenError> 
     MarkWriter::open(path, page_bytes.into()).map_err(|error| OpenError::of_io(path, &error))
 }
 
-/// If `is_exclusive`, the one connection keeps the locks of the file, which otherwise cost a tenth of
-/// all time.
+/// If `is_exclusive`, the one connection keeps the locks of the file, which otherwise cost a tenth
+/// of all time.
 pub(crate) fn inline_at(path: &Path, is_exclusive: bool) -> Result<Sqlite, OpenError> {
     let (shared, writer) = on_file(path, Shared::default())?;
     if is_exclusive {

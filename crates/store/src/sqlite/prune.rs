@@ -104,7 +104,7 @@ const _: () = assert!(STEP_ROWS <= limits::BULK_STEP_MAX);
 
 /// Up to where things are removed.
 struct RetentionBounds {
-    now: Timestamp,
+    now: TimeBounds,
     by_dialect: BTreeMap<DialectName, RetentionBound>,
     /// For tenants with a retention of their own.
     by_own_ms: BTreeMap<i64, RetentionBound>,
@@ -134,7 +134,7 @@ pub(crate) fn prune(
     let kept_from = stored_responses::kept_from(tx, now.earliest)?.as_millis();
     drop_some(tx, DROP_RESPONSES, kept_from, &mut budget)?;
     expiry::prune(tx, now, &mut budget)?;
-    let mut bounds = RetentionBounds::of(tx, before, now.earliest)?;
+    let mut bounds = RetentionBounds::of(tx, before, now)?;
     let start = PruneCursor::Log(WebhookId(0), NotificationId(0));
     let mut at = Some(tx.cache.prune_cursor.take().unwrap_or(start));
     while let Some(here) = at {
@@ -304,11 +304,11 @@ impl RetentionBounds {
     fn of(
         tx: &mut Tx<'_>,
         before: &BTreeMap<DialectName, Timestamp>,
-        now: Timestamp,
+        now: TimeBounds,
     ) -> Result<Self, JobError> {
         let mut by_dialect = BTreeMap::new();
         for (dialect, before) in before {
-            by_dialect.insert(dialect.clone(), RetentionBound::at(tx, *before, now)?);
+            by_dialect.insert(dialect.clone(), RetentionBound::at(tx, *before, now.latest)?);
         }
         Ok(Self {
             now,
@@ -325,7 +325,8 @@ impl RetentionBounds {
         if let Some(bound) = self.by_own_ms.get(&own_ms) {
             return Ok(*bound);
         }
-        let bound = RetentionBound::at(tx, self.now.plus_ms(own_ms.saturating_neg()), self.now)?;
+        let before = self.now.earliest.plus_ms(own_ms.saturating_neg());
+        let bound = RetentionBound::at(tx, before, self.now.latest)?;
         self.by_own_ms.insert(own_ms, bound);
         Ok(bound)
     }
@@ -337,8 +338,9 @@ impl RetentionBound {
         id: 0,
     };
 
-    fn at(tx: &mut Tx<'_>, before: Timestamp, now: Timestamp) -> Result<Self, JobError> {
-        let id = id_range::id_between(tx.conn, before, now)?;
+    /// `latest`: a time after it is that of a clock which was ahead.
+    fn at(tx: &mut Tx<'_>, before: Timestamp, latest: Timestamp) -> Result<Self, JobError> {
+        let id = id_range::id_between(tx.conn, before, latest)?;
         // Without its row an inline delivery would look unattempted.
         let id = id.min(unattempted::materialized_upto(tx)?.saturating_add(1));
         Ok(Self { before, id })

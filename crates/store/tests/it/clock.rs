@@ -387,6 +387,25 @@ fn nothing_young_is_removed_and_nothing_accepted_ahead_holds_up_the_rest() {
 }
 
 #[test]
+fn what_came_behind_something_young_is_young_while_the_clock_is_in_doubt() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let young = given.notified("young", 1_000 * HOUR);
+    // The clock was far behind for a moment, and is a little less behind now.
+    let behind = given.notified("behind", 10 * HOUR);
+    for id in [young, behind] {
+        let id = delivery_id(id, webhook);
+        given.settle(settlement(id, 1_000 * HOUR, answered(200), delivered()));
+    }
+    let now = TimeBounds {
+        earliest: at(500 * HOUR),
+        latest: at(1_010 * HOUR),
+    };
+    wait(given.prune_between(490 * HOUR, now)).unwrap();
+    assert_eq!(given.log(webhook).len(), 2);
+}
+
+#[test]
 fn what_was_accepted_ahead_stays_until_its_time_if_nothing_came_behind_it() {
     let given = Given::new();
     let webhook = given.paid_webhook();
