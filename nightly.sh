@@ -17,8 +17,8 @@ done
 echo "== parsers"
 WILLCALL_TEST_FUZZ_FOR=$time cargo test --locked --workspace fuzz
 
-echo "== seeds that failed once"
-cargo run --quiet --locked --profile sim -p sim -- --known
+echo "== deliberate faults, each found by the simulator"
+cargo run --quiet --locked --profile sim -p sim --features mutations -- --mutations
 
 echo "== property tests from a fresh seed"
 seed=$(date +%s)

@@ -49,6 +49,7 @@ step tests cargo test --workspace --locked --quiet
 sim() {
     cargo run --quiet --locked --profile sim -p sim -- "$@"
 }
-step simulation sim --seeds 30
+step simulation sim --seeds 50
+step "seeds that failed once" sim --known
 # The demo is the first thing a stranger runs, so it is the last thing that is checked.
 step demo cargo run --quiet --locked -- demo --once

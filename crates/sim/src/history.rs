@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use model::id::UserId;
-use model::limits::{HEARTBEAT_MS, IDLE_HEARTBEAT_MS};
+use model::limits::{CLOCK_STEP_MS, HEARTBEAT_MS, IDLE_HEARTBEAT_MS};
 
 /// Everything that happened.
 #[derive(Default)]
@@ -325,14 +325,16 @@ impl History {
             let asleep =
                 asleep.filter(|stall| (ended - IDLE_HEARTBEAT_MS..=ended).contains(&stall.until));
             let slept: i64 = asleep.map(|stall| stall.until - stall.from).sum();
-            // The node asks its wall clock how long it was off.
+            // The node asks its wall clock how long it was off. What is written of that may be off
+            // by a jitter, so that times which are shown do not tremble.
+            let off_ms = began - ended + slept + CLOCK_STEP_MS / 3;
             let was_set = self
                 .clock
                 .iter()
                 .any(|(at, _)| (ended - IDLE_HEARTBEAT_MS..=began).contains(at));
             let credited = match was_set {
                 true => HEARTBEAT_MS,
-                false => (began - ended + slept).min(HEARTBEAT_MS),
+                false => off_ms.min(HEARTBEAT_MS),
             };
             if ended < until && began > from {
                 credited

@@ -18,7 +18,8 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
             let handed = view.history.codes.get(code);
             let handed = handed.and_then(|place| view.history.handed_in.get(*place));
             let accepted_at = handed.map_or(0, |handed| handed.sent_at);
-            let pruned = view.world.now - accepted_at > view.retention_ms(webhook);
+            let pruned = view.world.now - accepted_at > view.retention_ms(webhook)
+                || handed.is_some_and(|handed| view.is_of_a_lost_time(handed));
             if !pruned && !calls.iter().all(|call| view.is_excused(call)) {
                 let words = format!("w{webhook} was called with {code}, and there is no delivery");
                 violations.push(Violation::new(TELLS, words));

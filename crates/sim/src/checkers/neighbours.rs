@@ -16,9 +16,12 @@
 //!   before, in turn with one that is known to be slow: so there are two attempts for each of its
 //!   webhooks, as many at once as it may have.
 
+use model::query::AttemptRecord;
+
 use super::view::{DeliveryKey, View, Violation};
 use crate::history::WebhookHistory;
-use crate::scenario::{HOUR, MINUTE};
+use crate::scenario::{HOUR, MINUTE, START};
+use crate::trace::Span;
 
 const PROMISE: &str = "no neighbour delays another";
 
@@ -61,12 +64,42 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
             }
             if first_at > until && !has_begun(view, key, handed.sent_at, until) {
                 let code = &handed.code;
-                let words = format!("w{number} {code} waited longer than {bound} ms");
+                let words = format!(
+                    "w{number} {code} waited longer than {bound} ms from {}; before: {}",
+                    Span(idle_at),
+                    story(view, number, idle_at)
+                );
                 violations.push(Violation::new(PROMISE, words));
             }
         }
     }
     violations
+}
+
+/// The latest attempts of a webhook before a time: when each began, and for how long it took.
+fn story(view: &View<'_>, webhook: usize, at: i64) -> String {
+    let mut attempts: Vec<(i64, u32)> = attempts_of(view, webhook)
+        .map(|one| {
+            (
+                one.attempt.began_at.as_millis() - START,
+                one.attempt.duration_ms,
+            )
+        })
+        .filter(|(began_at, _)| *began_at <= at)
+        .collect();
+    attempts.sort_unstable();
+    let latest = attempts.iter().rev().take(4);
+    let latest = latest.map(|(began_at, ms)| format!("{} {ms} ms", Span(*began_at)));
+    latest.collect::<Vec<_>>().join(" | ")
+}
+
+/// What the log has of a webhook.
+fn attempts_of<'a>(view: &'a View<'_>, webhook: usize) -> impl Iterator<Item = &'a AttemptRecord> {
+    let records = view
+        .records
+        .iter()
+        .filter(move |((of, _), _)| *of == webhook);
+    records.flat_map(|(_, records)| records.iter().flat_map(|one| &one.attempts))
 }
 
 /// How long it may wait at most from then on.
@@ -126,7 +159,19 @@ fn is_known(view: &View<'_>, webhook: usize, at: i64) -> bool {
         .into_iter()
         .flatten();
     let mut attempts = records.flat_map(|record| &record.attempts);
-    attempts.all(|attempt| attempt.attempt.duration_ms <= SOON_MS)
+    let were_soon = attempts.all(|attempt| attempt.attempt.duration_ms <= SOON_MS);
+    // Nor was there one since that nobody heard of.
+    let attempts = attempts_of(view, webhook);
+    let before = attempts.filter(|one| one.attempt.began_at.as_millis() - START <= at);
+    let ended_at = |one: &&AttemptRecord| {
+        let duration_ms = i64::from(one.attempt.duration_ms);
+        one.attempt.began_at.plus_ms(duration_ms)
+    };
+    let latest = before.max_by_key(ended_at);
+    // Whoever is led elsewhere is new.
+    let versions = view.webhook(webhook).map(|one| one.held(last.sent_at, at));
+    let is_same = versions.is_some_and(|versions| versions.count() == 1);
+    is_same && were_soon && latest.is_some_and(|latest| latest.attempt.duration_ms <= SOON_MS)
 }
 
 /// Calls of a tenant under way between these times that took long, though the receiver was soon to
@@ -142,9 +187,20 @@ fn surprises(view: &View<'_>, tenant: usize, from: i64, until: i64) -> usize {
             && ended_at >= from
             && ended_at - call.sent_at > i64::from(SOON_MS)
             && is_own(call.webhook)
-            && is_known(view, call.webhook, call.sent_at)
+            && last_heard(view, call.webhook, call.sent_at)
+                .is_some_and(|(sent_at, heard_at)| heard_at - sent_at <= i64::from(SOON_MS))
     });
     calls.count()
+}
+
+/// When the call of a webhook that was heard last by then was sent and heard.
+fn last_heard(view: &View<'_>, webhook: usize, at: i64) -> Option<(i64, i64)> {
+    let calls = view.history.calls.iter();
+    let heard = calls.filter(|call| call.webhook == webhook);
+    let heard = heard.filter_map(|call| Some((call.sent_at, call.heard_at?)));
+    heard
+        .filter(|(_, heard_at)| *heard_at <= at)
+        .max_by_key(|(_, heard_at)| *heard_at)
 }
 
 /// Whether a receiver has been well for so `long` before `from` and is until `until`, and its

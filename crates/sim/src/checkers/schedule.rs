@@ -123,7 +123,8 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
     }
 }
 
-/// The attempts of a delivery in a line: when each began in truth, and what came of it.
+/// The attempts of a delivery in a line: when each began in truth, how long it took, and
+/// what came of it.
 fn story(view: &View<'_>, record: &Record) -> String {
     let attempts = record.attempts.iter().map(|attempt| {
         let at =
@@ -132,7 +133,7 @@ fn story(view: &View<'_>, record: &Record) -> String {
             Outcome::Answered(response) => response.status.to_string(),
             Outcome::Failed(failure) => failure.kind.as_str().to_owned(),
         };
-        format!("{at} {what}")
+        format!("{at} for {} ms {what}", attempt.attempt.duration_ms)
     });
     attempts.collect::<Vec<_>>().join(" | ")
 }

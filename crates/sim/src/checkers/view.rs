@@ -8,9 +8,9 @@ use model::query::AttemptRecord;
 use model::time::Timestamp;
 
 use crate::dialects::Dialect;
-use crate::history::{Call, History, Replay, WebhookHistory};
+use crate::history::{Call, Handed, History, Replay, WebhookHistory};
 use crate::record::Record;
-use crate::scenario::{DAY, START, Scenario};
+use crate::scenario::{DAY, MINUTE, START, Scenario};
 use crate::world::World;
 
 /// A promise that was broken.
@@ -96,6 +96,19 @@ impl<'a> View<'a> {
         let days = self.scenario.retention_days;
         let usual = self.dialect(webhook).retention();
         days.map_or(usual, |days| i64::from(days) * DAY)
+    }
+
+    /// Whether it was accepted while the clock was behind, and nothing older is left that would
+    /// tell: by all that the store knows it is as old as it looks (docs/reliability.md says so).
+    pub(super) fn is_of_a_lost_time(&self, handed: &Handed) -> bool {
+        let until = handed.accepted_at.unwrap_or(self.world.now);
+        let mut leads = self.history.leads(handed.sent_at, until).into_iter();
+        let was_behind = leads.any(|lead| lead < -MINUTE);
+        let mut older = self.records.keys().filter_map(|(_, code)| {
+            let place = self.history.codes.get(*code)?;
+            self.history.handed_in.get(*place)?.accepted_at
+        });
+        was_behind && !older.any(|at| at < handed.sent_at)
     }
 
     /// What somebody had sent again of this webhook.

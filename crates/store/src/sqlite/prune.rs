@@ -308,7 +308,10 @@ impl RetentionBounds {
     ) -> Result<Self, JobError> {
         let mut by_dialect = BTreeMap::new();
         for (dialect, before) in before {
-            by_dialect.insert(dialect.clone(), RetentionBound::at(tx, *before, now.latest)?);
+            by_dialect.insert(
+                dialect.clone(),
+                RetentionBound::at(tx, *before, now.latest)?,
+            );
         }
         Ok(Self {
             now,
