@@ -220,11 +220,12 @@ impl fmt::Display for Call {
 impl WebhookHistory {
     /// The versions that may have held at some moment of this time.
     pub(crate) fn held(&self, from: i64, until: i64) -> impl Iterator<Item = &Version> {
-        // The last one that is known to have held before.
+        // The last one that is known to have held before. Of two things in one millisecond
+        // nobody knows which came first.
         let first = self
             .versions
             .iter()
-            .rposition(|version| version.known_at.is_some_and(|known_at| known_at <= from));
+            .rposition(|version| version.known_at.is_some_and(|known_at| known_at < from));
         let versions = self.versions.get(first.unwrap_or(0)..).unwrap_or_default();
         versions.iter().filter(move |version| version.from <= until)
     }

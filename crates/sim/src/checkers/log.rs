@@ -29,7 +29,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
         // Several records have one code if it came without id and key, or is a test's.
         let attempts: Vec<&AttemptRecord> = records.iter().flat_map(|one| &one.attempts).collect();
         let name = format!("w{webhook} {code}");
-        compare(view, &name, calls, attempts, &mut violations);
+        compare(view, &name, calls, &attempts, &mut violations);
     }
     for ((webhook, code), records) in &view.records {
         let calls = view.calls_of((*webhook, code));
@@ -65,41 +65,80 @@ fn compare(
     view: &View<'_>,
     name: &str,
     calls: &[&Call],
-    mut attempts: Vec<&AttemptRecord>,
+    attempts: &[&AttemptRecord],
     violations: &mut Vec<Violation>,
 ) {
-    // So that of two that may be meant a call gets the older one.
-    attempts.sort_by_key(|attempt| attempt.attempt.began_at);
-    let mut rest = attempts.clone();
-    for call in calls {
-        let heard = call.heard_at.and(call.status);
-        let place = rest.iter().position(|attempt| {
-            let same = match heard {
-                Some(heard) => status(attempt) == Some(heard),
-                None => status(attempt).is_none(),
-            };
-            same && view.may_have_begun(attempt, view.history.begun_after(call), call.sent_at)
-        });
-        match place {
-            Some(place) => {
-                rest.remove(place);
-            }
-            None if view.is_excused(call) || is_of_former_test(view, call) => {}
-            None => {
-                let words = format!(
-                    "{name}: a call at {}, answered {heard:?}, is not in the log: {}",
-                    Span(call.sent_at),
-                    story(&attempts)
-                );
-                violations.push(Violation::new(TELLS, words));
-            }
+    let matches = matches(view, calls, attempts);
+    for (number, call) in calls.iter().enumerate() {
+        let is_logged = matches.contains(&Some(number));
+        if is_logged || view.is_excused(call) || is_of_former_test(view, call) {
+            continue;
         }
+        let heard = call.heard_at.and(call.status);
+        let words = format!(
+            "{name}: a call at {}, answered {heard:?}, is not in the log: {}",
+            Span(call.sent_at),
+            story(attempts)
+        );
+        violations.push(Violation::new(TELLS, words));
     }
-    for attempt in rest {
-        if let Some(status) = status(attempt) {
+    for (attempt, of) in attempts.iter().zip(&matches) {
+        if let (Some(status), None) = (status(attempt), of) {
             let number = attempt.number;
             let words = format!("{name}: attempt {number} was answered {status} by nobody");
             violations.push(Violation::new(TELLS, words));
         }
     }
+}
+
+/// Which call each attempt may have been, for as many calls as possible: where the clock was set,
+/// several may have been one. A maximum bipartite matching, by augmenting paths.
+fn matches(view: &View<'_>, calls: &[&Call], attempts: &[&AttemptRecord]) -> Vec<Option<usize>> {
+    let may_be: Vec<Vec<usize>> = calls
+        .iter()
+        .map(|call| {
+            let heard = call.heard_at.and(call.status);
+            let from = view.history.begun_after(call);
+            let all = attempts.iter().enumerate();
+            let those = all.filter(|(_, attempt)| {
+                status(attempt) == heard && view.may_have_begun(attempt, from, call.sent_at)
+            });
+            those.map(|(number, _)| number).collect()
+        })
+        .collect();
+    let mut matches = vec![None; attempts.len()];
+    for call in 0..calls.len() {
+        place(
+            call,
+            &may_be,
+            &mut matches,
+            &mut vec![false; attempts.len()],
+        );
+    }
+    matches
+}
+
+/// Finds an attempt for a call; another call gives its own up if it has another.
+fn place(
+    call: usize,
+    may_be: &[Vec<usize>],
+    matches: &mut [Option<usize>],
+    seen: &mut [bool],
+) -> bool {
+    for attempt in may_be.get(call).into_iter().flatten().copied() {
+        let (Some(is_seen), Some(now)) = (seen.get_mut(attempt), matches.get(attempt).copied())
+        else {
+            continue;
+        };
+        if std::mem::replace(is_seen, true) {
+            continue;
+        }
+        if now.is_none_or(|other| place(other, may_be, matches, seen)) {
+            if let Some(slot) = matches.get_mut(attempt) {
+                *slot = Some(call);
+            }
+            return true;
+        }
+    }
+    false
 }
