@@ -17,9 +17,6 @@ done
 echo "== parsers"
 WILLCALL_TEST_FUZZ_FOR=$time cargo test --locked --workspace fuzz
 
-echo "== deliberate faults, each found by the simulator"
-cargo run --quiet --locked --profile sim -p sim --features mutations -- --mutations
-
 echo "== property tests from a fresh seed"
 seed=$(date +%s)
 echo "PROPTEST_RNG_SEED=$seed"

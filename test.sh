@@ -45,11 +45,12 @@ step npm npm ci --prefix crates/willcall/tests/browser --no-audit --no-fund --si
 step format cargo fmt --all --check
 step lints cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 step tests cargo test --workspace --locked --quiet
-# The simulator, in a build of its own.
+# The simulator, in a build of its own that has the deliberate faults, none of them on by itself.
 sim() {
-    cargo run --quiet --locked --profile sim -p sim -- "$@"
+    cargo run --quiet --locked --profile sim -p sim --features mutations -- "$@"
 }
 step simulation sim --seeds 50
 step "seeds that failed once" sim --known
+step "deliberate faults" sim --mutations
 # The demo is the first thing a stranger runs, so it is the last thing that is checked.
 step demo cargo run --quiet --locked -- demo --once
