@@ -251,11 +251,12 @@ pub const CLOCK_AHEAD_MAX_MS: i64 = 120_000;
 /// milliseconds for each page.
 pub const CLOCK_SETBACKS_MAX: usize = 64;
 
-/// While something waits, the time is written down so often, or less if the first wait is long: a
-/// crash makes waits longer by so much at most. Costs the disk one sync if nothing else is written.
+/// While something waits, the time is written down at most so often: a crash makes waits longer by
+/// what lies between two heartbeats. Costs the disk one sync if nothing else is written.
 pub const HEARTBEAT_MS: i64 = 10_000;
 
-/// If this part of the first wait is longer, the time is written down only so often.
+/// While the first wait is long, a heartbeat stays for this part of it (a twentieth), up to
+/// [`IDLE_HEARTBEAT_MS`].
 pub const HEARTBEAT_PART: i64 = 20;
 
 /// The same while nothing waits, for the next start to know what time it was at least.

@@ -28,7 +28,7 @@ impl World {
             }
             Action::Do(aim) => self.act_on_seen(number, aim, visit, &tenant),
             Action::KeepADay => {
-                self.history.kept_a_day.push((place, now));
+                self.history.kept_a_day.push(place);
                 let path = format!("{tenant}/settings/retention");
                 form(visit, &path, &[("days", "1"), ("sure", "yes")])
             }
@@ -117,7 +117,7 @@ impl World {
                 let dialect = self.scenario.tenants.get(webhook.tenant)?.dialect;
                 let topic = webhook.versions.last()?.topics.first().copied();
                 let kind = dialect.kind(topic.unwrap_or(0));
-                self.history.tests.push((number, now));
+                self.history.tests.push(number);
                 form(visit, &format!("{of_webhook}/test"), &[("kind", &kind)])
             }
         }

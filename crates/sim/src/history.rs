@@ -31,10 +31,10 @@ pub(crate) struct History {
     pub(crate) replays: Vec<Replay>,
     /// What somebody wanted sent no more.
     pub(crate) stops: Vec<Stop>,
-    /// Webhooks for which somebody sent a test, and when that began.
-    pub(crate) tests: Vec<(usize, i64)>,
-    /// Tenants whose log is kept for a day only, and since when that may be so.
-    pub(crate) kept_a_day: Vec<(usize, i64)>,
+    /// Webhooks for which somebody sent a test, once for each.
+    pub(crate) tests: Vec<usize>,
+    /// Tenants whose log may be kept for a day only.
+    pub(crate) kept_a_day: Vec<usize>,
     /// Tenants whose spare token was revoked: since when that may be so, and for certain.
     pub(crate) revoked: Vec<(usize, i64, Option<i64>)>,
     /// When the trouble ended.

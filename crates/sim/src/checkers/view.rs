@@ -90,7 +90,7 @@ impl<'a> View<'a> {
     pub(super) fn retention_ms(&self, webhook: usize) -> i64 {
         let tenant = self.webhook(webhook).map(|webhook| webhook.tenant);
         let mut for_a_day = self.history.kept_a_day.iter();
-        if for_a_day.any(|(kept, _)| Some(*kept) == tenant) {
+        if for_a_day.any(|kept| Some(*kept) == tenant) {
             return DAY;
         }
         let days = self.scenario.retention_days;
@@ -134,7 +134,7 @@ impl<'a> View<'a> {
             return 0;
         }
         let tests = self.history.tests.iter();
-        tests.filter(|(tested, _)| *tested == webhook).count()
+        tests.filter(|tested| **tested == webhook).count()
     }
 
     /// When it was in truth, by a wall clock that may have been wrong; nothing if it may have been
