@@ -28,7 +28,7 @@ use crate::concurrency::{ConcurrencyLimit, INITIAL_LIMIT, LoadSignal};
 use crate::fair_queue::HostId;
 use crate::fair_share::{FairShare, InFlightAttempt, MemoryLoad, ReceiverSpeed};
 use crate::lane_stats::{LaneStatus, ReceiverHealth};
-use crate::request::PreparedTarget;
+use crate::request::{PreparedTarget, TargetHash};
 
 /// How many more than its limit may be in flight because somebody asked for them.
 const ASKED_BESIDE: usize = 2;
@@ -80,11 +80,17 @@ pub(crate) struct Begun {
 }
 
 impl Lane {
-    pub(crate) fn new(speed: ReceiverSpeed) -> Self {
+    /// A lane whose webhook is to be loaded; `fast`: the target that was fast when it had a lane
+    /// before.
+    pub(crate) fn new(fast: Option<TargetHash>) -> Self {
         Self {
             state: LaneState::Unloaded,
             receiver: Receiver {
-                speed,
+                speed: match fast {
+                    Some(_) => ReceiverSpeed::Fast,
+                    None => ReceiverSpeed::Unknown,
+                },
+                was_fast: fast,
                 ..Receiver::default()
             },
             store: StoreView::Known(None),
@@ -102,6 +108,13 @@ impl Lane {
 
     pub(crate) fn speed(&self) -> ReceiverSpeed {
         self.receiver.speed
+    }
+
+    /// The target, if its receiver is fast.
+    pub(crate) fn fast_target(&self) -> Option<TargetHash> {
+        let target = self.receiver.target.as_ref().map(|target| target.hash());
+        let known = target.or(self.receiver.was_fast);
+        known.filter(|_| self.speed() == ReceiverSpeed::Fast)
     }
 
     pub(crate) fn paused_until(&self) -> Option<Timestamp> {
@@ -214,6 +227,10 @@ impl Lane {
                 let bytes = self.deliveries.waiting_bytes();
                 shares.let_go(None, count, bytes);
                 shares.hold(Some(prepared.tenant), count, bytes);
+                let was_fast = self.receiver.was_fast.take();
+                if was_fast.is_some_and(|hash| hash != prepared.hash()) {
+                    self.receiver.speed = ReceiverSpeed::Unknown;
+                }
                 // How soon its latest attempt ended is not stored; that it failed is.
                 if failing_since.is_some() && self.receiver.speed == ReceiverSpeed::Unknown {
                     self.receiver.speed = ReceiverSpeed::Slow;

@@ -20,7 +20,7 @@ use crate::fair_queue::WaitingLane;
 use crate::fair_share::{BySpeed, FairShare, InFlightId, ReceiverSpeed};
 use crate::lane::{AfterLoad, AttemptEffect, Begun, Lane, Phase, WebhookLookup};
 use crate::lane_stats::{LaneStats, LaneStatus};
-use crate::request::PreparedTarget;
+use crate::request::{PreparedTarget, TargetHash};
 
 /// Lanes asked for in one read, and new rows they may bring together: some milliseconds' work.
 const READ_LANES_MAX: usize = 64;
@@ -43,8 +43,8 @@ pub(crate) struct Lanes {
     read_times: BTreeSet<(Timestamp, WebhookId)>,
     /// What is held and in flight, and who has a turn.
     shares: FairShare,
-    /// Webhooks without a lane whose receivers were fast when they had one.
-    fast: BTreeSet<WebhookId>,
+    /// Webhooks without a lane whose receivers were fast when they had one, and which these were.
+    fast: BTreeMap<WebhookId, TargetHash>,
     /// Lanes that have nothing to do, by when they came to it.
     resting: BTreeSet<(u64, WebhookId)>,
     rests: u64,
@@ -109,7 +109,7 @@ impl Lanes {
             lanes: BTreeMap::new(),
             read_times: BTreeSet::new(),
             shares: FairShare::new(max_in_flight),
-            fast: BTreeSet::new(),
+            fast: BTreeMap::new(),
             resting: BTreeSet::new(),
             rests: 0,
             counted: LaneStats::default(),
@@ -237,8 +237,6 @@ impl Lanes {
 
     /// The webhook changed, or what it is owed did: what was ready may be cancelled by now.
     pub(crate) fn changed(&mut self, webhook: WebhookId, now: Timestamp) {
-        // Its receiver may be another one.
-        self.fast.remove(&webhook);
         if !is_on(Mutation::StaleTarget) {
             self.reload(webhook);
         }
@@ -554,8 +552,8 @@ impl Lanes {
         };
         lane.leave(&mut self.shares);
         self.counted.change(webhook, place.counted, None);
-        if lane.speed() == ReceiverSpeed::Fast {
-            self.fast.insert(webhook);
+        if let Some(hash) = lane.fast_target() {
+            self.fast.insert(webhook, hash);
         }
         if self.fast.len() > FAST_LANES_MAX {
             self.fast.pop_first();
@@ -649,16 +647,12 @@ fn entry_in<'a>(
     lanes: &'a mut BTreeMap<WebhookId, Entry>,
     webhook: WebhookId,
     unloaded: &mut VecDeque<WebhookId>,
-    fast: &mut BTreeSet<WebhookId>,
+    fast: &mut BTreeMap<WebhookId, TargetHash>,
 ) -> &'a mut Entry {
     lanes.entry(webhook).or_insert_with(|| {
         unloaded.push_back(webhook);
-        let speed = match fast.remove(&webhook) {
-            true => ReceiverSpeed::Fast,
-            false => ReceiverSpeed::Unknown,
-        };
         Entry {
-            lane: Lane::new(speed),
+            lane: Lane::new(fast.remove(&webhook)),
             place: Registration::default(),
         }
     })

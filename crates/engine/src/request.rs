@@ -9,6 +9,7 @@
 
 mod headers;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -70,6 +71,11 @@ pub(crate) struct PreparedTarget {
     secrets: Vec<String>,
     call: Result<RequestTemplate, Failure>,
 }
+
+/// Which receiver a target leads to, in eight bytes; different ones may be taken for the same by
+/// chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TargetHash(u64);
 
 /// A request as it goes over the wire.
 #[derive(Debug, Default)]
@@ -139,6 +145,13 @@ impl PreparedTarget {
     /// Whether both lead to the same receiver.
     pub(crate) fn same_target(&self, other: &Self) -> bool {
         self.target_url == other.target_url
+    }
+
+    /// Tells targets apart for which `same_target` is false, without keeping them.
+    pub(crate) fn hash(&self) -> TargetHash {
+        let mut hasher = DefaultHasher::new();
+        self.target_url.hash(&mut hasher);
+        TargetHash(hasher.finish())
     }
 
     /// Where the receiver listens, if the URL can be called at all.

@@ -8,7 +8,7 @@ use crate::circuit_breaker::CircuitBreaker;
 use crate::concurrency::{ConcurrencyLimit, LoadSignal};
 use crate::fair_queue::HostId;
 use crate::fair_share::ReceiverSpeed;
-use crate::request::PreparedTarget;
+use crate::request::{PreparedTarget, TargetHash};
 
 /// What is remembered of the receiver, whatever the state.
 #[derive(Default)]
@@ -20,6 +20,8 @@ pub(super) struct Receiver {
     pub(super) circuit: CircuitBreaker,
     pub(super) concurrency: ConcurrencyLimit,
     pub(super) speed: ReceiverSpeed,
+    /// The target of which that is remembered from an earlier lane, until the webhook is loaded.
+    pub(super) was_fast: Option<TargetHash>,
     /// Attempts that have been in flight for long.
     pub(super) slow: usize,
     pub(super) pause: Option<Pause>,

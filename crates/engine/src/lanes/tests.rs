@@ -588,6 +588,28 @@ fn a_lane_whose_receiver_was_quick_finds_room_beside_all_others_of_its_tenant() 
 }
 
 #[test]
+fn that_a_receiver_was_quick_outlives_a_change_that_leaves_its_target() {
+    let mut lanes = lanes(64, 8);
+    lanes_of(&mut lanes, 1, 0..1, one_host);
+    assert_eq!(next(&mut lanes), Some(0));
+    lanes.landed(id_of(WebhookId(0), 0), well());
+    lanes.settled(id_of(WebhookId(0), 0), None);
+    lanes.forget_resting();
+    lanes.changed(WebhookId(0), at(0));
+    lanes_of(&mut lanes, 1, 1..1_000, one_host);
+    assert_eq!(batches(&mut lanes).iter().sum::<usize>(), 16);
+    assert_eq!(asked(&mut lanes, 0)[0].0, WebhookId(0));
+    let read = DuePage {
+        webhook: WebhookId(0),
+        deliveries: vec![due_of(WebhookId(0), 0, 0)],
+        next_due_at: None,
+        recovery: None,
+    };
+    lanes.answer_due(&[WebhookId(0)], vec![read], at(0));
+    assert_eq!(all_next(&mut lanes), [0]);
+}
+
+#[test]
 fn a_lane_that_leads_elsewhere_does_not_wait_at_its_old_host() {
     let mut lanes = lanes(64, 8);
     lanes_of(&mut lanes, 1, 0..100, one_host);
