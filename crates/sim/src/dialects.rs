@@ -220,6 +220,14 @@ impl Dialect {
         }
     }
 
+    /// By how much such a wait may be longer, so that not all come at once.
+    pub(crate) fn jitter(self, wait: i64) -> i64 {
+        match self {
+            Self::Pretix if wait < 5 * MINUTE => 0,
+            Self::Pretix | Self::OpenTicket => wait / 10,
+        }
+    }
+
     /// How often a delivery is tried at most, with so many retries of its webhook.
     pub(crate) fn tries_max(self, retries: Option<u32>) -> usize {
         match self {

@@ -361,6 +361,12 @@ impl History {
                 .sum::<i64>()
     }
 
+    /// How often the node ended between these times.
+    pub(crate) fn ends(&self, from: i64, until: i64) -> i64 {
+        let ends = self.lives.iter().filter_map(|life| life.ended_at);
+        ends.map(|at| i64::from((from..until).contains(&at))).sum()
+    }
+
     /// How long it was between these times but for those in which the node stood still.
     pub(crate) fn awake_ms(&self, from: i64, until: i64) -> i64 {
         let overlap = |stall: &Stall| (stall.until.min(until) - stall.from.max(from)).max(0);

@@ -16,6 +16,7 @@
 //!   before, in turn with one that is known to be slow: so there are two attempts for each of its
 //!   webhooks, as many at once as it may have.
 
+use model::limits::IDLE_HEARTBEAT_MS;
 use model::query::AttemptRecord;
 
 use super::view::{DeliveryKey, View, Violation};
@@ -60,6 +61,9 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
                     .history
                     .is_quiet(handed.sent_at - MINUTE, until + EXCHANGE_MS);
             if !is_steady || !is_well(view, webhook.receiver, 6 * HOUR, accepted_at, until) {
+                continue;
+            }
+            if may_be_paused(view, number, until) {
                 continue;
             }
             if first_at > until && !has_begun(view, key, handed.sent_at, until) {
@@ -121,6 +125,23 @@ fn bound_ms(view: &View<'_>, number: usize, webhook: &WebhookHistory, from: i64)
     let at_once = (half * 4).div_ceil(5).max(1);
     let rounds = (own.len() * 2).div_ceil(at_once);
     AT_ONCE_MS + EXCHANGE_MS * i64::try_from(rounds).unwrap_or(i64::MAX / EXCHANGE_MS)
+}
+
+/// Whether its receiver asked to be left alone, and the schedule has not gone on for so long since:
+/// it stands still while the node is off, so that may have been days ago.
+fn may_be_paused(view: &View<'_>, webhook: usize, at: i64) -> bool {
+    let Some(most) = view.dialect(webhook).retry_after_max() else {
+        return false;
+    };
+    let calls = view.history.calls.iter();
+    let mut calls = calls.filter(|call| call.webhook == webhook);
+    calls.any(|call| match (call.retry_after_ms, call.heard_at) {
+        (Some(asked), Some(heard_at)) if heard_at <= at => {
+            let lost_ms = IDLE_HEARTBEAT_MS * view.history.ends(heard_at, at);
+            view.history.uptime(heard_at, at) - lost_ms < asked.min(most)
+        }
+        _ => false,
+    })
 }
 
 /// Since when none of the webhook's calls is under way that were made before `until`.

@@ -3,6 +3,7 @@
 
 use model::attempt::{FailureKind, Outcome};
 use model::delivery::DeliveryState;
+use model::limits::IDLE_HEARTBEAT_MS;
 use model::query::AttemptRecord;
 
 use super::view::{View, Violation};
@@ -45,6 +46,18 @@ fn wait(
     }
 }
 
+/// What an attempt may have been to the engine, as far as those before it tell.
+#[derive(Default, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Reading {
+    /// How many were tries of the schedule. An early one that fails is as if it had not been made.
+    tries: usize,
+    /// So many of them were for certain.
+    certain: usize,
+    /// The end of the latest try.
+    before: Option<i64>,
+    was_early: bool,
+}
+
 fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
     let (webhook, code) = (record.webhook, &record.code);
     let dialect = view.dialect(webhook);
@@ -61,45 +74,36 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
         (Some((began, _)), Some(at)) => *began < at,
         (None, Some(_)) => false,
     };
-    // As many as there may have been, and as there were for certain.
-    let (mut tries, mut certain) = (0, 0);
-    // The end of the latest try. An early one that fails is as if it had not been made.
-    let mut before: Option<i64> = None;
-    let (mut repeats, mut was_early) = (false, false);
+    let mut readings = vec![Reading::default()];
+    let mut repeats = false;
     let attempts = record.attempts.iter().zip(&times);
     for (attempt, time) in attempts.take_while(|(_, time)| is_before(time)) {
         // A call on a connection that was closed is made again at once, and both are one try.
-        let repeated = std::mem::replace(&mut repeats, is_stale(attempt));
-        if !repeated {
-            let wait = wait(
-                view,
-                dialect,
-                tries,
-                times.first().copied().flatten(),
-                before,
-            );
-            let early = wait.and_then(|wait| is_early(view, before, *time, wait));
-            let early = if tries == 0 { Some(false) } else { early };
-            was_early = early == Some(true);
-            tries += usize::from(!was_early);
-            certain += usize::from(early == Some(false));
-        }
-        if was_early {
-            if !repeated && !recovered(view, webhook, before, *time) {
-                let number = attempt.number;
-                let words = format!(
-                    "w{webhook} {code}: attempt {number} came too early: {}",
-                    story(view, record)
-                );
-                violations.push(Violation::new(NOT_BEFORE, words));
+        if std::mem::replace(&mut repeats, is_stale(attempt)) {
+            for reading in readings.iter_mut().filter(|reading| !reading.was_early) {
+                reading.before = time.map(|(_, ended)| ended).or(reading.before);
             }
-        } else {
-            before = time.map(|(_, ended)| ended).or(before);
+            continue;
         }
+        let first = times.first().copied().flatten();
+        let all = readings.iter();
+        let next = all.flat_map(|reading| read(view, webhook, reading, first, *time));
+        let mut next: Vec<Reading> = next.collect();
+        next.sort_unstable();
+        next.dedup();
+        if next.is_empty() {
+            let number = attempt.number;
+            let story = story(view, record);
+            let words = format!("w{webhook} {code}: attempt {number} came too early: {story}");
+            violations.push(Violation::new(NOT_BEFORE, words));
+            return;
+        }
+        readings = next;
     }
     let retries = view.webhook(webhook).and_then(|webhook| webhook.retries);
     let most = dialect.tries_max(retries);
-    if certain > most {
+    let certain = readings.iter().map(|reading| reading.certain).min();
+    if let Some(certain) = certain.filter(|certain| *certain > most) {
         let words = format!(
             "w{webhook} {code}: {certain} tries, at most {most}: {}",
             story(view, record)
@@ -109,6 +113,8 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
     if record.state != DeliveryState::Failed || replayed_at.is_some() {
         return;
     }
+    let tries = readings.iter().map(|reading| reading.tries).max();
+    let tries = tries.unwrap_or(0);
     let whole = match (dialect.final_after(), times.first(), times.last()) {
         (None, _, _) => tries >= most,
         (Some(after), Some(Some((first, _))), Some(Some((last, _)))) => {
@@ -121,6 +127,49 @@ fn judge(view: &View<'_>, record: &Record, violations: &mut Vec<Violation>) {
         let words = format!("w{webhook} {code} has failed after {tries} tries: {story}");
         violations.push(Violation::new(WHOLE, words));
     }
+}
+
+/// What an attempt at `time` may have been after `reading`: a try that was due, an early one of a
+/// receiver that had recovered, either of them if jitter hides which, or neither.
+fn read(
+    view: &View<'_>,
+    webhook: usize,
+    reading: &Reading,
+    first: Option<(i64, i64)>,
+    time: Option<(i64, i64)>,
+) -> Vec<Reading> {
+    let dialect = view.dialect(webhook);
+    let wait = wait(view, dialect, reading.tries, first, reading.before);
+    let bounds = wait.and_then(|wait| {
+        let (before, (began, _)) = (reading.before?, time?);
+        let lost_ms = IDLE_HEARTBEAT_MS * view.history.ends(before, began);
+        let least = view.history.uptime(before, began) - lost_ms;
+        let may_be_due = view.history.schedule_ms(before, began) >= wait - SLACK;
+        let may_be_early = least <= wait + dialect.jitter(wait) + SLACK;
+        Some((may_be_due, may_be_early))
+    });
+    let (may_be_due, may_be_early) = match (reading.tries, bounds) {
+        (0, _) => (true, false),
+        (_, Some((due, early))) => (due, early && recovered(view, webhook, reading.before, time)),
+        // It cannot be told.
+        (_, None) => (true, false),
+    };
+    let is_certain = reading.tries == 0 || bounds.is_some();
+    let due = Reading {
+        tries: reading.tries + 1,
+        certain: reading.certain + usize::from(is_certain),
+        before: time.map(|(_, ended)| ended).or(reading.before),
+        was_early: false,
+    };
+    let early = Reading {
+        was_early: true,
+        ..reading.clone()
+    };
+    let readings = [(may_be_due, due), (may_be_early, early)];
+    readings
+        .into_iter()
+        .filter_map(|(may_be, reading)| may_be.then_some(reading))
+        .collect()
 }
 
 /// The attempts of a delivery in a line: when each began in truth, how long it took, and
@@ -150,17 +199,6 @@ fn is_stale(attempt: &AttemptRecord) -> bool {
         Outcome::Failed(failure) => failure.kind == FailureKind::Stale,
         Outcome::Answered(_) => false,
     }
-}
-
-/// Whether it began before its delay was over; nothing if that cannot be told.
-fn is_early(
-    view: &View<'_>,
-    before: Option<i64>,
-    time: Option<(i64, i64)>,
-    delay: i64,
-) -> Option<bool> {
-    let (before, (began, _)) = (before?, time?);
-    Some(view.history.schedule_ms(before, began) < delay - SLACK)
 }
 
 /// Whether its receiver succeeded since, so that what waits may come before its time.
