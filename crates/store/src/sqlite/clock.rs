@@ -13,14 +13,15 @@ use crate::sqlite::tx::Tx;
 
 statements! {
     SET_HEARTBEAT = "
-        insert into clock (id, schedule_at, wall_at, earliest_at, latest_at)
-        values (1, ?1, ?2, ?3, ?4)
+        insert into clock (id, schedule_at, wall_at, earliest_at, latest_at, reached_at)
+        values (1, ?1, ?2, ?3, ?4, ?5)
         on conflict (id) do update
-        set schedule_at = ?1, wall_at = ?2, earliest_at = ?3, latest_at = ?4";
+        set schedule_at = ?1, wall_at = ?2, earliest_at = ?3, latest_at = ?4, reached_at = ?5";
     BOUNDS = "
         select coalesce(earliest_at, wall_at), coalesce(latest_at, wall_at) from clock
         where id = 1";
     LAST = "select schedule_at, wall_at from clock where id = 1";
+    REACHED = "select coalesce(reached_at, earliest_at, wall_at) from clock where id = 1";
     // The newest time in a store without a heartbeat. `standing` has a row for each webhook.
     NEWEST = "
         select max(at) from (
@@ -43,9 +44,17 @@ pub(crate) fn record(tx: &mut Tx<'_>, heartbeat: Heartbeat) -> Result<(), JobErr
     {
         at.wall = at.schedule.plus_ms(behind_ms(before));
     }
-    let times = [at.schedule, at.wall, bounds.earliest, bounds.latest];
+    let reached = tx.reached_for_certain()?.max(bounds.earliest);
+    let times = [
+        at.schedule,
+        at.wall,
+        bounds.earliest,
+        bounds.latest,
+        reached,
+    ];
     tx.execute(SET_HEARTBEAT, times.map(Timestamp::as_millis))?;
     tx.cache.heartbeat = Some(Some(at));
+    tx.cache.reached_for_certain = Some(reached);
     Ok(())
 }
 
@@ -123,6 +132,22 @@ impl UnattemptedDue {
 }
 
 impl Tx<'_> {
+    /// The latest time that had come for certain by any heartbeat; the epoch without one. A clock
+    /// that is set back does not change it.
+    pub(crate) fn reached_for_certain(&mut self) -> Result<Timestamp, JobError> {
+        if let Some(reached) = self.cache.reached_for_certain {
+            return Ok(reached);
+        }
+        let reached = self
+            .conn
+            .prepare_cached(REACHED)?
+            .query_row([], |row| row.get(0))
+            .optional()?;
+        let reached = reached.map_or(Timestamp::EPOCH, Timestamp::from_millis);
+        self.cache.reached_for_certain = Some(reached);
+        Ok(reached)
+    }
+
     /// Schedule time when the wall clock says `now`. It is ahead of the true one by no more than
     /// the time between two heartbeats, however the clock was set since the latest.
     pub(crate) fn schedule(&mut self, now: Timestamp) -> Result<Timestamp, JobError> {

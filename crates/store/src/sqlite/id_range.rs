@@ -1,12 +1,13 @@
 //! Ranges of notification ids, and times as their bounds.
 //!
 //! Times rise with the ids, except where the clock was set back; the store knows where. So a time
-//! is found by binary search in each run of ids between two falls.
+//! is found by binary search in each run of ids between two falls. A run whose times are of a clock
+//! that was behind has a time after which all of it was accepted, for certain.
 
 use model::id::NotificationId;
 use model::limits;
 use model::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::sqlite::job_error::JobError;
 
@@ -18,14 +19,14 @@ statements! {
         limit 1";
     LATEST_ID = "select max(id) from notification";
     FALLS = "
-        select notification_id from clock_fall
+        select notification_id, coalesce(after_at, 0) from clock_fall
         where notification_id > 0
         order by notification_id";
     REACHED = "select max(reached_at) from clock_fall where notification_id > 0";
     pub(crate) DROP_FALLS = "
         delete from clock_fall where notification_id in (
           select notification_id from clock_fall
-          where notification_id <= ?1
+          where notification_id < ?1
           limit ?2)";
 }
 
@@ -80,30 +81,54 @@ pub(crate) fn reached(conn: &Connection) -> Result<Timestamp, JobError> {
 
 /// The ids at which times fall, in order; empty if the clock was never set back.
 pub(crate) fn falls(conn: &Connection) -> Result<Vec<i64>, JobError> {
+    let starts = starts(conn)?.into_iter();
+    Ok(starts.map(|(id, _)| id).collect())
+}
+
+/// After when the latest run began, for certain; the epoch if that is not known.
+pub(crate) fn latest_run_after(conn: &Connection) -> Result<Timestamp, JobError> {
+    let latest = starts(conn)?.pop();
+    Ok(latest.map_or(Timestamp::EPOCH, |(_, after)| after))
+}
+
+/// The first id of each run but the first, and a time after which all of the run was accepted, for
+/// certain; the epoch if there is none.
+fn starts(conn: &Connection) -> Result<Vec<(i64, Timestamp)>, JobError> {
     let mut statement = conn.prepare_cached(FALLS)?;
-    let falls = statement.query_map([], |row| row.get(0))?;
-    Ok(falls.collect::<Result<_, _>>()?)
+    let row = |row: &Row<'_>| Ok((row.get(0)?, Timestamp::from_millis(row.get(1)?)));
+    let starts = statement.query_map([], row)?;
+    Ok(starts.collect::<Result<_, _>>()?)
 }
 
 /// The first id of a notification accepted at `at` or later, if a time is given. The next unused id
 /// if there is none.
 pub(crate) fn id_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<i64>, JobError> {
-    match at {
-        Some(at) => id_between(conn, at, Timestamp::MAX).map(Some),
-        None => Ok(None),
+    let Some(at) = at else {
+        return Ok(None);
+    };
+    let end = latest_id(conn)?.saturating_add(1);
+    for (run, _) in runs(conn, end)? {
+        if let (id, Some(_)) = halve(conn, run, at)? {
+            return Ok(Some(id));
+        }
     }
+    Ok(Some(end))
 }
 
-/// The same where times later than `upto` are unknown, because the clock was ahead. Such
+/// The first id that has to be kept, if what was accepted at `at` or later has: never one behind
+/// such a notification. Times later than `upto` are unknown, because the clock was ahead. Such
 /// notifications count as accepted when the next run begins.
-pub(crate) fn id_between(
+pub(crate) fn first_kept(
     conn: &Connection,
     at: Timestamp,
     upto: Timestamp,
 ) -> Result<i64, JobError> {
     let end = latest_id(conn)?.saturating_add(1);
     let mut ahead = None;
-    for run in runs(conn, end)? {
+    for (run, after) in runs(conn, end)? {
+        if (at..=upto).contains(&after) {
+            return Ok(ahead.unwrap_or(run.from));
+        }
         let (id, found_at) = halve(conn, run, at)?;
         if id > run.from {
             // The run begins before `at`, and so does everything in front of it.
@@ -124,7 +149,7 @@ pub(crate) fn end_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<
         return Ok(None);
     };
     let end = latest_id(conn)?.saturating_add(1);
-    for run in runs(conn, end)?.into_iter().rev() {
+    for (run, _) in runs(conn, end)?.into_iter().rev() {
         let (id, _) = halve(conn, run, at)?;
         if id > run.from {
             return Ok(Some(id));
@@ -133,13 +158,14 @@ pub(crate) fn end_at(conn: &Connection, at: Option<Timestamp>) -> Result<Option<
     Ok(Some(0))
 }
 
-/// The runs of ids within which times never fall.
-fn runs(conn: &Connection, end: i64) -> Result<Vec<IdRange>, JobError> {
-    let falls = falls(conn)?;
-    let starts = std::iter::once(0).chain(falls.iter().copied());
-    let ends = falls.iter().copied().chain([end]);
-    let runs = starts.zip(ends).map(|(from, to)| IdRange { from, to });
-    Ok(runs.filter(|run| run.from < run.to).collect())
+/// The runs of ids within which times never fall, each with a time after which it was accepted.
+fn runs(conn: &Connection, end: i64) -> Result<Vec<(IdRange, Timestamp)>, JobError> {
+    let falls = starts(conn)?;
+    let starts = std::iter::once((0, Timestamp::EPOCH)).chain(falls.iter().copied());
+    let ends = falls.iter().map(|(id, _)| *id).chain([end]);
+    let runs = starts.zip(ends);
+    let runs = runs.map(|((from, after), to)| (IdRange { from, to }, after));
+    Ok(runs.filter(|(run, _)| run.from < run.to).collect())
 }
 
 /// The first id of a run that was accepted at `at` or later, and its time; the end of the run if

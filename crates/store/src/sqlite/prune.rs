@@ -343,7 +343,7 @@ impl RetentionBound {
 
     /// `latest`: a time after it is that of a clock which was ahead.
     fn at(tx: &mut Tx<'_>, before: Timestamp, latest: Timestamp) -> Result<Self, JobError> {
-        let id = id_range::id_between(tx.conn, before, latest)?;
+        let id = id_range::first_kept(tx.conn, before, latest)?;
         // Without its row an inline delivery would look unattempted.
         let id = id.min(unattempted::materialized_upto(tx)?.saturating_add(1));
         Ok(Self { before, id })

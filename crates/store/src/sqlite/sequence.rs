@@ -16,16 +16,18 @@ statements! {
           union all
           select latest from counted where what = 'notification')";
     FALL = "
-        insert into clock_fall (notification_id, reached_at) values (?1, ?2)";
+        insert into clock_fall (notification_id, reached_at, after_at) values (?1, ?2, ?3)";
 }
 
 impl Tx<'_> {
-    /// The `accepted_at` to write for a notification that came at `at`, and whether times fall with
-    /// it because the clock was set back. If it was set back by less than `CLOCK_STEP_MS`, the time
-    /// stands still until the clock has caught up.
+    /// The `accepted_at` to write for a notification that came at `at`, and whether a run of times
+    /// begins with it because the clock was set back: times fall, or what it says now is over for
+    /// certain. If it was set back by less than `CLOCK_STEP_MS`, the time stands still until the
+    /// clock has caught up.
     pub(crate) fn accepted_at(&mut self, at: Timestamp) -> Result<(Timestamp, bool), JobError> {
         let latest = self.latest_accepted_at()?;
-        let falls = latest.ms_since(at) >= CLOCK_STEP_MS && id_range::may_fall(self.conn)?;
+        let falls = latest.ms_since(at) >= CLOCK_STEP_MS || self.is_over(at)?;
+        let falls = falls && id_range::may_fall(self.conn)?;
         let written = match falls {
             true => at,
             false => latest.max(at),
@@ -35,6 +37,20 @@ impl Tx<'_> {
         self.cache.highest_accepted_at = Some(highest);
         self.cache.accepted_at = Some(written);
         Ok((written, falls))
+    }
+
+    /// Whether this time is over for certain, and the latest run does not say so yet.
+    fn is_over(&mut self, at: Timestamp) -> Result<bool, JobError> {
+        let reached = self.reached_for_certain()?;
+        if reached.ms_since(at) < CLOCK_STEP_MS {
+            return Ok(false);
+        }
+        let run_after = match self.cache.run_after {
+            Some(run_after) => run_after,
+            None => id_range::latest_run_after(self.conn)?,
+        };
+        self.cache.run_after = Some(run_after);
+        Ok(reached.ms_since(run_after) >= CLOCK_STEP_MS)
     }
 
     /// The highest `accepted_at` of any notification. It is not that of the latest one if the clock
@@ -88,7 +104,8 @@ impl Tx<'_> {
 
 /// From this notification on times begin again.
 pub(crate) fn note_fall(tx: &mut Tx<'_>, id: i64) -> Result<(), JobError> {
-    let reached_at = tx.highest_accepted_at()?;
-    tx.execute(FALL, [id, reached_at.as_millis()])?;
+    let (reached_at, after) = (tx.highest_accepted_at()?, tx.reached_for_certain()?);
+    tx.execute(FALL, [id, reached_at.as_millis(), after.as_millis()])?;
+    tx.cache.run_after = Some(after);
     Ok(())
 }

@@ -57,6 +57,10 @@ pub(crate) struct WriterCache {
     pub(crate) rows_materialized: usize,
     /// The latest heartbeat; `Some(None)` if there was none yet.
     pub(crate) heartbeat: Option<Option<Moment>>,
+    /// The latest time that had come for certain by any heartbeat.
+    pub(crate) reached_for_certain: Option<Timestamp>,
+    /// After when the latest run of times began, for certain.
+    pub(crate) run_after: Option<Timestamp>,
     /// Where pruning goes on.
     pub(crate) prune_cursor: Option<PruneCursor>,
 }

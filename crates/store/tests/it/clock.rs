@@ -387,6 +387,48 @@ fn nothing_young_is_removed_and_nothing_accepted_ahead_holds_up_the_rest() {
 }
 
 #[test]
+fn what_was_accepted_while_the_clock_was_behind_is_as_young_as_the_time_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    let webhook = given.paid_webhook();
+    beat(&given, 1_000 * HOUR, 0);
+    let delivered_at = |given: &Given, key: &str, time| {
+        let id = given.notified(key, time);
+        let id = delivery_id(id, webhook);
+        given.settle(settlement(id, 1_000 * HOUR, answered(200), delivered()));
+    };
+    delivered_at(&given, "behind", 10 * HOUR);
+    beat(&given, 1_001 * HOUR, -990 * HOUR);
+    drop(given);
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    delivered_at(&given, "behind, too", 12 * HOUR);
+    delivered_at(&given, "right", 1_003 * HOUR);
+    wait(given.prune(999 * HOUR, 1_004 * HOUR)).unwrap();
+    assert_eq!(given.log(webhook).len(), 3);
+    // What is kept with it is not kept for ever.
+    wait(given.prune(1_001 * HOUR, 1_500 * HOUR)).unwrap();
+    assert_eq!(given.log(webhook).len(), 1);
+    wait(given.prune(1_100 * HOUR, 1_500 * HOUR)).unwrap();
+    assert_eq!(given.log(webhook).len(), 0);
+}
+
+#[test]
+fn what_was_accepted_ahead_is_young_though_the_clock_was_far_behind_after_that() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    beat(&given, 1_000 * HOUR, 0);
+    for (key, time) in [("ahead", 1_300 * HOUR), ("behind", 10 * HOUR)] {
+        let id = delivery_id(given.notified(key, time), webhook);
+        given.settle(settlement(id, 1_000 * HOUR, answered(200), delivered()));
+    }
+    wait(given.prune(999 * HOUR, 1_001 * HOUR)).unwrap();
+    assert_eq!(given.log(webhook).len(), 2);
+    wait(given.prune(1_001 * HOUR, 1_100 * HOUR)).unwrap();
+    assert_eq!(given.log(webhook).len(), 0);
+}
+
+#[test]
 fn what_came_behind_something_young_is_young_while_the_clock_is_in_doubt() {
     let given = Given::new();
     let webhook = given.paid_webhook();
