@@ -81,8 +81,8 @@ pub(super) fn is_stale(outcome: &Outcome) -> bool {
 
 /// The most retries of a round.
 fn retries(schedule: &Schedule, retries_max: Option<u32>) -> usize {
-    let last_try = usize::from(schedule.final_attempt_after_ms.is_some());
-    let most = schedule.delays_ms.len() + last_try;
+    let final_attempt = usize::from(schedule.final_attempt_after_ms.is_some());
+    let most = schedule.delays_ms.len() + final_attempt;
     let wanted = retries_max.and_then(|most| usize::try_from(most).ok());
     wanted.map_or(most, |wanted| wanted.min(most))
 }
@@ -116,7 +116,7 @@ fn why(
     let Some(delay_ms) = schedule.delays_ms.get(index).copied() else {
         let after = schedule.final_attempt_after_ms.unwrap_or_default();
         return format!(
-            "The last try comes {} after the first attempt began.",
+            "The final attempt comes {} after the first attempt began.",
             span(after)
         );
     };
@@ -138,7 +138,7 @@ fn why(
     if waits_ms < delay_ms {
         let after = schedule.final_attempt_after_ms.unwrap_or_default();
         return format!(
-            "The last try comes {} after the first attempt began, which is before the usual wait \
+            "The final attempt comes {} after the first attempt began, which is before the usual wait \
              of {} is over.",
             span(after),
             span(delay_ms)
@@ -171,8 +171,8 @@ fn gives_up(
 ) -> Option<RetryEnd> {
     let schedule = &policy.schedule;
     let all = retries(schedule, None);
-    let last_try = schedule.final_attempt_after_ms.filter(|_| most == all);
-    if let (Some(after), Some(first)) = (last_try, round.first()) {
+    let final_attempt = schedule.final_attempt_after_ms.filter(|_| most == all);
+    if let (Some(after), Some(first)) = (final_attempt, round.first()) {
         let promised = round.last().and_then(|latest| latest.next_due_at);
         // Time that does not count, as far as the latest wait shows it.
         let moved_ms = promised
@@ -187,7 +187,7 @@ fn gives_up(
     // Each remaining retry waits its delay; the attempts themselves take next to no time.
     let rest = schedule.delays_ms.iter().take(most).skip(round.len());
     let rest_ms = rest.fold(0_i64, |sum, delay| sum.saturating_add(*delay));
-    let end = due_at.plus_ms(rest_ms.max(last_try.unwrap_or_default()));
+    let end = due_at.plus_ms(rest_ms.max(final_attempt.unwrap_or_default()));
     let is_about = round.len() < most;
     Some(RetryEnd {
         at: DisplayTime(end),
@@ -226,18 +226,18 @@ pub(super) fn rule(policy: &Policy, retries_max: Option<u32>) -> String {
     };
     let jitter = match has_jitter {
         true => format!(
-            "; waits{from} are up to {} % longer by chance",
+            "; waits{from} have jitter of up to {} %",
             schedule.jitter_percent
         ),
         false => String::new(),
     };
-    let last_try = schedule.final_attempt_after_ms;
-    let last_try = match last_try.filter(|_| most > schedule.delays_ms.len()) {
-        Some(after) => format!("; the last try comes {} after the first", span(after)),
+    let final_attempt = schedule.final_attempt_after_ms;
+    let final_attempt = match final_attempt.filter(|_| most > schedule.delays_ms.len()) {
+        Some(after) => format!("; the final attempt comes {} after the first", span(after)),
         None => String::new(),
     };
     let waits = waits.join(", ");
-    format!("After a failure it waits {waits}{jitter}{last_try}.")
+    format!("After a failure it waits {waits}{jitter}{final_attempt}.")
 }
 
 /// A configured duration, in the largest unit without a fraction.
@@ -333,8 +333,8 @@ mod tests {
         let long = policy(vec![5 * SECOND, HOUR, HOUR], Some(24 * HOUR));
         assert_eq!(
             rule(&long, None),
-            "After a failure it waits 5 s, 2 times 1 h; waits from 1 min on are up to 10 % longer \
-             by chance; the last try comes 1 day after the first."
+            "After a failure it waits 5 s, 2 times 1 h; waits from 1 min on have jitter of up to \
+             10 %; the final attempt comes 1 day after the first."
         );
         assert_eq!(rule(&long, Some(1)), "After a failure it waits 5 s.");
         assert_eq!(rule(&long, Some(0)), "It is tried once and not again.");
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(last.next, "Retry 3 of 3, the last one");
         assert_eq!(
             last.why,
-            "The last try comes 2 h after the first attempt began."
+            "The final attempt comes 2 h after the first attempt began."
         );
         // The delay of an hour would go past the final attempt.
         let cut = plan(&policy, &[(0, Some(5)), (5_000, Some(7_200))], 7_200);
