@@ -12,6 +12,8 @@ pub(crate) struct Arguments {
     pub(crate) jobs: usize,
     pub(crate) mutation: Option<Mutation>,
     pub(crate) trace: bool,
+    /// What the trace of the one seed has to hash to.
+    pub(crate) expected: Option<u64>,
 }
 
 pub(crate) enum Seeds {
@@ -32,74 +34,82 @@ impl Arguments {
 }
 
 fn command() -> Command {
-    let number = clap::value_parser!(u64);
-    let mutations: Vec<&str> = Mutation::ALL.iter().map(|one| one.as_str()).collect();
     Command::new("sim")
         .about("Simulate Willcall, and check that it keeps its promises")
-        .arg(
-            Arg::new("seed")
-                .long("seed")
-                .value_name("N")
-                .value_parser(number)
-                .conflicts_with_all(["seeds", "for", "from"])
-                .help("Run this seed"),
-        )
-        .arg(
-            Arg::new("seeds")
-                .long("seeds")
-                .value_name("COUNT")
-                .value_parser(number)
-                .conflicts_with("for")
-                .help("Run so many seeds [default: 50]"),
-        )
-        .arg(
-            Arg::new("from")
-                .long("from")
-                .value_name("N")
-                .value_parser(number)
-                .help("The first seed [default: 0; with --for, drawn]"),
-        )
-        .arg(
-            Arg::new("for")
-                .long("for")
-                .value_name("TIME")
-                .help("Run seeds for so long, such as 30s, 10m or 1h"),
-        )
-        .arg(
-            Arg::new("known")
-                .long("known")
-                .action(ArgAction::SetTrue)
-                .conflicts_with_all(["seed", "seeds", "for", "from"])
-                .help("Run every seed that ever failed"),
-        )
-        .arg(
-            Arg::new("mutations")
-                .long("mutations")
-                .action(ArgAction::SetTrue)
-                .conflicts_with_all(["seed", "seeds", "for", "from", "known", "mutation"])
-                .help("Run every mutation until it is found, which proves that faults are"),
-        )
-        .arg(
-            Arg::new("jobs")
-                .long("jobs")
-                .value_name("COUNT")
-                .value_parser(clap::value_parser!(u16).range(1..=256))
-                .help("Seeds that run at once [default: one for each processor]"),
-        )
-        .arg(
-            Arg::new("mutation")
-                .long("mutation")
-                .value_name("NAME")
-                .value_parser(mutations)
-                .help("Make the product make this mistake"),
-        )
-        .arg(
-            Arg::new("trace")
-                .long("trace")
-                .action(ArgAction::SetTrue)
-                .requires("seed")
-                .help("Print every line of the trace"),
-        )
+        .args(which())
+        .args(how())
+}
+
+/// Which seeds to run.
+fn which() -> [Arg; 6] {
+    let number = clap::value_parser!(u64);
+    [
+        Arg::new("seed")
+            .long("seed")
+            .value_name("N")
+            .value_parser(number)
+            .conflicts_with_all(["seeds", "for", "from"])
+            .help("Run this seed"),
+        Arg::new("seeds")
+            .long("seeds")
+            .value_name("COUNT")
+            .value_parser(number)
+            .conflicts_with("for")
+            .help("Run so many seeds [default: 50]"),
+        Arg::new("from")
+            .long("from")
+            .value_name("N")
+            .value_parser(number)
+            .help("The first seed [default: 0; with --for, drawn]"),
+        Arg::new("for")
+            .long("for")
+            .value_name("TIME")
+            .help("Run seeds for so long, such as 30s, 10m or 1h"),
+        Arg::new("known")
+            .long("known")
+            .action(ArgAction::SetTrue)
+            .conflicts_with_all(["seed", "seeds", "for", "from"])
+            .help("Run every seed that ever failed"),
+        Arg::new("mutations")
+            .long("mutations")
+            .action(ArgAction::SetTrue)
+            .conflicts_with_all(["seed", "seeds", "for", "from", "known", "mutation"])
+            .help("Run every mutation until it is found, which proves that faults are found"),
+    ]
+}
+
+/// How to run them, and what to print.
+fn how() -> [Arg; 4] {
+    let mutations: Vec<&str> = Mutation::ALL.iter().map(|one| one.as_str()).collect();
+    [
+        Arg::new("jobs")
+            .long("jobs")
+            .value_name("COUNT")
+            .value_parser(clap::value_parser!(u16).range(1..=256))
+            .help("Seeds that run at once [default: one for each processor]"),
+        Arg::new("mutation")
+            .long("mutation")
+            .value_name("NAME")
+            .value_parser(mutations)
+            .help("Make the product make this mistake"),
+        Arg::new("trace")
+            .long("trace")
+            .action(ArgAction::SetTrue)
+            .requires("seed")
+            .help("Print every line of the trace"),
+        Arg::new("expect")
+            .long("expect")
+            .value_name("HASH")
+            .value_parser(hash)
+            .requires("seed")
+            .help("Fail if the trace has another hash, as that of another commit has"),
+    ]
+}
+
+fn hash(text: &str) -> Result<u64, &'static str> {
+    let digits = text.len() == 16 && text.chars().all(|one| one.is_ascii_hexdigit());
+    let hash = u64::from_str_radix(text, 16).ok().filter(|_| digits);
+    hash.ok_or("it has 16 hexadecimal digits, as the line of a trace prints it")
 }
 
 /// Reads the command line; exits with help or an error as clap does.
@@ -144,6 +154,7 @@ pub(crate) fn read() -> Result<Arguments> {
         jobs: jobs.unwrap_or(1),
         mutation,
         trace: matches.get_flag("trace"),
+        expected: matches.get_one::<u64>("expect").copied(),
     })
 }
 

@@ -117,7 +117,7 @@ impl World {
                 let dialect = self.scenario.tenants.get(webhook.tenant)?.dialect;
                 let topic = webhook.versions.last()?.topics.first().copied();
                 let kind = dialect.kind(topic.unwrap_or(0));
-                self.history.tests.push(number);
+                self.history.tests.push((number, self.now));
                 form(visit, &format!("{of_webhook}/test"), &[("kind", &kind)])
             }
         }

@@ -31,8 +31,8 @@ pub(crate) struct History {
     pub(crate) replays: Vec<Replay>,
     /// What somebody wanted sent no more.
     pub(crate) stops: Vec<Stop>,
-    /// Webhooks for which somebody sent a test, once for each.
-    pub(crate) tests: Vec<usize>,
+    /// Webhooks for which somebody sent a test, and when, once for each.
+    pub(crate) tests: Vec<(usize, i64)>,
     /// Tenants whose log may be kept for a day only.
     pub(crate) kept_a_day: Vec<usize>,
     /// Tenants whose spare token was revoked: since when that may be so, and for certain.
@@ -359,6 +359,14 @@ impl History {
             - suspended
                 .map(|stall| overlap(stall.from, stall.until))
                 .sum::<i64>()
+    }
+
+    /// Until when at the latest it ran between these times, if it did at all.
+    pub(crate) fn ran_until(&self, from: i64, until: i64) -> Option<i64> {
+        let lives = self.lives.iter();
+        let ends = lives.filter(|life| life.began_at < until);
+        let ends = ends.map(|life| life.ended_at.unwrap_or(i64::MAX).min(until));
+        ends.filter(|end| *end > from).max()
     }
 
     /// How often the node ended between these times.

@@ -72,6 +72,13 @@ fn batch(chosen: &Arguments, seed: impl Fn(u64) -> Option<u64> + Sync) -> Result
         if chosen.is_single() {
             let (hash, lines) = (outcome.hash, outcome.lines);
             print(&format!("trace {hash:016x}, {lines} lines"));
+            let expected = chosen.expected.unwrap_or(hash);
+            if hash != expected {
+                failed.store(true, Ordering::Relaxed);
+                print(&format!(
+                    "not the trace {expected:016x}: that is of another commit, or of other options"
+                ));
+            }
         }
         lock(&total).add(&outcome.counts);
         Ok(true)
@@ -145,7 +152,10 @@ fn tell(outcome: &Outcome, chosen: &Arguments) {
         .mutation
         .map(|one| format!(" --mutation {}", one.as_str()));
     let (seed, mutation) = (outcome.seed, mutation.unwrap_or_default());
-    line(format_args!("repeat: sim --seed {seed}{mutation} --trace"));
+    line(format_args!(
+        "repeat: sim --seed {seed}{mutation} --trace --expect {:016x}",
+        outcome.hash
+    ));
     print(&text);
 }
 

@@ -48,7 +48,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
             if count == 0 && is_certain && handed.accepted_at.is_some() {
                 let code = &handed.code;
                 let words = format!("w{number} has nothing of {code}, accepted at {until}");
-                if view.is_of_a_lost_time(handed) {
+                if view.is_of_a_lost_time(handed, number) {
                     continue;
                 }
                 if age < view.retention_ms(number) {

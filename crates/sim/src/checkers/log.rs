@@ -19,7 +19,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
             let handed = handed.and_then(|place| view.history.handed_in.get(*place));
             let accepted_at = handed.map_or(0, |handed| handed.sent_at);
             let pruned = view.world.now - accepted_at > view.retention_ms(webhook)
-                || handed.is_some_and(|handed| view.is_of_a_lost_time(handed));
+                || handed.is_some_and(|handed| view.is_of_a_lost_time(handed, webhook));
             if !pruned && !calls.iter().all(|call| view.is_excused(call)) {
                 let words = format!("w{webhook} was called with {code}, and there is no delivery");
                 violations.push(Violation::new(TELLS, words));
@@ -46,10 +46,19 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     violations
 }
 
-/// Whether it may be a test whose record is pruned: all tests of a webhook have one code.
-fn is_of_former_test(view: &View<'_>, call: &Call) -> bool {
-    let is_old = view.world.now - call.sent_at > view.retention_ms(call.webhook);
-    is_old && !view.history.codes.contains_key(&call.code)
+/// Whether its record may be pruned, though others of its code are left: all tests of a webhook
+/// have one code, and so has what was handed in again without an id.
+fn may_be_pruned(view: &View<'_>, call: &Call) -> bool {
+    let place = view.history.codes.get(&call.code);
+    let accepted_at = match place.and_then(|place| view.history.handed_in.get(*place)) {
+        Some(handed) => (handed.unnamed_tries > 1).then_some(handed.sent_at),
+        None => {
+            let tests = view.history.tests.iter();
+            let tests = tests.filter(|(webhook, _)| *webhook == call.webhook);
+            tests.map(|(_, at)| *at).min()
+        }
+    };
+    accepted_at.is_some_and(|at| view.world.now - at > view.retention_ms(call.webhook))
 }
 
 /// When each attempt began by the node's clock, and what it was answered.
@@ -71,7 +80,7 @@ fn compare(
     let matches = matches(view, calls, attempts);
     for (number, call) in calls.iter().enumerate() {
         let is_logged = matches.contains(&Some(number));
-        if is_logged || view.is_excused(call) || is_of_former_test(view, call) {
+        if is_logged || view.is_excused(call) || may_be_pruned(view, call) {
             continue;
         }
         let heard = call.heard_at.and(call.status);

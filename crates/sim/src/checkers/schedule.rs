@@ -152,7 +152,7 @@ fn read(
         (0, _) => (true, false),
         (_, Some((due, early))) => (due, early && recovered(view, webhook, reading.before, time)),
         // It cannot be told.
-        (_, None) => (true, false),
+        (_, None) => (true, recovered(view, webhook, reading.before, time)),
     };
     let is_certain = reading.tries == 0 || bounds.is_some();
     let due = Reading {

@@ -10,7 +10,7 @@ use model::time::Timestamp;
 use crate::dialects::Dialect;
 use crate::history::{Call, Handed, History, Replay, WebhookHistory};
 use crate::record::Record;
-use crate::scenario::{DAY, MINUTE, START, Scenario};
+use crate::scenario::{DAY, HOUR, MINUTE, START, Scenario};
 use crate::world::World;
 
 /// A promise that was broken.
@@ -98,17 +98,27 @@ impl<'a> View<'a> {
         days.map_or(usual, |days| i64::from(days) * DAY)
     }
 
-    /// Whether it was accepted while the clock was behind, and nothing older is left that would
-    /// tell: by all that the store knows it is as old as it looks (docs/reliability.md says so).
-    pub(super) fn is_of_a_lost_time(&self, handed: &Handed) -> bool {
-        let until = handed.accepted_at.unwrap_or(self.world.now);
-        let mut leads = self.history.leads(handed.sent_at, until).into_iter();
-        let was_behind = leads.any(|lead| lead < -MINUTE);
-        let mut older = self.records.keys().filter_map(|(_, code)| {
-            let place = self.history.codes.get(*code)?;
-            self.history.handed_in.get(*place)?.accepted_at
-        });
-        was_behind && !older.any(|at| at < handed.sent_at)
+    /// Whether nothing tells how old it is: while or after it was accepted the clock was behind,
+    /// and had never been right before; or that is longer ago than logs are kept; or it had been
+    /// ahead for so long before that this was believed (docs/reliability.md says so).
+    pub(super) fn is_of_a_lost_time(&self, handed: &Handed, webhook: usize) -> bool {
+        let clock = &self.history.clock;
+        let kept_ms = self.retention_ms(webhook) - HOUR;
+        let until = |index: usize| clock.get(index + 1).map_or(self.world.now, |(at, _)| *at);
+        let mut behind = clock
+            .iter()
+            .enumerate()
+            .filter(|(index, (_, lead))| *lead < -MINUTE && until(*index) >= handed.sent_at);
+        behind.any(|(index, _)| {
+            let before = clock.iter().enumerate().take(index);
+            let mut ahead = before.clone().filter(|(_, (_, lead))| *lead > MINUTE);
+            let was_believed = ahead.any(|(index, (at, _))| until(index) - at > HOUR - 10 * MINUTE);
+            let right = before.filter(|(_, (_, lead))| lead.abs() <= MINUTE);
+            let right =
+                right.filter_map(|(index, (at, _))| self.history.ran_until(*at, until(index)));
+            let known = right.max();
+            was_believed || known.is_none_or(|at| self.world.now - at > kept_ms)
+        })
     }
 
     /// What somebody had sent again of this webhook.
@@ -134,7 +144,7 @@ impl<'a> View<'a> {
             return 0;
         }
         let tests = self.history.tests.iter();
-        tests.filter(|tested| **tested == webhook).count()
+        tests.filter(|(tested, _)| *tested == webhook).count()
     }
 
     /// When it was in truth, by a wall clock that may have been wrong; nothing if it may have been
