@@ -51,6 +51,7 @@ sim() {
 }
 step simulation sim --seeds 50
 step "seeds that failed once" sim --known
+step "fresh seeds" sim --for 30s
 step "deliberate faults" sim --mutations
 # The demo is the first thing a stranger runs, so it is the last thing that is checked.
 step demo cargo run --quiet --locked -- demo --once
