@@ -4,6 +4,7 @@
 //! are owed, and nobody else does. Ownership has an epoch, a fencing token: what is written under
 //! an epoch that is over is refused.
 
+use crate::id::WebhookId;
 use crate::time::Timestamp;
 
 /// Slots owned by one node.
@@ -39,4 +40,99 @@ impl Epoch {
 
 impl Slots {
     pub const ALL: Self = Self([u128::MAX; 2]);
+    pub const NONE: Self = Self([0; 2]);
+    /// How many there are in all.
+    pub const COUNT: usize = 256;
+
+    /// Whether the slot of this webhook is one of them.
+    pub fn has(self, webhook: WebhookId) -> bool {
+        let slot = webhook.0.rem_euclid(256);
+        let half = if slot < 128 { self.0[0] } else { self.0[1] };
+        half >> (slot % 128) & 1 == 1
+    }
+
+    pub fn len(self) -> usize {
+        let ones = self.0.iter().map(|half| half.count_ones());
+        usize::try_from(ones.sum::<u32>()).unwrap_or(Self::COUNT)
+    }
+
+    pub fn is_empty(self) -> bool {
+        self == Self::NONE
+    }
+
+    /// Those in either.
+    pub fn or(self, other: Self) -> Self {
+        Self([self.0[0] | other.0[0], self.0[1] | other.0[1]])
+    }
+
+    /// Those in both.
+    pub fn and(self, other: Self) -> Self {
+        Self([self.0[0] & other.0[0], self.0[1] & other.0[1]])
+    }
+
+    /// Those that are not in `other`.
+    pub fn without(self, other: Self) -> Self {
+        Self([self.0[0] & !other.0[0], self.0[1] & !other.0[1]])
+    }
+
+    /// The first `count` of them, or all if there are fewer.
+    #[must_use]
+    pub fn first(self, count: usize) -> Self {
+        let mut rest = self;
+        for _ in 0..count {
+            match rest.0 {
+                [0, second] => rest.0[1] = second & second.wrapping_sub(1),
+                [first, _] => rest.0[0] = first & (first - 1),
+            }
+        }
+        self.without(rest)
+    }
+
+    /// As a store keeps them: 256 bits, the first slot in the lowest bit of the first byte.
+    pub fn to_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        let halves = self.0.iter().flat_map(|half| half.to_le_bytes());
+        for (byte, own) in bytes.iter_mut().zip(halves) {
+            *byte = own;
+        }
+        bytes
+    }
+
+    /// The reverse of `to_bytes`.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        let mut slots = Self::NONE;
+        for (at, byte) in bytes.into_iter().enumerate() {
+            let bits = u128::from(byte) << (at % 16 * 8);
+            match at < 16 {
+                true => slots.0[0] |= bits,
+                false => slots.0[1] |= bits,
+            }
+        }
+        slots
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_slot_has_a_bit_of_its_own_and_survives_being_stored() {
+        let mut all = Slots::NONE;
+        for id in 0..256_i64 {
+            let mut bytes = [0; 32];
+            bytes[usize::try_from(id / 8).unwrap()] = 1 << (id % 8);
+            let one = Slots::from_bytes(bytes);
+            assert_eq!((one.len(), one.to_bytes()), (1, bytes));
+            assert!(one.has(WebhookId(id)) && one.has(WebhookId(id + 256)));
+            assert!(!one.has(WebhookId(id + 1)) && !all.has(WebhookId(id)));
+            assert_eq!(all.first(999), all);
+            all = all.or(one);
+        }
+        assert_eq!(all, Slots::ALL);
+        assert_eq!(all.first(3).to_bytes()[..2], [7, 0]);
+        let rest = all.without(all.first(130));
+        assert_eq!((rest.len(), rest.first(1).to_bytes()[16]), (126, 4));
+        assert!(rest.and(all.first(130)).is_empty());
+    }
 }
