@@ -17,7 +17,12 @@ pub trait Leases: Send + Sync {
 
     /// Keeps the lease, and writes down how far the schedule has come, and what the wall clock says
     /// then: where the schedule goes on after a start, and how its times are told in wall time.
-    /// Answers the lease as it is now. Safe to repeat.
+    /// Safe to repeat.
+    ///
+    /// The lease handed in names the slots that the caller still uses. The answer has those that it
+    /// is to use from now on: others as well, that nobody owned; or fewer, because others have less
+    /// than their share. What is missing stays its own until the next renewal, which no longer names
+    /// it: so no slot has two senders.
     ///
     /// Errors: those of an owner.
     fn renew(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<Lease>;

@@ -21,8 +21,9 @@ pub trait Outbox: Send + Sync {
     /// Errors: none.
     fn subscribe(&self, listener: Arc<dyn CommitSubscriber>);
 
-    /// The webhooks with an id above `after` that have pending deliveries, by id, at most
-    /// `limit`, each with its earliest due time. Costs what it answers, not what is pending.
+    /// The webhooks that have pending deliveries, each once with its earliest due time, at most
+    /// `limit`, behind `after`: the last of the page before. The order is the store's own, and
+    /// stays. Costs what it answers, not what is pending.
     ///
     /// Errors: those of an owner.
     fn pending_webhooks(
