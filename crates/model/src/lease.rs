@@ -44,6 +44,16 @@ impl Slots {
     /// How many there are in all.
     pub const COUNT: usize = 256;
 
+    /// The slot of this webhook.
+    pub fn of(webhook: WebhookId) -> Self {
+        let slot = webhook.0.rem_euclid(256);
+        let bit = 1_u128 << (slot % 128);
+        match slot < 128 {
+            true => Self([bit, 0]),
+            false => Self([0, bit]),
+        }
+    }
+
     /// Whether the slot of this webhook is one of them.
     pub fn has(self, webhook: WebhookId) -> bool {
         let slot = webhook.0.rem_euclid(256);
@@ -124,6 +134,7 @@ mod tests {
             bytes[usize::try_from(id / 8).unwrap()] = 1 << (id % 8);
             let one = Slots::from_bytes(bytes);
             assert_eq!((one.len(), one.to_bytes()), (1, bytes));
+            assert_eq!(one, Slots::of(WebhookId(id + 512)));
             assert!(one.has(WebhookId(id)) && one.has(WebhookId(id + 256)));
             assert!(!one.has(WebhookId(id + 1)) && !all.has(WebhookId(id)));
             assert_eq!(all.first(999), all);

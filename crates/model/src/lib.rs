@@ -79,6 +79,7 @@ pub mod dashboard;
 pub mod disk_fault;
 pub mod idempotency;
 pub mod lease;
+pub mod lease_table;
 pub mod mutation;
 pub mod query;
 pub mod refusal;

@@ -231,6 +231,17 @@ pub const IDEMPOTENCY_RETENTION_MS: i64 = 24 * 3_600_000;
 /// there. At 50 MiB a second, full load, that is 20 s, in which a disk copies some GiB.
 pub const BACKUP_LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
+/// How long a lease of slots holds without being renewed: far longer than clocks, networks and the
+/// store take for a renewal.
+pub const LEASE_MS: i64 = 10_000;
+
+/// A lease is renewed so often.
+pub const LEASE_RENEWAL_MS: i64 = 3_000;
+
+/// Nothing begins under a lease that holds for less: after one renewal that failed and one that is
+/// late.
+pub const LEASE_MARGIN_MS: u64 = 2_000;
+
 /// A wall clock that moves by so much beside the steady one was set: more than a leap second, and
 /// more than drift comes to within `CLOCK_DISTRUST_MS`.
 pub const CLOCK_STEP_MS: i64 = 1_500;

@@ -21,8 +21,8 @@ pub trait Leases: Send + Sync {
     ///
     /// The lease handed in names the slots that the caller still uses. The answer has those that it
     /// is to use from now on: others as well, that nobody owned; or fewer, because others have less
-    /// than their share. What is missing stays its own until the next renewal, which no longer names
-    /// it: so no slot has two senders.
+    /// than their share. What is missing stays its own until a renewal no longer names it: so no
+    /// slot has two senders. [`crate::lease_table`] has the rule.
     ///
     /// Errors: those of an owner.
     fn renew(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<Lease>;
