@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::contract::{Backend, StoreError};
-use model::lease::Epoch;
 use model::time::Clock;
 use tokio::sync::Notify;
 use tokio::time::sleep;
+
+use crate::ownership::CurrentEpoch;
 
 /// Between two steps the writer belongs to others.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -20,7 +21,7 @@ const REPEAT_AFTER: Duration = Duration::from_secs(1);
 
 pub(crate) struct BulkJobRunner {
     pub(crate) store: Arc<dyn Backend>,
-    pub(crate) epoch: Epoch,
+    pub(crate) epoch: CurrentEpoch,
     pub(crate) clock: Clock,
     /// Rung when there may be something to do.
     pub(crate) bell: Arc<Notify>,
@@ -31,7 +32,11 @@ impl BulkJobRunner {
     pub(crate) async fn run(self) {
         let mut failing = false;
         loop {
-            match self.store.step_bulk_job(self.epoch, self.clock.now()).await {
+            match self
+                .store
+                .step_bulk_job(self.epoch.get(), self.clock.now())
+                .await
+            {
                 Ok(more) => {
                     failing = false;
                     if more {

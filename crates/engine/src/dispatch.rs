@@ -23,6 +23,7 @@
 //! answer shows in a later state than the one it was taken up in (settled or sent again meanwhile)
 //! is read again once it is let go.
 
+mod leases;
 mod messages;
 mod states;
 
@@ -37,7 +38,7 @@ use model::attempt::Attempt;
 use model::contract::{Backend, DuePage, PendingWebhook, Settlement, StoreFuture, WebhookTarget};
 use model::delivery::{Delivery, DeliveryState};
 use model::id::WebhookId;
-use model::lease::Lease;
+use model::lease::Slots;
 use model::limits;
 use model::policy::Policy;
 use model::rng::SeededRng;
@@ -56,6 +57,8 @@ use crate::lane::{AttemptEffect, Pause, TargetSnapshot, WebhookLookup};
 use crate::lanes::{Lanes, NextAttempt};
 use crate::mailbox::{Mail, Mailbox, StateQuery};
 use crate::metrics::{Metrics, class};
+use crate::ownership::Ownership;
+use crate::renewal::Renewal;
 use crate::request::PreparedTarget;
 use crate::schedule_clock::{BEAT, ScheduleClock};
 use crate::settlement::SettlementQueue;
@@ -77,7 +80,10 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 pub(crate) struct Dispatcher {
     store: Arc<dyn Backend>,
-    lease: Lease,
+    ownership: Ownership,
+    renewal: Renewal,
+    /// The store said that the lease is over.
+    fenced: bool,
     clock: Clock,
     schedule_clock: ScheduleClock,
     /// When it is looked next whether the clock was set.
@@ -91,6 +97,7 @@ pub(crate) struct Dispatcher {
     lanes: Lanes,
     in_flight: Swarm<FinishedAttempt>,
     max_in_flight: usize,
+    max_concurrency: usize,
     shortage: Arc<Shortage>,
     settlements: SettlementQueue,
     due: StoreCall<Vec<DuePage>>,
@@ -121,7 +128,7 @@ pub(crate) struct Dispatcher {
 /// What the loop is made from.
 pub(crate) struct DispatcherParts {
     pub(crate) store: Arc<dyn Backend>,
-    pub(crate) lease: Lease,
+    pub(crate) ownership: Ownership,
     pub(crate) clock: Clock,
     pub(crate) rng: SeededRng,
     pub(crate) policies: model::policy::Policies,
@@ -167,13 +174,11 @@ impl Dispatcher {
                 now,
             ),
             look_at: now,
-            settlements: SettlementQueue::new(
-                Arc::clone(&parts.store),
-                parts.lease.epoch,
-                parts.max_in_flight,
-            ),
+            settlements: SettlementQueue::new(Arc::clone(&parts.store), parts.max_in_flight),
             store: parts.store,
-            lease: parts.lease,
+            ownership: parts.ownership,
+            renewal: Renewal::new(now),
+            fenced: false,
             clock: parts.clock,
             rng: parts.rng,
             policies: policies.map(|(name, p)| (name, Arc::new(p))).collect(),
@@ -184,6 +189,7 @@ impl Dispatcher {
             lanes: Lanes::new(parts.max_in_flight, parts.max_concurrency_per_webhook),
             in_flight: Swarm::new(),
             max_in_flight: parts.max_in_flight.max(1),
+            max_concurrency: parts.max_concurrency_per_webhook,
             shortage: parts.shortage,
             due: StoreCall::new("reading what is due"),
             due_asked: Vec::new(),
@@ -214,8 +220,12 @@ impl Dispatcher {
             if let Some(stopped) = self.stopped(now) {
                 self.health.stopped();
                 let last = self.schedule_clock.written(&self.clock, now);
-                end(self.store.release(self.lease, last)).await;
+                let lease = self.lease_in_use();
+                end(self.store.release(lease, last)).await;
                 return stopped;
+            }
+            if self.has_lost(now) {
+                self.lose();
             }
             self.look(now);
             let at = self.schedule_clock.at(now);
@@ -225,7 +235,7 @@ impl Dispatcher {
                 self.hand_out(now);
             }
             let stops = self.stopping.is_some();
-            if let Some(count) = self.settlements.begin(now, stops) {
+            if let Some(count) = self.settlements.begin(self.ownership.epoch(), now, stops) {
                 #[expect(clippy::cast_precision_loss, reason = "at most 512")]
                 self.metrics.settle_batch.observe(count as f64);
             }
@@ -238,37 +248,11 @@ impl Dispatcher {
         }
     }
 
-    /// Notices that the wall clock was set, which moves nothing that waits, and has the time
-    /// written now and then.
-    fn look(&mut self, now: Instant) {
-        if now < self.look_at {
-            return;
-        }
-        self.look_at = now + LOOK_EVERY;
-        let doubts = self.clock.look();
-        for doubt in &doubts {
-            self.metrics.clock_steps.inc();
-            messages::doubted(*doubt);
-        }
-        self.metrics.clock_untrusted(self.clock.doubt().is_some());
-        let (wait_ms, at_once) = (self.first_wait_ms(now), !doubts.is_empty());
-        self.schedule_clock
-            .beat(&*self.store, self.lease, &self.clock, now, wait_ms, at_once);
-    }
-
-    /// How long until something is due; `None` if nothing waits.
-    fn first_wait_ms(&self, now: Instant) -> Option<i64> {
-        if self.lanes.held() > 0 {
-            return Some(0);
-        }
-        let at = self.lanes.next_read_at()?;
-        Some(at.ms_since(self.schedule_clock.at(now)))
-    }
-
     /// Asks the store what is not being asked already.
     fn ask(&mut self, now: Instant, at: Timestamp) {
-        let epoch = self.lease.epoch;
+        let epoch = self.ownership.epoch();
         if self.scanned.may_ask(now)
+            && !self.ownership.slots().is_empty()
             && let Some(after) = self.scan.next(now, self.rescan)
         {
             self.rescan &= after.is_some();
@@ -307,6 +291,9 @@ impl Dispatcher {
     /// written: so many are repeated at most if the process dies, and if the store refuses,
     /// no more begin.
     fn hand_out(&mut self, now: Instant) {
+        if !self.ownership.may_begin(now) {
+            return;
+        }
         let max_in_flight = self
             .shortage
             .max_in_flight(self.in_flight.len(), self.max_in_flight);
@@ -359,7 +346,7 @@ impl Dispatcher {
         stirred |= self.take_due(cx);
         stirred |= self.take_scanned(cx);
         stirred |= self.take_cancelled(cx);
-        stirred |= self.take_beat(cx);
+        stirred |= self.take_renewed(cx);
         stirred |= self.hear_alarm(cx);
         match stirred {
             true => Poll::Ready(()),
@@ -407,13 +394,12 @@ impl Dispatcher {
     fn take_settled(&mut self, cx: &mut Context<'_>) -> bool {
         match self.settlements.poll(cx) {
             Poll::Pending => return false,
-            Poll::Ready(Err(_)) => {
-                self.metrics.store_errors.inc();
-            }
+            Poll::Ready(Err(error)) => self.refused(&error),
             Poll::Ready(Ok(batch)) => {
                 for settlement in batch.iter() {
                     self.lanes.settled(settlement.id, settlement.next.due_at);
-                    if settlement.next.disables_webhook {
+                    let is_own = self.ownership.has(settlement.id.webhook);
+                    if settlement.next.disables_webhook && is_own {
                         let now = self.schedule_clock.at(Instant::now());
                         self.lanes.changed(settlement.id.webhook, now);
                     }
@@ -522,6 +508,10 @@ impl Dispatcher {
     }
 
     fn take_mail(&mut self, mail: Mail) {
+        let mail = match self.ownership.slots() == Slots::ALL {
+            true => mail,
+            false => mail.of(|webhook| self.ownership.has(webhook)),
+        };
         if mail.changed_elsewhere {
             self.lanes.all_changed();
             self.rescan = true;
@@ -561,7 +551,7 @@ impl Dispatcher {
                     .answer_due(&asked, reads, self.schedule_clock.at(Instant::now()));
             }
             Err(error) => {
-                self.metrics.store_errors.inc();
+                self.refused(&error);
                 self.lanes.unasked_due(&asked, error.is_of_a_part());
             }
         }
@@ -581,14 +571,15 @@ impl Dispatcher {
                     let seen = self.seen(&target);
                     self.lanes.answer_target(target.webhook, seen);
                 }
+                unknown.retain(|webhook| self.ownership.has(*webhook));
                 for webhook in unknown {
                     tracing::warn!(%webhook, "deliveries are pending for an unknown webhook");
                     self.lanes
                         .answer_target(webhook, WebhookLookup::Unsupported);
                 }
             }
-            Err(_) => {
-                self.metrics.store_errors.inc();
+            Err(error) => {
+                self.refused(&error);
                 self.lanes.unasked_targets(&asked);
             }
         }
@@ -644,13 +635,15 @@ impl Dispatcher {
                     Some(last) if page.len() >= SCAN_PAGE => ScanState::After(Some(last.webhook)),
                     _ => ScanState::DoneAt(Instant::now()),
                 };
-                for start in page {
+                // A page may be older than the slots.
+                let own = page
+                    .iter()
+                    .filter(|start| self.ownership.has(start.webhook));
+                for start in own {
                     self.lanes.lower(start.webhook, start.due_at);
                 }
             }
-            Err(_) => {
-                self.metrics.store_errors.inc();
-            }
+            Err(error) => self.refused(&error),
         }
         true
     }
@@ -662,26 +655,11 @@ impl Dispatcher {
         match answer {
             Ok(count) => {
                 if let Some(webhook) = self.cancelling.take() {
-                    let more = count >= limits::BULK_STEP_MAX;
+                    let more = count >= limits::BULK_STEP_MAX && self.ownership.has(webhook);
                     self.lanes.cancelled(webhook, more);
                 }
             }
-            Err(_) => {
-                self.metrics.store_errors.inc();
-            }
-        }
-        true
-    }
-
-    fn take_beat(&mut self, cx: &mut Context<'_>) -> bool {
-        let Poll::Ready(written) = self.schedule_clock.poll(cx) else {
-            return false;
-        };
-        match written {
-            Ok(lease) => self.lease = lease,
-            Err(_) => {
-                self.metrics.store_errors.inc();
-            }
+            Err(error) => self.refused(&error),
         }
         true
     }
@@ -697,6 +675,7 @@ impl Dispatcher {
         self.metrics
             .report(&self.lanes, in_flight, self.settlements.len());
         let troubles = [
+            self.renewal.trouble(now),
             self.settlements.trouble(now),
             self.due.trouble(now),
             self.targets.trouble(now),
@@ -745,7 +724,7 @@ impl Dispatcher {
             self.targets.waits_until(now),
             self.scanned.waits_until(now),
             self.cancelled.waits_until(now),
-            self.schedule_clock.waits_until(now),
+            self.renewal.waits_until(now, self.ownership.is_limited()),
         ];
         for wait in waits.into_iter().flatten() {
             until = until.min(wait);

@@ -22,6 +22,7 @@ use crate::dispatch::{Dispatcher, DispatcherParts, ShutdownReport};
 use crate::health::Health;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
+use crate::ownership::{AskedAt, Ownership};
 use crate::pool::ConnectionPool;
 use crate::response_budget::ResponseBudget;
 use crate::retention::RetentionWorker;
@@ -43,8 +44,8 @@ pub struct Engine {
 /// What an engine is made from.
 pub struct Parts {
     pub store: Arc<dyn Backend>,
-    /// What it sends under, claimed of this store. An engine has one lease for its life: once it is
-    /// fenced it reads nothing more, and another one is to be started.
+    /// What it sends under, claimed of this store just now. If it is lost, the engine claims
+    /// another one.
     pub lease: Lease,
     pub dial: Arc<dyn Dial>,
     pub clock: Clock,
@@ -98,8 +99,7 @@ impl Engine {
         let mailbox = Arc::new(Mailbox::default());
         let bell = mailbox.bell();
         store.subscribe(Arc::clone(&mailbox) as Arc<dyn CommitSubscriber>);
-        let idle_for = Duration::from_millis(settings.idle_connection_ms);
-        let pool = Arc::new(ConnectionPool::new(settings.max_idle_connections, idle_for));
+        let pool = Arc::new(pool(settings));
         let budget = ResponseBudget::new(RESPONSES_BYTES_MAX, metrics.truncated.clone());
         let runner = AttemptRunner::new(
             dial,
@@ -111,10 +111,11 @@ impl Engine {
         );
         let retention_ms = retention_ms(&policies);
         let (stop, stopped) = oneshot::channel();
-        let epoch = lease.epoch;
+        let ownership = Ownership::of(lease, AskedAt::now(&clock));
+        let epoch = ownership.current_epoch();
         let dispatch = Dispatcher::new(DispatcherParts {
             store: Arc::clone(&store),
-            lease,
+            ownership,
             clock: clock.clone(),
             rng: rng.split("jitter"),
             policies,
@@ -129,7 +130,7 @@ impl Engine {
         });
         let bulk_jobs = BulkJobRunner {
             store: Arc::clone(&store),
-            epoch,
+            epoch: epoch.clone(),
             clock: clock.clone(),
             bell,
         };
@@ -190,6 +191,11 @@ impl Engine {
     pub fn failed(&self) -> impl Future<Output = &'static str> + Send + use<> {
         self.alarm.listen()
     }
+}
+
+fn pool(settings: Settings) -> ConnectionPool {
+    let idle_for = Duration::from_millis(settings.idle_connection_ms);
+    ConnectionPool::new(settings.max_idle_connections, idle_for)
 }
 
 /// How long each dialect's log is kept.

@@ -56,7 +56,7 @@ enum LaneState {
     Loading { stale: bool },
     /// It may be called.
     Ready,
-    /// Nothing may be sent.
+    /// Nothing may be sent: the webhook is disabled, or another node's.
     Disabled,
 }
 
@@ -156,6 +156,13 @@ impl Lane {
     /// is to be queued for loading.
     pub(crate) fn reopen(&mut self) -> bool {
         self.state == LaneState::Disabled && self.reload()
+    }
+
+    /// Another node sends what its webhook is owed from now on.
+    pub(crate) fn disown(&mut self, shares: &mut FairShare) {
+        self.state = LaneState::Disabled;
+        self.give_back_all(shares);
+        self.store.clear();
     }
 
     /// Loading begins, if it is still needed.

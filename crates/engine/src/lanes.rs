@@ -11,6 +11,7 @@ use std::sync::Arc;
 use model::contract::{DuePage, DueQuery};
 use model::delivery::{DispatchState, DueDelivery};
 use model::id::{DeliveryId, TenantId, WebhookId};
+use model::lease::Slots;
 use model::mutation::{Mutation, is_on};
 use model::time::Timestamp;
 use tokio::time::Instant;
@@ -254,6 +255,38 @@ impl Lanes {
             self.reload(webhook);
             self.review(webhook);
         }
+    }
+
+    /// Others send for these slots from now on: nothing more begins, and what is in flight ends.
+    pub(crate) fn disown(&mut self, slots: Slots) {
+        self.fast.retain(|webhook, _| !slots.has(*webhook));
+        self.uncancelled.retain(|webhook| !slots.has(*webhook));
+        for webhook in self.lanes_in(slots) {
+            if let Some(Entry { lane, place }) = self.lanes.get_mut(&webhook) {
+                lane.disown(&mut self.shares);
+                place.cancelling = false;
+            }
+            self.review(webhook);
+        }
+    }
+
+    /// This node sends for these slots from now on. What they are owed has to be told.
+    pub(crate) fn own(&mut self, slots: Slots) {
+        for webhook in self.lanes_in(slots) {
+            self.reload(webhook);
+            self.review(webhook);
+        }
+    }
+
+    /// Those of these slots, given up, of which something is in flight, not written, or asked for.
+    pub(crate) fn busy(&self, slots: Slots) -> Slots {
+        let lanes = self.lanes_in(slots).into_iter();
+        lanes.map(Slots::of).fold(Slots::NONE, Slots::or)
+    }
+
+    fn lanes_in(&self, slots: Slots) -> Vec<WebhookId> {
+        let all = self.lanes.keys().copied();
+        all.filter(|webhook| slots.has(*webhook)).collect()
     }
 
     /// Attempts that have been in flight for long by now count as such.
@@ -623,6 +656,10 @@ impl Lanes {
             (false, Some(rest)) => {
                 place.rest = None;
                 self.resting.remove(&(rest, webhook));
+            }
+            (true, Some(rest)) if !lane.is_ready() => {
+                self.resting.remove(&(rest, webhook));
+                self.forget(webhook);
             }
             (true, Some(_)) | (false, None) => {}
         }

@@ -108,6 +108,16 @@ impl Mailbox {
 }
 
 impl Mail {
+    /// What is for these webhooks only. Who asks for others gets no answer.
+    pub(crate) fn of(mut self, is_own: impl Fn(WebhookId) -> bool) -> Self {
+        self.accepted.retain(|due| is_own(due.delivery.id.webhook));
+        self.asked.retain(|due| is_own(due.delivery.id.webhook));
+        self.passed_over.retain(|webhook, _| is_own(*webhook));
+        self.changed.retain(|webhook| is_own(*webhook));
+        self.questions.retain(|query| is_own(query.id.webhook));
+        self
+    }
+
     fn is_empty(&self) -> bool {
         self.accepted.is_empty()
             && self.asked.is_empty()

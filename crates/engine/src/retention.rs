@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::contract::{Backend, StoreError};
-use model::lease::Epoch;
 use model::mutation::{Mutation, is_on};
 use model::tenant::DialectName;
 use model::time::{Clock, TimeBounds};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::metrics::Metrics;
+use crate::ownership::CurrentEpoch;
 
 /// Logs are kept for days, and a round looks at each webhook there is.
 const PRUNE_EVERY: Duration = Duration::from_secs(30 * 60);
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) struct RetentionWorker {
     pub(crate) store: Arc<dyn Backend>,
-    pub(crate) epoch: Epoch,
+    pub(crate) epoch: CurrentEpoch,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     /// The retention of each dialect's log.
@@ -60,7 +60,7 @@ impl RetentionWorker {
         let mut took = Duration::ZERO;
         loop {
             let asked_at = Instant::now();
-            let step = self.store.backlog(self.epoch, after).await;
+            let step = self.store.backlog(self.epoch.get(), after).await;
             took += asked_at.elapsed();
             let Ok(step) = step else {
                 return took;
@@ -90,7 +90,7 @@ impl RetentionWorker {
                 (dialect.clone(), before)
             });
             let before = before.collect();
-            match self.store.prune(self.epoch, before, now).await {
+            match self.store.prune(self.epoch.get(), before, now).await {
                 Ok(more) => {
                     *failing = false;
                     self.metrics.retention_steps.inc();

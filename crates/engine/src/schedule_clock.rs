@@ -4,18 +4,13 @@
 //!
 //! How far it has come is written now and then (`Leases::renew`).
 
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use model::attempt::Attempt;
-use model::contract::{Backend, StoreError};
-use model::lease::Lease;
-use model::limits::{HEARTBEAT_MS, HEARTBEAT_PART, IDLE_HEARTBEAT_MS};
+use model::limits::HEARTBEAT_MS;
 use model::mutation::{Mutation, is_on};
 use model::time::{Clock, Heartbeat, Moment, Timestamp};
 use tokio::time::Instant;
-
-use crate::store_call::StoreCall;
 
 /// The loop turns at least this often.
 pub(crate) const BEAT: Duration = Duration::from_secs(5);
@@ -33,8 +28,6 @@ pub(crate) struct ScheduleClock {
     held: bool,
     /// Where the process before was seen last.
     before: Moment,
-    call: StoreCall<Lease>,
-    beaten_at: Option<Instant>,
 }
 
 impl ScheduleClock {
@@ -53,8 +46,6 @@ impl ScheduleClock {
             turned_at: now,
             held: false,
             before,
-            call: StoreCall::new("the time"),
-            beaten_at: None,
         }
     }
 
@@ -116,28 +107,6 @@ impl ScheduleClock {
         (began_at.max(begun_at), ended)
     }
 
-    /// Has it written, if it is time to. `wait_ms`: how long until something is due, if anything
-    /// is; `at_once`: whatever was written last says something wrong.
-    pub(crate) fn beat(
-        &mut self,
-        store: &dyn Backend,
-        lease: Lease,
-        clock: &Clock,
-        now: Instant,
-        wait_ms: Option<i64>,
-        at_once: bool,
-    ) {
-        if at_once {
-            self.beaten_at = None;
-        }
-        let every_ms = beat_interval_ms(wait_ms);
-        let is_time = |at: Instant| millis(now.duration_since(at)) >= every_ms;
-        if self.call.may_ask(now) && self.beaten_at.is_none_or(is_time) {
-            self.beaten_at = Some(now);
-            self.call.ask(store.renew(lease, self.written(clock, now)));
-        }
-    }
-
     /// What to write down.
     pub(crate) fn written(&self, clock: &Clock, now: Instant) -> Heartbeat {
         Heartbeat {
@@ -152,26 +121,6 @@ impl ScheduleClock {
             schedule: self.at(now),
         }
     }
-
-    /// Whether it was written, once that is known: the lease as it is then.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lease, StoreError>> {
-        let written = ready!(self.call.poll(cx));
-        if written.is_err() {
-            self.beaten_at = None;
-        }
-        Poll::Ready(written)
-    }
-
-    pub(crate) fn waits_until(&self, now: Instant) -> Option<Instant> {
-        self.call.waits_until(now)
-    }
-}
-
-/// How long a heartbeat stays as it is while the first wait takes so long.
-fn beat_interval_ms(wait_ms: Option<i64>) -> i64 {
-    wait_ms.map_or(IDLE_HEARTBEAT_MS, |wait_ms| {
-        (wait_ms / HEARTBEAT_PART).clamp(HEARTBEAT_MS, IDLE_HEARTBEAT_MS)
-    })
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -207,21 +156,6 @@ mod tests {
             assert_eq!(line.at(later), last.schedule.plus_ms(ran_ms + 7));
         }
         assert_eq!(ScheduleClock::after(None, at(7), now).at(now), at(7));
-    }
-
-    #[test]
-    fn the_time_is_written_often_while_a_wait_is_short() {
-        for (wait_ms, every_ms) in [
-            (Some(-5), 10_000),
-            (Some(0), 10_000),
-            (Some(200_000), 10_000),
-            (Some(600_000), 30_000),
-            (Some(HOUR), 60_000),
-            (Some(i64::MAX), 60_000),
-            (None, 60_000),
-        ] {
-            assert_eq!(beat_interval_ms(wait_ms), every_ms, "{wait_ms:?}");
-        }
     }
 
     #[test]

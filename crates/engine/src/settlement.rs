@@ -46,7 +46,6 @@ const HEARD_BYTES_PATIENT: usize = 256 * 1024;
 
 pub(crate) struct SettlementQueue {
     store: Arc<dyn Backend>,
-    epoch: Epoch,
     waiting: VecDeque<Settlement>,
     /// When the first of these arrived.
     waiting_since: Option<Instant>,
@@ -72,13 +71,12 @@ pub(crate) struct SettlementQueue {
 
 impl SettlementQueue {
     /// `max_in_flight` attempts may be in flight; those whose outcomes wait count as such.
-    pub(crate) fn new(store: Arc<dyn Backend>, epoch: Epoch, max_in_flight: usize) -> Self {
+    pub(crate) fn new(store: Arc<dyn Backend>, max_in_flight: usize) -> Self {
         Self {
             hurries_from: (max_in_flight / PATIENT_SHARE).min(limits::DELAYED_OUTCOMES_MAX / 2),
             matters: false,
             hurried: false,
             store,
-            epoch,
             waiting: VecDeque::new(),
             waiting_since: None,
             gather: GATHER,
@@ -136,7 +134,7 @@ impl SettlementQueue {
 
     /// Hands the next batch to the store, if it has none and there is one that has gathered for
     /// long enough; `at_once` if nothing may wait any more. Returns its size.
-    pub(crate) fn begin(&mut self, now: Instant, at_once: bool) -> Option<usize> {
+    pub(crate) fn begin(&mut self, epoch: Epoch, now: Instant, at_once: bool) -> Option<usize> {
         let since = self.waiting_since?;
         if !self.call.may_ask(now) || !(now >= since + self.gather || self.is_held_up(at_once)) {
             return None;
@@ -153,7 +151,7 @@ impl SettlementQueue {
             self.waiting_since = None;
         }
         self.call
-            .ask(self.store.settle(self.epoch, Arc::clone(&self.written)));
+            .ask(self.store.settle(epoch, Arc::clone(&self.written)));
         self.hurried = false;
         self.matters = self.waiting.iter().any(matters);
         Some(count)

@@ -10,6 +10,7 @@ mod hostile;
 mod kept_connections;
 mod load;
 mod names;
+mod nodes;
 mod outages;
 mod outcome_delay;
 mod pauses;

@@ -31,7 +31,6 @@ async fn a_store_that_refuses_outcomes_loses_nothing_and_nothing_is_sent_twice()
         StoreError::Disk(DiskFault::Full),
         StoreError::Busy,
         StoreError::Unknown,
-        StoreError::Fenced,
     ] {
         let world = World::running().await;
         let webhook = world.webhook("http://a.test/", "paid").await;

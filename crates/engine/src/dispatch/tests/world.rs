@@ -154,7 +154,7 @@ impl World {
         self.engine = Some(Engine::start(parts, &mut Registry::default()));
     }
 
-    fn policies(&self) -> Policies {
+    pub(super) fn policies(&self) -> Policies {
         BTreeMap::from([(DialectName::new(DIALECT), self.policy.clone())])
     }
 
