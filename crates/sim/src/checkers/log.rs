@@ -116,7 +116,12 @@ fn matches(view: &View<'_>, calls: &[&Call], attempts: &[&AttemptRecord]) -> Vec
         })
         .collect();
     let mut matches = vec![None; attempts.len()];
-    for call in 0..calls.len() {
+    // A call that has an attempt keeps one, so those come first that have to be in the log.
+    let (may_miss, must): (Vec<usize>, Vec<usize>) = (0..calls.len()).partition(|number| {
+        let call = calls.get(*number);
+        call.is_some_and(|call| view.is_excused(call) || may_be_pruned(view, call))
+    });
+    for call in must.into_iter().chain(may_miss) {
         place(
             call,
             &may_be,
