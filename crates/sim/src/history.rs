@@ -8,6 +8,9 @@ use std::net::SocketAddr;
 use model::id::UserId;
 use model::limits::{CLOCK_STEP_MS, HEARTBEAT_MS, IDLE_HEARTBEAT_MS};
 
+/// A store in trouble is asked again after so long at most, and schedule time goes on after that.
+const TROUBLE_ENDS_MS: i64 = 15_000;
+
 /// Everything that happened.
 #[derive(Default)]
 pub(crate) struct History {
@@ -369,10 +372,20 @@ impl History {
         ends.filter(|end| *end > from).max()
     }
 
-    /// How often the node ended between these times.
-    pub(crate) fn ends(&self, from: i64, until: i64) -> i64 {
+    /// How long the schedule went on at least between these times. It stands still with the node,
+    /// and while the store takes nothing; and a start knows only what was written down.
+    pub(crate) fn least_schedule_ms(&self, from: i64, until: i64) -> i64 {
+        let overlap = |a: i64, b: i64| (b.min(until) - a.max(from)).max(0);
+        let frozen = self.stalls.iter().filter(|stall| !stall.suspended);
+        let frozen: i64 = frozen.map(|stall| overlap(stall.from, stall.until)).sum();
+        let troubles = self.store_troubles.iter();
+        let refused: i64 = troubles
+            .map(|(a, b)| overlap(*a, *b + TROUBLE_ENDS_MS))
+            .sum();
         let ends = self.lives.iter().filter_map(|life| life.ended_at);
-        ends.map(|at| i64::from((from..until).contains(&at))).sum()
+        let lost = ends.filter(|at| (from..until).contains(at)).count();
+        let lost_ms = IDLE_HEARTBEAT_MS * i64::try_from(lost).unwrap_or(i64::MAX);
+        self.uptime(from, until) - frozen - refused - lost_ms
     }
 
     /// How long it was between these times but for those in which the node stood still.

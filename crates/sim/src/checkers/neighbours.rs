@@ -16,7 +16,6 @@
 //!   before, in turn with one that is known to be slow: so there are two attempts for each of its
 //!   webhooks, as many at once as it may have.
 
-use model::limits::IDLE_HEARTBEAT_MS;
 use model::query::AttemptRecord;
 
 use super::view::{DeliveryKey, View, Violation};
@@ -137,8 +136,7 @@ fn may_be_paused(view: &View<'_>, webhook: usize, at: i64) -> bool {
     let mut calls = calls.filter(|call| call.webhook == webhook);
     calls.any(|call| match (call.retry_after_ms, call.heard_at) {
         (Some(asked), Some(heard_at)) if heard_at <= at => {
-            let lost_ms = IDLE_HEARTBEAT_MS * view.history.ends(heard_at, at);
-            view.history.uptime(heard_at, at) - lost_ms < asked.min(most)
+            view.history.least_schedule_ms(heard_at, at) < asked.min(most)
         }
         _ => false,
     })

@@ -3,7 +3,6 @@
 
 use model::attempt::{FailureKind, Outcome};
 use model::delivery::DeliveryState;
-use model::limits::IDLE_HEARTBEAT_MS;
 use model::query::AttemptRecord;
 
 use super::view::{View, Violation};
@@ -142,8 +141,7 @@ fn read(
     let wait = wait(view, dialect, reading.tries, first, reading.before);
     let bounds = wait.and_then(|wait| {
         let (before, (began, _)) = (reading.before?, time?);
-        let lost_ms = IDLE_HEARTBEAT_MS * view.history.ends(before, began);
-        let least = view.history.uptime(before, began) - lost_ms;
+        let least = view.history.least_schedule_ms(before, began);
         let may_be_due = view.history.schedule_ms(before, began) >= wait - SLACK;
         let may_be_early = least <= wait + dialect.jitter(wait) + SLACK;
         Some((may_be_due, may_be_early))
