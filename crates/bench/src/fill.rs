@@ -39,6 +39,9 @@ const WAITS_OVER_MS: i64 = 23 * 3_600_000;
 /// outage, and at its end retry everything that waits.
 const FAILED_AHEAD_MS: i64 = 600_000;
 
+/// How long the deliveries of a batch may take to be written down.
+const FAN_OUT_LIMIT: Duration = Duration::from_secs(60);
+
 /// Webhooks whose first delivery is due at once.
 pub(crate) const DUE_LANES: usize = 64;
 
@@ -111,6 +114,9 @@ impl DirectStore {
         while from < notifications {
             let to = notifications.min(from + FILL_BATCH);
             let (accepted, _) = self.accept(bench, from..to).await?;
+            if let (Some((latest, _)), Some(last)) = (accepted.last(), self.webhooks.last()) {
+                self.fan_out(*latest, *last).await?;
+            }
             // As many as fit into the writer's queue are sent before any is awaited, so that they
             // share commits.
             let mut replies = Vec::new();
@@ -145,6 +151,25 @@ impl DirectStore {
             from = to;
         }
         Ok(count)
+    }
+
+    /// Waits until this delivery is there: for many webhooks they are written down step by step, in
+    /// the order of their ids, and an outcome of one that is not there yet would be dropped.
+    async fn fan_out(&self, notification: NotificationId, webhook: WebhookId) -> Result<()> {
+        let id = DeliveryId {
+            notification,
+            webhook,
+        };
+        let began = Instant::now();
+        while self.store.delivery(self.tenant.id, id).await?.is_none() {
+            ensure!(
+                began.elapsed() < FAN_OUT_LIMIT,
+                "the store has not written down {id} after {} s",
+                FAN_OUT_LIMIT.as_secs()
+            );
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
     }
 
     fn failed(
