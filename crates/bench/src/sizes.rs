@@ -100,8 +100,8 @@ pub(crate) const QUICK: Sizes = Sizes {
         per_second: 20,
         count: 10,
     },
-    // More webhooks than fit on a page.
-    waiting: (5, 60),
+    // More webhooks than fit on a page, and more deliveries than one transaction writes down.
+    waiting: (100, 60),
     many: (4, 5),
     fair: (10, [1, 3]),
     fair_pace: Pace {
