@@ -57,7 +57,7 @@ use crate::lane::{AttemptEffect, Pause, TargetSnapshot, WebhookLookup};
 use crate::lanes::{Lanes, NextAttempt};
 use crate::mailbox::{Mail, Mailbox, StateQuery};
 use crate::metrics::{Metrics, class};
-use crate::ownership::Ownership;
+use crate::ownership::{AskedAt, Ownership};
 use crate::renewal::Renewal;
 use crate::request::PreparedTarget;
 use crate::schedule_clock::{BEAT, ScheduleClock};
@@ -177,7 +177,7 @@ impl Dispatcher {
             settlements: SettlementQueue::new(Arc::clone(&parts.store), parts.max_in_flight),
             store: parts.store,
             ownership: parts.ownership,
-            renewal: Renewal::new(now),
+            renewal: Renewal::new(AskedAt::now(&parts.clock)),
             fenced: false,
             clock: parts.clock,
             rng: parts.rng,

@@ -23,7 +23,7 @@ const CLAIM_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Renewal {
     call: StoreCall<Lease>,
     /// The outstanding call, or the latest.
-    asked: Option<AskedAt>,
+    asked: AskedAt,
     /// Whether it claims, and not before when.
     claims: Option<Instant>,
     claimed_at: Instant,
@@ -40,12 +40,12 @@ pub(crate) enum Renewed {
 
 impl Renewal {
     /// After a lease was claimed.
-    pub(crate) fn new(claimed_at: Instant) -> Self {
+    pub(crate) fn new(claimed: AskedAt) -> Self {
         Self {
             call: StoreCall::new("the time"),
-            asked: None,
+            asked: claimed,
             claims: None,
-            claimed_at,
+            claimed_at: claimed.at,
             beaten_at: None,
         }
     }
@@ -71,10 +71,10 @@ impl Renewal {
         now: Instant,
     ) {
         self.beaten_at = Some(now);
-        self.asked = Some(AskedAt {
+        self.asked = AskedAt {
             at: now,
             wall: beat.at.wall,
-        });
+        };
         self.call.ask(store.renew(lease, beat));
     }
 
@@ -88,16 +88,14 @@ impl Renewal {
     pub(crate) fn claim(&mut self, store: &dyn Backend, clock: &Clock, now: Instant) {
         if self.claims.is_some_and(|at| at <= now) && self.call.may_ask(now) {
             let wall = clock.now();
-            self.asked = Some(AskedAt { at: now, wall });
+            self.asked = AskedAt { at: now, wall };
             self.call.ask(store.claim(wall));
         }
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Renewed, StoreError>> {
         let answer = ready!(self.call.poll(cx));
-        let Some(asked) = self.asked else {
-            return Poll::Pending;
-        };
+        let asked = self.asked;
         Poll::Ready(match (answer, self.claims.is_some()) {
             (Ok(lease), false) => Ok(Renewed::Kept(lease, asked)),
             (Ok(lease), true) => {

@@ -17,7 +17,7 @@ use crate::scenario::DAY;
 const SHOWN: usize = 8;
 
 /// Each mutation is to be found within so many seeds, from this one on. The rarest, an outcome of a
-/// round that is over, is found by one seed in two hundred.
+/// round that is over, is found by one of the first three hundred.
 const MUTATION_SEEDS: u64 = 200;
 const MUTATION_FROM: u64 = 100;
 
