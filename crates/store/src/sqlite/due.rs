@@ -134,17 +134,34 @@ struct SourceCursor<'r> {
     at: Option<DueCursor>,
 }
 
+/// A walk through inline deliveries, by id. Each is read as a whole: its time alone costs nearly as
+/// much.
+struct InlineCursor<'r, 'c, I> {
+    webhook: i64,
+    ids: I,
+    statement: &'r mut CachedStatement<'c>,
+    since: UnattemptedDue,
+    /// The one that it stands at, if it was looked at.
+    at: Option<DueDelivery>,
+}
+
 pub(crate) fn due(
     tx: &mut Tx<'_>,
     queries: &[DueQuery],
     now: Timestamp,
 ) -> Result<Vec<DuePage>, JobError> {
-    let inline = unattempted::not_materialized(tx)?;
     let since = tx.unattempted_due()?.by(now);
     let mut reader = DueReader::new(tx.conn, since, now)?;
+    let inline = unattempted::inline_deliveries(tx)?;
+    // One more than is taken, to tell when that is due.
+    let limits = queries
+        .iter()
+        .map(|query| (query.webhook, query.limit.saturating_add(1)));
+    let first = inline.first_unattempted(limits);
     let pages = queries.iter().map(|query| {
-        let ids = inline.get(&query.webhook);
-        reader.page(*query, ids.map_or(&[][..], Vec::as_slice))
+        let first = first.get(&query.webhook);
+        let ids = first.map(|first| inline.unattempted_of(query.webhook, first));
+        reader.page(*query, ids.into_iter().flatten())
     });
     pages.collect()
 }
@@ -187,7 +204,11 @@ impl<'c> DueReader<'c> {
     }
 
     /// `inline`: notifications in whose own rows an unattempted delivery of this webhook is.
-    fn page(&mut self, query: DueQuery, inline: &[i64]) -> Result<DuePage, JobError> {
+    fn page(
+        &mut self,
+        query: DueQuery,
+        inline: impl Iterator<Item = i64>,
+    ) -> Result<DuePage, JobError> {
         let (conn, since, now) = (self.conn, self.since, self.now);
         let (webhook, limit) = (query.webhook.0, query.limit);
         let bound = rows::bound(limit);
@@ -198,10 +219,16 @@ impl<'c> DueReader<'c> {
             SourceCursor::begin(DueSource::Attempted, attempted, since, now)?,
             SourceCursor::begin(DueSource::Unattempted, unattempted, since, now)?,
         ];
-        let mut ids = inline.iter();
-        let mut next_inline = next_inline(conn, since, &mut ids)?;
+        let mut inline = InlineCursor {
+            webhook,
+            ids: inline,
+            statement: &mut self.inline,
+            since,
+            at: None,
+        };
         let mut found: Vec<(DueSource, DueDelivery)> = Vec::new();
         while found.len() < limit {
+            let next_inline = inline.look()?;
             let first = cursors.iter_mut().min_by_key(|cursor| cursor.order());
             let first = first.filter(|cursor| cursor.at.is_some());
             match (first, next_inline) {
@@ -209,13 +236,7 @@ impl<'c> DueReader<'c> {
                     found.extend(cursor.take(now)?);
                 }
                 (_, Some(cursor)) if cursor.due_at <= now => {
-                    let keys = params![webhook, cursor.notification.0];
-                    let mut rows = self.inline.query(keys)?;
-                    if let Some(row) = rows.next()? {
-                        let due = unattempted_delivery(row, since)?;
-                        found.push((DueSource::Inline, due));
-                    }
-                    next_inline = self::next_inline(conn, since, &mut ids)?;
+                    found.extend(inline.take());
                 }
                 _ => break,
             }
@@ -224,7 +245,7 @@ impl<'c> DueReader<'c> {
         let next_due_at = [
             next_attempted(conn, webhook, &found)?,
             next_unattempted(conn, webhook, &found)?.map(|at| since.due_at(at)),
-            next_inline.map(|cursor| cursor.due_at),
+            inline.next_due_at(conn)?,
         ];
         let room = limit.saturating_sub(found.len());
         let ahead = match query.recovery {
@@ -292,17 +313,36 @@ impl<'r> SourceCursor<'r> {
     }
 }
 
-/// The next of these notifications that is still there.
-fn next_inline(
-    conn: &Connection,
-    since: UnattemptedDue,
-    ids: &mut std::slice::Iter<'_, i64>,
-) -> Result<Option<DueCursor>, JobError> {
-    let next = notification_rows::first_accepted(conn, ids)?;
-    Ok(next.map(|(notification, accepted_at)| DueCursor {
-        due_at: since.due_at(accepted_at),
-        notification,
-    }))
+impl<I: Iterator<Item = i64>> InlineCursor<'_, '_, I> {
+    /// Where the first stands that is left, if its notification is still there.
+    fn look(&mut self) -> Result<Option<DueCursor>, JobError> {
+        while self.at.is_none()
+            && let Some(id) = self.ids.next()
+        {
+            let mut rows = self.statement.query([self.webhook, id])?;
+            let row = rows.next()?;
+            self.at = row
+                .map(|row| unattempted_delivery(row, self.since))
+                .transpose()?;
+        }
+        Ok(self.at.as_ref().map(|due| DueCursor {
+            due_at: due.delivery.due_at,
+            notification: due.delivery.id.notification,
+        }))
+    }
+
+    fn take(&mut self) -> Option<(DueSource, DueDelivery)> {
+        self.at.take().map(|due| (DueSource::Inline, due))
+    }
+
+    /// When the first is due that is left.
+    fn next_due_at(mut self, conn: &Connection) -> Result<Option<Timestamp>, JobError> {
+        if let Some(due) = self.at {
+            return Ok(Some(due.delivery.due_at));
+        }
+        let next = notification_rows::first_accepted(conn, &mut self.ids)?;
+        Ok(next.map(|(_, accepted_at)| self.since.due_at(accepted_at)))
+    }
 }
 
 /// The due time behind the last that was found in a row of its own.

@@ -42,6 +42,14 @@ pub(crate) struct InlineEntry {
     unattempted: u64,
 }
 
+/// The first unattempted deliveries of a webhook, each a notification id; all that there are if
+/// these are fewer than `limit`.
+#[derive(Default)]
+pub(crate) struct FirstUnattempted {
+    notifications: Vec<i64>,
+    limit: usize,
+}
+
 impl InlineDeliveries {
     pub(crate) fn new(materialized_upto: i64) -> Self {
         Self {
@@ -87,10 +95,7 @@ impl InlineDeliveries {
         let Some(entry) = self.find(id.notification.0) else {
             return false;
         };
-        let Ok(at) = entry.wanted.binary_search(&id.webhook) else {
-            return false;
-        };
-        let bit = 1 << at;
+        let bit = entry.bit(id.webhook);
         let was_unattempted = entry.unattempted & bit != 0;
         entry.unattempted &= !bit;
         was_unattempted
@@ -155,6 +160,54 @@ impl InlineDeliveries {
         unattempted
     }
 
+    /// The first unattempted deliveries of some webhooks, of each at most as many as it says.
+    pub(crate) fn first_unattempted(
+        &self,
+        limits: impl Iterator<Item = (WebhookId, usize)>,
+    ) -> BTreeMap<WebhookId, FirstUnattempted> {
+        let mut found: BTreeMap<WebhookId, FirstUnattempted> = BTreeMap::new();
+        for (webhook, limit) in limits {
+            let first = found.entry(webhook).or_default();
+            first.limit = first.limit.max(limit);
+        }
+        let mut open = found.values().filter(|first| first.limit > 0).count();
+        let mut entries = self.entries.range(self.attempted.min(self.entries.len())..);
+        while open > 0
+            && let Some(entry) = entries.next()
+        {
+            if entry.unattempted == 0 {
+                continue;
+            }
+            for [webhook, notification] in entry.unattempted() {
+                if let Some(first) = found.get_mut(&WebhookId(webhook))
+                    && first.notifications.len() < first.limit
+                {
+                    first.notifications.push(notification);
+                    open -= usize::from(first.notifications.len() == first.limit);
+                }
+            }
+        }
+        found
+    }
+
+    /// All unattempted deliveries of a webhook, each a notification id. It costs nothing to stop
+    /// after those of `first`.
+    pub(crate) fn unattempted_of<'a>(
+        &'a self,
+        webhook: WebhookId,
+        first: &'a FirstUnattempted,
+    ) -> impl Iterator<Item = i64> + 'a {
+        let is_all = first.notifications.len() < first.limit;
+        let last = first.notifications.last().filter(|_| !is_all);
+        let rest = last.into_iter().flat_map(move |last| {
+            let from = self.entries.partition_point(|entry| entry.id <= *last);
+            let entries = self.entries.range(from..);
+            entries.filter(move |entry| entry.is_unattempted(webhook))
+        });
+        let first = first.notifications.iter().copied();
+        first.chain(rest.map(|entry| entry.id))
+    }
+
     fn find(&mut self, id: i64) -> Option<&mut InlineEntry> {
         // Ids are consecutive nearly always.
         let first = self.entries.front()?.id;
@@ -171,6 +224,18 @@ impl InlineDeliveries {
 }
 
 impl InlineEntry {
+    /// The bit of a webhook; none if it is not wanted by that.
+    fn bit(&self, webhook: WebhookId) -> u64 {
+        match self.wanted.binary_search(&webhook) {
+            Ok(at) => 1 << at,
+            Err(_) => 0,
+        }
+    }
+
+    fn is_unattempted(&self, webhook: WebhookId) -> bool {
+        self.unattempted & self.bit(webhook) != 0
+    }
+
     /// The unattempted deliveries of the entry, as webhook and notification ids.
     pub(crate) fn unattempted(&self) -> impl Iterator<Item = [i64; 2]> + '_ {
         let all = self.wanted.iter().enumerate();

@@ -29,10 +29,10 @@ pub(crate) fn accepted_at(
 /// The first of these notifications that is still stored, and when it was accepted.
 pub(crate) fn first_accepted(
     conn: &Connection,
-    ids: &mut std::slice::Iter<'_, i64>,
+    ids: impl Iterator<Item = i64>,
 ) -> Result<Option<(NotificationId, Timestamp)>, JobError> {
     for id in ids {
-        let id = NotificationId(*id);
+        let id = NotificationId(id);
         if let Some(accepted_at) = accepted_at(conn, id)? {
             return Ok(Some((id, accepted_at)));
         }

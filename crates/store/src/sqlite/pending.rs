@@ -88,7 +88,7 @@ fn next_inline(
     let Some((&webhook, ids)) = next else {
         return Ok(None);
     };
-    let first = notification_rows::first_accepted(conn, &mut ids.iter())?;
+    let first = notification_rows::first_accepted(conn, ids.iter().copied())?;
     Ok(first.map(|(_, accepted_at)| PendingWebhook {
         webhook,
         due_at: since.due_at(accepted_at),

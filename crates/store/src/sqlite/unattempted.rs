@@ -224,7 +224,9 @@ pub(crate) fn materialized_upto(tx: &mut Tx<'_>) -> Result<i64, JobError> {
 }
 
 /// The inline deliveries, read from the notifications' rows if they are not cached.
-fn inline_deliveries<'a>(tx: &'a mut Tx<'_>) -> Result<&'a mut InlineDeliveries, JobError> {
+pub(crate) fn inline_deliveries<'a>(
+    tx: &'a mut Tx<'_>,
+) -> Result<&'a mut InlineDeliveries, JobError> {
     let known = match tx.cache.inline_deliveries.take() {
         Some(known) => known,
         None => read(tx.conn)?,
