@@ -29,8 +29,9 @@ impl Lane {
         if is_disabled || self.deliveries.ready() > limits::LANE_READ_MAX / 2 {
             return None;
         }
-        // The store still has what is held as due, and an answer brings its bodies again. Sending
-        // and settling need no read, and whatever is let go has the lane reviewed.
+        // The store still has what is held as due, and an answer brings its bodies again unless it
+        // is unattempted. Sending and settling need no read, and whatever is let go has the lane
+        // reviewed.
         if self.deliveries.held_bytes() > REREAD_BYTES_MAX {
             return None;
         }
@@ -72,9 +73,12 @@ impl Lane {
         if circuit.is_open() && !CircuitBreaker::is_overdue(due_at, now) {
             room = room.min(1);
         }
+        // The others that are held may have become due again, and are answered once more.
+        let held = self.deliveries.held_unattempted();
         let query = DueQuery {
             webhook,
-            limit: self.deliveries.held() + room,
+            limit: self.deliveries.held().saturating_sub(held.len()) + room,
+            held,
             recovery: circuit.request_recovery(room),
         };
         self.store.begin_read();

@@ -405,11 +405,7 @@ impl Given {
         limit: usize,
         time: i64,
     ) -> (Vec<DueDelivery>, Option<i64>) {
-        let ask = model::contract::DueQuery {
-            webhook,
-            limit,
-            recovery: None,
-        };
+        let ask = model::contract::DueQuery::new(webhook, limit);
         let read = wait(self.store.due(Epoch::FIRST, vec![ask], at(time)))
             .unwrap()
             .remove(0);

@@ -443,15 +443,11 @@ fn what_is_due_comes_earliest_first_and_says_when_the_next_is() {
 fn lanes_without_anything_are_answered_too() {
     let given = Given::new();
     let webhook = WebhookId(77);
-    let read = wait(given.store.due(
-        Epoch::FIRST,
-        vec![DueQuery {
-            webhook,
-            limit: 3,
-            recovery: None,
-        }],
-        at(9),
-    ))
+    let read = wait(
+        given
+            .store
+            .due(Epoch::FIRST, vec![DueQuery::new(webhook, 3)], at(9)),
+    )
     .unwrap();
     assert_eq!(read.len(), 1);
     assert!(read[0].deliveries.is_empty() && read[0].next_due_at.is_none());
