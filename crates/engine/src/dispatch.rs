@@ -95,7 +95,8 @@ pub(crate) struct Dispatcher {
     metrics: Arc<Metrics>,
     health: Health,
     lanes: Lanes,
-    in_flight: Swarm<FinishedAttempt>,
+    /// In a box, because a result is moved ten times on its way here.
+    in_flight: Swarm<Box<FinishedAttempt>>,
     max_in_flight: usize,
     max_concurrency: usize,
     shortage: Arc<Shortage>,
@@ -317,13 +318,13 @@ impl Dispatcher {
             // In a box, because spawning moves what is spawned several times.
             self.in_flight.spawn(Box::pin(async move {
                 let result = runner.attempt(&prepared, &due).await;
-                FinishedAttempt {
+                Box::new(FinishedAttempt {
                     attempt_id,
                     begun_at,
                     delivery: due.delivery,
                     prepared,
                     result,
-                }
+                })
             }));
         }
     }
@@ -412,7 +413,7 @@ impl Dispatcher {
     fn take_finished(&mut self, cx: &mut Context<'_>) -> bool {
         for count in 0..LANDED_MAX {
             match self.in_flight.poll_next(cx) {
-                Poll::Ready(finished) => self.finish(finished),
+                Poll::Ready(finished) => self.finish(*finished),
                 Poll::Pending => return count > 0,
             }
         }

@@ -155,6 +155,8 @@ impl MailboxInner {
 impl CommitSubscriber for Mailbox {
     fn on_accepted(&self, deliveries: Vec<DueDelivery>) {
         self.fill(|inner| {
+            let room = limits::BUFFERED_MAX.saturating_sub(inner.mail.accepted.len());
+            inner.mail.accepted.reserve(deliveries.len().min(room));
             for due in deliveries {
                 inner.put(due, false);
             }

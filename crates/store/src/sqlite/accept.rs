@@ -62,6 +62,7 @@ pub(crate) fn accept(
             fan_out::vet(tx, first.tenant)?;
         }
     }
+    tx.post_commit.reserve(batch.len());
     batch
         .iter()
         .map(|notification| accept_one(tx, notification))

@@ -43,6 +43,19 @@ pub(crate) struct NoticeSavepoint {
 }
 
 impl PostCommit {
+    /// About so many deliveries are to be accepted.
+    pub(crate) fn reserve(&mut self, deliveries: usize) {
+        let room = limits::BUFFERED_MAX.saturating_sub(self.delivery_count);
+        let deliveries = deliveries.min(room);
+        match self.notices.last_mut() {
+            Some(PostCommitNotice::Accepted(list)) => list.reserve(deliveries),
+            Some(PostCommitNotice::Changed(_) | PostCommitNotice::Requested(_)) | None => {
+                let list = Vec::with_capacity(deliveries);
+                self.notices.push(PostCommitNotice::Accepted(list));
+            }
+        }
+    }
+
     /// A notification was accepted for these webhooks, due at `due_at`; `due` makes a delivery.
     pub(crate) fn accepted(
         &mut self,
