@@ -20,13 +20,13 @@ const SHARE: usize = 16;
 const REREAD_BYTES_MAX: usize = limits::LANE_READ_MAX * limits::NOTIFICATION_BODY_BYTES_MAX;
 
 impl Lane {
-    /// When it is to be read next. It reads on when half of what it read before is gone.
+    /// When it is to be read next. It reads on when no more is ready than the first read brings.
     pub(crate) fn wants_read_at(&self, load: MemoryLoad) -> Option<Timestamp> {
         let StoreView::Known(Some(stored_due_at)) = self.store else {
             return None;
         };
         let is_disabled = self.state == LaneState::Disabled;
-        if is_disabled || self.deliveries.ready() > limits::LANE_READ_MAX / 2 {
+        if is_disabled || self.deliveries.ready() > limits::LANE_READ_MAX {
             return None;
         }
         // The store still has what is held as due, and an answer brings its bodies again unless it
@@ -171,7 +171,8 @@ impl Lane {
         let fits = (bytes.saturating_sub(own_bytes) / each).min(count.saturating_sub(own));
         // Who has nothing yet may have something, whatever the others hold.
         let fits = fits.max(1_usize.saturating_sub(own));
-        left.min(limits::LANE_READ_MAX).min(fits)
+        // Where much was there is more: each read costs the engine a turn, and the store a commit.
+        left.min(limits::LANE_READ_MAX + own).min(fits)
     }
 }
 
