@@ -13,14 +13,28 @@ step() {
     printf -- '-- %s: %s s\n' "$name" "$(($(date +%s) - began))"
 }
 
-need() {
-    # need COMMAND PACKAGE: installs Debian's package if the command is missing.
-    command -v "$1" >/dev/null 2>&1 && return 0
+as_root=
+[ "$(id -u)" = 0 ] || as_root=sudo
+
+install() {
     echo "$1 is missing; installing Debian's package $2"
-    as_root=
-    [ "$(id -u)" = 0 ] || as_root=sudo
     $as_root apt-get update -qq
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2" >/dev/null
+}
+
+need() {
+    # need COMMAND PACKAGE: installs Debian's package if the command is missing.
+    command -v "$1" >/dev/null 2>&1 || install "$1" "$2"
+}
+
+need_postgresql() {
+    [ -x /usr/sbin/pgbouncer ] || install pgbouncer pgbouncer
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && return 0
+    # The package makes a server and starts it unless it is told not to. Tests make their own.
+    $as_root mkdir -p /etc/postgresql-common/createcluster.d
+    echo "create_main_cluster = false" |
+        $as_root tee /etc/postgresql-common/createcluster.d/willcall.conf >/dev/null
+    install PostgreSQL postgresql
 }
 
 need cc gcc
@@ -31,6 +45,8 @@ need npm npm
 need prlimit util-linux
 need ip iproute2
 need strace strace
+need setpriv util-linux
+need_postgresql
 need chromium chromium
 need chromedriver chromium-driver
 for part in fmt clippy; do

@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction};
 
 /// All scenarios, in the order in which they run.
-pub(crate) const SCENARIOS: [&str; 10] = [
+pub(crate) const SCENARIOS: [&str; 11] = [
     "commit",
     "one-to-one",
     "fan-out",
@@ -14,14 +14,53 @@ pub(crate) const SCENARIOS: [&str; 10] = [
     "matching",
     "fairness",
     "neighbours",
+    "wal",
 ];
+
+/// Most nodes on one database: together they have fewer sessions than PostgreSQL allows.
+const NODES_MAX: u64 = 8;
 
 /// All arguments of the command.
 #[must_use]
 pub fn arguments() -> Vec<Arg> {
-    let text = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
+    let mut arguments = general();
+    arguments.extend(of_store());
+    arguments
+}
+
+fn text(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
+/// What the servers keep their stores in, and how many they are.
+fn of_store() -> [Arg; 3] {
+    [
+        text(
+            "store",
+            "STORE",
+            "Where the servers keep their stores: sqlite, or postgres for a PostgreSQL server that \
+             the benchmark starts and ends [default: sqlite]",
+        )
+        .value_parser(["sqlite", "postgres"])
+        .conflicts_with("at"),
+        text(
+            "database-url",
+            "URL",
+            "Use this PostgreSQL database instead of a server of the benchmark's own; everything is \
+             made in new schemas there, which are removed at the end",
+        )
+        .conflicts_with("at"),
+        text(
+            "nodes",
+            "COUNT",
+            "Servers on the same database, 1 to 8; needs --store postgres [default: 1]",
+        )
+        .value_parser(clap::value_parser!(u64).range(1..=NODES_MAX))
+        .conflicts_with("at"),
+    ]
+}
+
+fn general() -> Vec<Arg> {
     vec![
         Arg::new("quick")
             .long("quick")

@@ -3,7 +3,6 @@
 //! matching.
 
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,19 +12,19 @@ use model::attempt::{Attempt, BodyEnd, HttpResponse, Outcome};
 use model::contract::{DueQuery, Settlement, Store};
 use model::delivery::{DeliveryState, NextState};
 use model::id::{DeliveryId, NotificationId, WebhookId};
-use model::lease::Epoch;
+use model::lease::{Lease, Slots};
 use model::limits::{LANE_READ_MAX, PAGE_ROWS_MAX, SETTLE_BATCH_MAX, WRITER_QUEUE_MAX};
 use model::notification::AcceptResult;
 use model::query::WebhookQuery;
 use model::tenant::Tenant;
-use model::time::Timestamp;
+use model::time::{Heartbeat, Moment, Timestamp};
 use model::webhook::Headers;
-use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use crate::measure::{Samples, micros};
 use crate::sizes::BODY_BYTES;
 use crate::stage::Bench;
+use crate::stage_store::StageStore;
 
 /// Notifications accepted in one call: with a thousand webhooks, fifty thousand rows.
 /// Each commit touches some pages of every webhook, so few large ones are many times cheaper.
@@ -42,6 +41,9 @@ const FAILED_AHEAD_MS: i64 = 600_000;
 /// How long the deliveries of a batch may take to be written down.
 const FAN_OUT_LIMIT: Duration = Duration::from_secs(60);
 
+/// Well before a lease ends.
+const RENEW_EVERY: Duration = Duration::from_secs(3);
+
 /// Webhooks whose first delivery is due at once.
 pub(crate) const DUE_LANES: usize = 64;
 
@@ -51,11 +53,14 @@ pub(crate) struct DirectStore {
     pub(crate) tenant: Tenant,
     pub(crate) webhooks: Vec<WebhookId>,
     now: Timestamp,
+    /// With all slots: nobody else has any. A database ends it after a time, so it is renewed.
+    lease: Lease,
+    renewed_at: Instant,
 }
 
 impl DirectStore {
-    pub(crate) async fn open(bench: &Bench, data_dir: &Path) -> Result<Self> {
-        let store = store::open(&(bench.store_file)(data_dir), &mut Registry::default())?;
+    pub(crate) async fn open(bench: &Bench, stage: &StageStore<'_>) -> Result<Self> {
+        let store = stage.open()?;
         let (dialect, key) = (bench.load.dialect.clone(), bench.tenant.clone());
         let tenant = store.tenant(dialect, key).await?;
         let tenant = tenant.context("the benchmark's own file declared no tenant")?;
@@ -73,16 +78,43 @@ impl DirectStore {
             }
             webhooks.extend(page.webhooks.iter().map(|webhook| webhook.id));
         }
+        let (now, asked_at) = (bench.clock.now(), Instant::now());
+        let lease = store.claim(now).await?;
+        ensure!(
+            lease.slots == Slots::ALL,
+            "somebody else uses the store of the benchmark"
+        );
         Ok(Self {
             store,
             tenant,
             webhooks,
-            now: bench.clock.now(),
+            now,
+            lease,
+            renewed_at: asked_at,
         })
     }
 
     pub(crate) async fn close(self) -> Result<()> {
+        if self.lease.until.is_some() {
+            self.store.release(self.lease, self.beat()).await?;
+        }
         Ok(self.store.close().await?)
+    }
+
+    /// Keeps the lease. To be called between calls that take less than a second each.
+    async fn keep(&mut self) -> Result<()> {
+        if self.lease.until.is_some() && self.renewed_at.elapsed() >= RENEW_EVERY {
+            let asked_at = Instant::now();
+            self.lease = self.store.renew(self.lease, self.beat()).await?;
+            self.renewed_at = asked_at;
+        }
+        Ok(())
+    }
+
+    /// As a store without heartbeats has it: the newest time in it.
+    fn beat(&self) -> Heartbeat {
+        let at = self.now.plus_ms(FAILED_AHEAD_MS);
+        Heartbeat::certain(Moment::same(at))
     }
 
     /// Accepts the notifications with these numbers in one commit. Returns the number of deliveries
@@ -108,11 +140,12 @@ impl DirectStore {
 
     /// Makes `notifications` deliveries of every webhook wait, each after one failed attempt. The
     /// first `DUE_LANES` webhooks have one delivery that is due. Returns the number of deliveries.
-    pub(crate) async fn wait(&self, bench: &Bench, notifications: u64) -> Result<u64> {
+    pub(crate) async fn wait(&mut self, bench: &Bench, notifications: u64) -> Result<u64> {
         let mut count = 0;
         let mut from = 0;
         while from < notifications {
             let to = notifications.min(from + FILL_BATCH);
+            self.keep().await?;
             let (accepted, _) = self.accept(bench, from..to).await?;
             if let (Some((latest, _)), Some(last)) = (accepted.last(), self.webhooks.last()) {
                 self.fan_out(*latest, *last).await?;
@@ -134,7 +167,7 @@ impl DirectStore {
                     if batch.len() == SETTLE_BATCH_MAX {
                         replies.push(
                             self.store
-                                .settle(Epoch::FIRST, std::mem::take(&mut batch).into()),
+                                .settle(self.lease.epoch, std::mem::take(&mut batch).into()),
                         );
                     }
                     if (replies.len() + 2) * SETTLE_BATCH_MAX > WRITER_QUEUE_MAX {
@@ -144,7 +177,7 @@ impl DirectStore {
                     }
                 }
             }
-            replies.push(self.store.settle(Epoch::FIRST, batch.into()));
+            replies.push(self.store.settle(self.lease.epoch, batch.into()));
             for reply in replies {
                 reply.await?;
             }
@@ -224,14 +257,16 @@ impl DirectStore {
 
     /// Microseconds for one query of what is due for the first webhooks. It returns the same number
     /// of rows whatever else waits.
-    pub(crate) async fn due(&self, asks: u64) -> Result<Samples> {
+    pub(crate) async fn due(&mut self, asks: u64) -> Result<Samples> {
         let lanes = self.webhooks.iter().take(DUE_LANES);
         let lanes: Vec<DueQuery> = lanes
             .map(|webhook| DueQuery::new(*webhook, LANE_READ_MAX))
             .collect();
         let mut samples = Vec::new();
         for _ in 0..asks {
-            let (reads, took) = timed(self.store.due(Epoch::FIRST, lanes.clone(), self.now)).await;
+            self.keep().await?;
+            let epoch = self.lease.epoch;
+            let (reads, took) = timed(self.store.due(epoch, lanes.clone(), self.now)).await;
             let rows: usize = reads?.iter().map(|read| read.deliveries.len()).sum();
             ensure!(
                 rows == lanes.len(),

@@ -2,7 +2,7 @@
 //! operation must not depend on how much is stored.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +13,14 @@ use web::dialects::LoadTenant;
 use crate::fill::{DUE_LANES, DirectStore, commits};
 use crate::measure::{Samples, float, micros, ratio};
 use crate::memory::{highest, mib};
-use crate::process;
+use crate::nodes;
 use crate::receiver::{Receiver, ReceiverTally, Webhooks};
 use crate::report::{Measure, Scenario};
 use crate::sender::{BenchConnection, Peer};
 use crate::server::{self, Server};
 use crate::sizes::BODY_BYTES;
-use crate::stage::{Bench, discard};
+use crate::stage::Bench;
+use crate::stage_store::StageStore;
 
 /// Notifications in a batch to be matched, and batches that are timed.
 const MATCHED: u64 = 500;
@@ -29,21 +30,25 @@ const MATCHED_BATCHES: u64 = 11;
 /// indexes and colder caches.
 const TIMES_MAX: f64 = 2.0;
 
+/// How long it may take until another node sends for what a node had: that stopped, or was killed.
+const TAKEOVER_MS: f64 = 2_000.0;
+const KILLED_MS: f64 = 15_000.0;
+
+/// Nodes that are taken over from.
+const TAKEOVERS: u64 = 2;
+
 /// How long the first delivery may take.
 const FIRST_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a commit takes on this machine; needed to compare numbers of different machines.
 pub(crate) async fn commit(bench: &Bench) -> Result<Scenario> {
-    let data_dir = bench.fresh();
-    server::apply(
-        &bench.program,
-        &data_dir,
-        &(bench.load.section)(&bench.section(1)),
-    )?;
-    let direct = DirectStore::open(bench, &data_dir).await?;
+    let store = bench.fresh().await?;
+    let file = (bench.load.section)(&bench.section(1));
+    server::apply(&bench.program, &store, &file)?;
+    let direct = DirectStore::open(bench, &store).await?;
     let samples = commits(bench, &direct).await?;
     direct.close().await?;
-    discard(&data_dir)?;
+    store.discard().await?;
     Ok(Scenario {
         name: "commit",
         title: format!(
@@ -64,45 +69,49 @@ pub(crate) async fn commit(bench: &Bench) -> Result<Scenario> {
 }
 
 /// Builds a store in which notifications wait for webhooks.
-async fn waiting_store(
-    bench: &Bench,
+async fn waiting_store<'a>(
+    bench: &'a Bench,
     receiver: &Receiver,
     notifications: u64,
     webhooks: usize,
-) -> Result<(PathBuf, DirectStore, u64)> {
-    let data_dir = bench.fresh();
+) -> Result<(StageStore<'a>, DirectStore, u64)> {
+    let store = bench.fresh().await?;
     let tenant = LoadTenant {
         webhooks: (0..webhooks)
             .map(|index| (receiver.url(index), true))
             .collect(),
         ..bench.section(1)
     };
-    server::apply(&bench.program, &data_dir, &(bench.load.section)(&tenant))?;
-    let direct = DirectStore::open(bench, &data_dir).await?;
+    server::apply(&bench.program, &store, &(bench.load.section)(&tenant))?;
+    let mut direct = DirectStore::open(bench, &store).await?;
     let count = direct.wait(bench, notifications).await?;
-    Ok((data_dir, direct, count))
+    Ok((store, direct, count))
 }
 
 pub(crate) async fn waiting(bench: &Bench) -> Result<Scenario> {
     let (notifications, webhooks) = bench.sizes.waiting;
-    let tally = ReceiverTally::new(bench.load.number, Webhooks::All(webhooks), notifications, 0)?;
+    let numbers = notifications + TAKEOVERS;
+    let tally = ReceiverTally::new(bench.load.number, Webhooks::All(webhooks), numbers, 0)?;
     let here = SocketAddr::from(([127, 0, 0, 1], 0));
     let receiver = Receiver::start(here, Arc::clone(&tally)).await?;
 
-    let (few_dir, few, few_count) = waiting_store(bench, &receiver, 1, webhooks).await?;
+    let (few_store, mut few, few_count) = waiting_store(bench, &receiver, 1, webhooks).await?;
     let few_due = few.due(bench.sizes.asks).await?;
     few.close().await?;
-    discard(&few_dir)?;
+    few_store.discard().await?;
 
     let began = Instant::now();
-    let (data_dir, many, count) = waiting_store(bench, &receiver, notifications, webhooks).await?;
+    let (store, mut many, count) = waiting_store(bench, &receiver, notifications, webhooks).await?;
     let built = began.elapsed().as_secs_f64();
     let many_due = many.due(bench.sizes.asks).await?;
     many.close().await?;
-    let bytes = process::bytes_of(&(bench.store_file)(&data_dir))?;
+    let bytes = store.bytes().await?;
     let due = u64::try_from(DUE_LANES.min(webhooks))?;
-    let watched = watched(bench, &data_dir, &tally, due).await?;
-    discard(&data_dir)?;
+    let mut watched = watched(bench, &store, &tally, due).await?;
+    if bench.nodes > 1 {
+        watched.extend(takeovers(bench, &store, &tally, notifications..numbers).await?);
+    }
+    store.discard().await?;
     let (few_us, many_us) = (few_due.median(), many_due.median());
     let mut measures = vec![
         Measure::new("built", "built through the store", built, "s"),
@@ -148,12 +157,12 @@ pub(crate) async fn waiting(bench: &Bench) -> Result<Scenario> {
 /// Starts a server on the waiting deliveries, and watches it until it is idle.
 async fn watched(
     bench: &Bench,
-    data_dir: &Path,
+    store: &StageStore<'_>,
     tally: &ReceiverTally,
     due: u64,
 ) -> Result<Vec<Measure>> {
     let began = Instant::now();
-    let mut server = Server::start(&bench.program, data_dir).await?;
+    let mut server = Server::start(&bench.program, store, 0).await?;
     let listens_ms = began.elapsed().as_secs_f64() * 1_000.0;
     let come = async {
         while tally.received() < due {
@@ -174,7 +183,7 @@ async fn watched(
         tokio::time::sleep(Duration::from_secs(bench.sizes.watched_s)).await;
         Ok(())
     };
-    let most = highest(&server, rest).await?;
+    let most = highest(std::slice::from_ref(&server), rest).await?;
     let cpu = process_idle(&server, bench.sizes.watched_s).await?;
     server.stop().await?;
     let too_many = tally.calls().saturating_sub(due);
@@ -191,6 +200,78 @@ async fn watched(
         Measure::new("idle_cpu", "CPU while nothing is due", cpu, "ms/s"),
         Measure::new("not_due", "came and was not due", float(too_many), "").at_most(0.0),
     ])
+}
+
+/// How long it takes until another node sends everything, when one of two stops, and when it is
+/// killed. Each hands in a notification of these numbers, for all webhooks.
+async fn takeovers(
+    bench: &Bench,
+    store: &StageStore<'_>,
+    tally: &ReceiverTally,
+    mut numbers: Range<u64>,
+) -> Result<Vec<Measure>> {
+    let mut servers = vec![
+        Server::start(&bench.program, store, 1).await?,
+        Server::start(&bench.program, store, 2).await?,
+    ];
+    nodes::shared(&mut servers, &bench.token).await?;
+    let mut stopping = servers.remove(0);
+    stopping.ask_to_stop()?;
+    let stopped_ms = takeover(bench, &mut servers, tally, numbers.next()).await?;
+    stopping.stopped().await?;
+    servers.push(Server::start(&bench.program, store, 3).await?);
+    nodes::shared(&mut servers, &bench.token).await?;
+    drop(servers.pop());
+    let killed_ms = takeover(bench, &mut servers, tally, numbers.next()).await?;
+    for server in servers {
+        server.stop().await?;
+    }
+    Ok(vec![
+        Measure::new(
+            "takeover",
+            "one of two nodes stops, until the other sends for all",
+            stopped_ms,
+            "ms",
+        )
+        .at_most(TAKEOVER_MS),
+        Measure::new(
+            "takeover_killed",
+            "the same when it is killed",
+            killed_ms,
+            "ms",
+        )
+        .at_most(KILLED_MS),
+    ])
+}
+
+/// Hands a notification in at the only server that goes on, and waits until all webhooks have it.
+/// Milliseconds.
+async fn takeover(
+    bench: &Bench,
+    servers: &mut [Server],
+    tally: &ReceiverTally,
+    number: Option<u64>,
+) -> Result<f64> {
+    let began = Instant::now();
+    let number = number.context("there is a number for each")?;
+    let server = servers.first_mut().context("one goes on")?;
+    let peer = Peer {
+        address: server.address,
+        token: bench.token.clone(),
+    };
+    let call = (bench.load.hand_in)(&bench.tenant, number..number + 1, 0, BODY_BYTES);
+    BenchConnection::open(&peer).await?.call(call).await?;
+    let (_, webhooks) = bench.sizes.waiting;
+    while (0..webhooks).any(|webhook| tally.came(webhook, number).is_none()) {
+        server.check()?;
+        ensure!(
+            began.elapsed() < FIRST_LIMIT,
+            "nobody took over what a node had.{}",
+            server.last_words()
+        );
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(began.elapsed().as_secs_f64() * 1_000.0)
 }
 
 /// Milliseconds of CPU per second while the server is idle.
@@ -244,7 +325,7 @@ async fn matched(
     each: usize,
     seen: Option<&ReceiverTally>,
 ) -> Result<(f64, f64)> {
-    let data_dir = bench.fresh();
+    let store = bench.fresh().await?;
     let mut file = String::new();
     for tenant in 0..tenants {
         let key = match tenant {
@@ -262,12 +343,12 @@ async fn matched(
         file.push_str(&(bench.load.section)(&tenant));
     }
     let began = Instant::now();
-    server::apply(&bench.program, &data_dir, &file)?;
+    server::apply(&bench.program, &store, &file)?;
     let applied_s = began.elapsed().as_secs_f64();
     if let Some(tally) = seen {
-        one_comes(bench, &data_dir, tally).await?;
+        one_comes(bench, &store, tally).await?;
     }
-    let direct = DirectStore::open(bench, &data_dir).await?;
+    let direct = DirectStore::open(bench, &store).await?;
     let mut samples = Vec::new();
     for batch in 0..MATCHED_BATCHES {
         let from = 1 + batch * MATCHED;
@@ -279,13 +360,13 @@ async fn matched(
         samples.push(micros(took) / float(MATCHED));
     }
     direct.close().await?;
-    discard(&data_dir)?;
+    store.discard().await?;
     Ok((Samples::of(samples).median(), applied_s))
 }
 
 /// Sends one notification through a server and waits until it is received.
-async fn one_comes(bench: &Bench, data_dir: &Path, tally: &ReceiverTally) -> Result<()> {
-    let mut server = Server::start(&bench.program, data_dir).await?;
+async fn one_comes(bench: &Bench, store: &StageStore<'_>, tally: &ReceiverTally) -> Result<()> {
+    let mut server = Server::start(&bench.program, store, 0).await?;
     let peer = Peer {
         address: server.address,
         token: format!("{}0", bench.token),

@@ -1,17 +1,21 @@
-//! `willcall bench`: a real server on a real file, measured from outside by a sender and a
+//! `willcall bench`: a real server on a real store, measured from outside by a sender and a
 //! receiver in this process; `docs/benchmarks.md` says how to read what it prints.
 //!
 //! The server is a child process of the same binary, so that what it costs can be told from what
 //! measuring costs. Everything is made in a folder of its own, which is removed at the end.
 
 mod arguments;
+mod database;
 mod fill;
 mod large_store;
 mod measure;
 mod memory;
+mod nodes;
 mod noisy_neighbours;
 mod open_loop;
 mod password_guesses;
+mod postgres_programs;
+mod postgres_server;
 mod process;
 mod receiver;
 mod report;
@@ -21,8 +25,10 @@ mod server;
 mod silent_dns;
 mod sizes;
 mod stage;
+mod stage_store;
 mod tasks;
 mod throughput;
+mod wal;
 
 pub use crate::arguments::arguments;
 pub use crate::run::{Stop, Surroundings, run};

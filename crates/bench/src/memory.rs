@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 
 use crate::measure::{float, ratio};
 use crate::process::Memory;
@@ -12,7 +12,7 @@ use crate::report::{Measure, Scenario};
 use crate::sender::Flood;
 use crate::server::Server;
 use crate::sizes::{CONNECTIONS, FAN_WEBHOOKS};
-use crate::stage::{Bench, WebhookSetup, discard};
+use crate::stage::{Bench, WebhookSetup};
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -30,26 +30,26 @@ pub(crate) async fn memory(bench: &Bench) -> Result<Scenario> {
             ..WebhookSetup::default()
         })
         .await?;
-    let server = stage.server.as_ref();
-    let server = server.context("memory can be measured only of our own server")?;
-    let idle = server.memory()?;
+    ensure!(
+        stage.is_own(),
+        "memory can be measured only of our own server"
+    );
+    let idle = largest(&stage.servers)?;
     let calls = bench.calls(bench.sizes.fanned, 1)?;
-    let flood = Flood::prepare(&stage.peer, Arc::clone(&calls), calls.len(), CONNECTIONS).await?;
-    let most = highest(server, flood.run()).await;
+    let flood = Flood::prepare(&stage.peers, Arc::clone(&calls), calls.len(), CONNECTIONS).await?;
+    let most = highest(&stage.servers, flood.run()).await;
     let mut most = stage.explained(most).await?;
     let owed = bench.sizes.fanned * u64::try_from(FAN_WEBHOOKS)?;
     while stage.tally.received() < owed {
         stage.check()?;
-        let server = stage.server.as_ref().context("the server is there")?;
-        let memory = server.memory()?;
+        let memory = largest(&stage.servers)?;
         if memory.own() > most.own() {
             most = memory;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
     let program = ratio(float(idle.program), MIB);
-    let data_dir = stage.strike().await?;
-    discard(&data_dir)?;
+    stage.clear().await?;
     Ok(Scenario {
         name: "memory",
         title: format!(
@@ -70,12 +70,24 @@ pub(crate) async fn memory(bench: &Bench) -> Result<Scenario> {
     })
 }
 
-/// The highest memory of a server while `work` runs.
+/// The memory of that server that has most now.
+fn largest(servers: &[Server]) -> Result<Memory> {
+    let mut most = Memory::default();
+    for server in servers {
+        let memory = server.memory()?;
+        if memory.own() > most.own() {
+            most = memory;
+        }
+    }
+    Ok(most)
+}
+
+/// The highest memory of any of these servers while `work` runs.
 pub(crate) async fn highest<T>(
-    server: &Server,
+    servers: &[Server],
     work: impl Future<Output = Result<T>>,
 ) -> Result<Memory> {
-    let mut most = server.memory()?;
+    let mut most = largest(servers)?;
     tokio::pin!(work);
     loop {
         tokio::select! {
@@ -83,7 +95,7 @@ pub(crate) async fn highest<T>(
             done = &mut work => return done.map(|_| most),
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        let memory = server.memory()?;
+        let memory = largest(servers)?;
         if memory.own() > most.own() {
             most = memory;
         }

@@ -20,7 +20,7 @@ use crate::report::{Measure, Scenario};
 use crate::sender::{BenchConnection, Peer, PreparedCall, open_from, open_loop};
 use crate::silent_dns::SilentDnsServer;
 use crate::sizes::{BODY_BYTES, Pace};
-use crate::stage::{Bench, Stage, StageExtras, WebhookSetup, discard};
+use crate::stage::{Bench, StageExtras, WebhookSetup};
 use crate::tasks;
 
 /// Connections of the healthy tenant.
@@ -207,9 +207,10 @@ async fn beside(
         },
         user: (disturbance == Disturbance::Guesses).then_some(password_guesses::OWNER),
         names,
+        nodes: None,
     };
     let mut stage = bench.set_with(setup, &extras).await?;
-    let address = stage.peer.address;
+    let address = stage.peer()?.address;
     let peer = Peer {
         address,
         token: other.token.clone(),
@@ -218,9 +219,9 @@ async fn beside(
     let guesses = (disturbance == Disturbance::Guesses)
         .then(|| password_guesses::begin(address, ELSEWHERE, stopped.clone()));
     tokio::time::sleep(Duration::from_millis(bench.sizes.fair_rest_ms)).await;
-    let alive = look(&stage.peer, stopped.clone());
+    let alive = look(stage.peer()?, stopped.clone());
     let calls = bench.calls(count, 1)?;
-    let sent = open_loop(&stage.peer, calls, per_second, CONNECTIONS).await;
+    let sent = open_loop(&stage.peers, calls, per_second, CONNECTIONS).await;
     let sent = stage.explained(sent).await?;
     let arrivals: Vec<(usize, u64)> = (0..count).map(|number| (0, number)).collect();
     all_come(&mut stage, &arrivals).await?;
@@ -234,23 +235,12 @@ async fn beside(
     };
     drop(stop);
     let alive = alive.await.context("/livez was not polled")??;
-    end(stage)?;
+    stage.kill().await?;
     Ok(DeliveryTimes {
         deliveries,
         alive,
         more,
     })
-}
-
-/// An orderly stop would wait for running attempts, so our own server is killed.
-fn end(stage: Stage<'_>) -> Result<()> {
-    let data_dir = stage.data_dir.clone();
-    let is_own = stage.server.is_some();
-    drop(stage);
-    if is_own {
-        discard(&data_dir)?;
-    }
-    Ok(())
 }
 
 /// The webhooks of the noisy tenant. Their receiver ends when told to.

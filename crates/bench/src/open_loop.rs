@@ -13,7 +13,7 @@ use crate::receiver::ReceiverTally;
 use crate::report::{Measure, Scenario};
 use crate::sender::{Flood, PreparedCall, open_loop};
 use crate::sizes::{BODY_BYTES, Pace};
-use crate::stage::{Bench, Stage, StandaloneReceiver, WebhookSetup, discard};
+use crate::stage::{Bench, Shows, Stage, StandaloneReceiver, WebhookSetup};
 
 /// Connections of the open loops: enough that no call waits for another's response.
 const CONNECTIONS: usize = 16;
@@ -42,55 +42,95 @@ struct PaceRun {
 #[derive(Debug, Clone, Copy)]
 struct Costs {
     cpu_us: f64,
+    postgres_us: Option<f64>,
     commits: f64,
     switches: f64,
     written: f64,
 }
 
+/// The bars of `pace`.
+struct PaceBars {
+    p50_ms: f64,
+    p99_ms: f64,
+    p999_ms: Option<f64>,
+}
+
+/// Which nodes the notifications are sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Via {
+    /// The only one.
+    Sole,
+    /// The one that owns the webhook's slot.
+    Owner,
+    /// The others.
+    Others,
+}
+
+const IN_FILE: PaceBars = PaceBars {
+    p50_ms: 0.6,
+    p99_ms: 2.5,
+    p999_ms: Some(8.0),
+};
+
+const ON_POSTGRES: PaceBars = PaceBars {
+    p50_ms: 1.5,
+    p99_ms: 5.0,
+    p999_ms: None,
+};
+
+/// When another node owns the slot than the one that accepts.
+const BY_OTHERS: PaceBars = PaceBars {
+    p50_ms: 3.0,
+    p99_ms: 10.0,
+    p999_ms: None,
+};
+
 pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
     let Pace { per_second, count } = bench.sizes.pace;
     let straight = straight(bench, &bench.calls(count, 1)?, per_second).await?;
-    let run = run(bench, bench.sizes.pace).await?;
-    let PaceRun { took, late, .. } = &run;
-    let p99 = took.percentile(990);
-    let mut measures = vec![
-        Measure::new("p50", "send to receipt, p50", took.median(), "ms").at_most(0.6),
-        Measure::new("p99", "send to receipt, p99", p99, "ms").at_most(2.5),
-        Measure::new("p999", "send to receipt, p99.9", took.percentile(999), "ms").at_most(8.0),
-        Measure::new(
-            "max",
-            "send to receipt, slowest",
-            took.percentile(1_000),
-            "ms",
-        ),
-        Measure::new(
-            "sent_late_p99",
-            "of it the sender's own delay, p99",
-            late.percentile(990),
-            "ms",
-        ),
-        Measure::new(
-            "straight_p50",
-            "the same straight at the receiver, p50",
-            straight.median(),
-            "ms",
-        ),
-    ];
-    if let Some(mean) = run.sync_ms {
-        let words = "of it waiting for the disk, mean";
-        measures.push(Measure::new("sync_mean", words, mean, "ms"));
-        let at_bar = took.median() - (mean - BAR_COMMIT_MS).max(0.0);
-        let words = "p50, less what the disk takes above 0.1 ms";
-        measures.push(Measure::new("p50_at_bar", words, at_bar, "ms").at_most(0.6));
-    }
-    measures.extend(costs(
-        run.costs,
-        ["cpu", "commits", "switches", "written"],
-        "",
+    let via = match bench.nodes {
+        1 => Via::Sole,
+        _ => Via::Owner,
+    };
+    let run = run(bench, bench.sizes.pace, via).await?;
+    let bars = match bench.is_postgres() {
+        false => IN_FILE,
+        true => ON_POSTGRES,
+    };
+    let names = ["p50", "p99", "p999", "max", "sent_late_p99"];
+    let mut measures = receipts(&run, names, "", &bars);
+    measures.push(Measure::new(
+        "straight_p50",
+        "the same straight at the receiver, p50",
+        straight.median(),
+        "ms",
     ));
+    match run.sync_ms {
+        Some(mean) if bench.is_postgres() => {
+            measures.push(Measure::new(
+                "commit_mean",
+                "a transaction, mean",
+                mean,
+                "ms",
+            ));
+        }
+        Some(mean) => {
+            let words = "of it waiting for the disk, mean";
+            measures.push(Measure::new("sync_mean", words, mean, "ms"));
+            let at_bar = run.took.median() - (mean - BAR_COMMIT_MS).max(0.0);
+            let words = "p50, less what the disk takes above 0.1 ms";
+            measures.push(Measure::new("p50_at_bar", words, at_bar, "ms").at_most(bars.p50_ms));
+        }
+        None => {}
+    }
+    let names = ["cpu", "cpu_postgres", "commits", "switches", "written"];
+    measures.extend(costs(bench, run.costs, names, ""));
     measures.extend(run.exactness);
+    if bench.nodes > 1 {
+        measures.extend(by_others(bench).await?);
+    }
     let slow = bench.sizes.slow_pace;
-    measures.extend(slowly(bench, slow).await?);
+    measures.extend(slowly(bench, slow, via).await?);
     Ok(Scenario {
         name: "pace",
         title: format!(
@@ -102,10 +142,56 @@ pub(crate) async fn pace(bench: &Bench) -> Result<Scenario> {
     })
 }
 
+/// Measures of how long it took until receipt.
+fn receipts(
+    run: &PaceRun,
+    [p50, p99, p999, max, late]: [&'static str; 5],
+    at: &str,
+    bars: &PaceBars,
+) -> Vec<Measure> {
+    let PaceRun {
+        took, late: lates, ..
+    } = run;
+    let measure = |name, what: &str, value| Measure::new(name, &format!("{at}{what}"), value, "ms");
+    vec![
+        measure(p50, "send to receipt, p50", took.median()).at_most(bars.p50_ms),
+        measure(p99, "send to receipt, p99", took.percentile(990)).at_most(bars.p99_ms),
+        measure(p999, "send to receipt, p99.9", took.percentile(999)).at_most_if(bars.p999_ms),
+        measure(max, "send to receipt, slowest", took.percentile(1_000)),
+        measure(
+            late,
+            "of it the sender's own delay, p99",
+            lates.percentile(990),
+        ),
+    ]
+}
+
+/// The same if another node owns the slot than those that accept.
+async fn by_others(bench: &Bench) -> Result<Vec<Measure>> {
+    let run = run(bench, bench.sizes.pace, Via::Others).await?;
+    let at = "accepted by another node: ";
+    let names = [
+        "other_p50",
+        "other_p99",
+        "other_p999",
+        "other_max",
+        "other_sent_late_p99",
+    ];
+    let mut measures = receipts(&run, names, at, &BY_OTHERS);
+    let names = ["other_missing", "other_duplicates", "other_body_bytes"];
+    let exactness = run.exactness.into_iter().zip(names);
+    measures.extend(exactness.map(|(measure, name)| Measure {
+        name,
+        words: format!("{at}{}", measure.words),
+        ..measure
+    }));
+    Ok(measures)
+}
+
 /// The same at a low rate.
-async fn slowly(bench: &Bench, pace: Pace) -> Result<Vec<Measure>> {
+async fn slowly(bench: &Bench, pace: Pace, via: Via) -> Result<Vec<Measure>> {
     let at = format!("at {} a second: ", pace.per_second);
-    let run = run(bench, pace).await?;
+    let run = run(bench, pace, via).await?;
     let words = |what: &str| format!("{at}{what}");
     let mut measures = vec![
         Measure::new(
@@ -121,8 +207,14 @@ async fn slowly(bench: &Bench, pace: Pace) -> Result<Vec<Measure>> {
             "ms",
         ),
     ];
-    let names = ["slow_cpu", "slow_commits", "slow_switches", "slow_written"];
-    measures.extend(costs(run.costs, names, &at));
+    let names = [
+        "slow_cpu",
+        "slow_cpu_postgres",
+        "slow_commits",
+        "slow_switches",
+        "slow_written",
+    ];
+    measures.extend(costs(bench, run.costs, names, &at));
     let names = ["slow_missing", "slow_duplicates", "slow_body_bytes"];
     let exactness = run.exactness.into_iter().zip(names);
     measures.extend(exactness.map(|(measure, name)| Measure {
@@ -133,16 +225,28 @@ async fn slowly(bench: &Bench, pace: Pace) -> Result<Vec<Measure>> {
     Ok(measures)
 }
 
-/// Measures of what a delivery cost; `names` are for CPU, commits, switches and bytes.
-fn costs(costs: Option<Costs>, names: [&'static str; 4], at: &str) -> Vec<Measure> {
+/// Measures of what a delivery cost; `names` are for CPU, that of PostgreSQL, commits, switches and
+/// bytes.
+fn costs(bench: &Bench, costs: Option<Costs>, names: [&'static str; 5], at: &str) -> Vec<Measure> {
     let Some(costs) = costs else {
         return Vec::new();
     };
-    let [cpu, commits, switches, written] = names;
+    let [cpu, postgres, commits, switches, written] = names;
     let words = |what: &str| format!("{at}{what} for a delivery");
-    vec![
-        Measure::new(cpu, &words("CPU of the server"), costs.cpu_us, "µs"),
-        Measure::new(commits, &words("commits"), costs.commits, "").at_most(COMMITS_MAX),
+    // A database has one commit for the notification and one for its outcome.
+    let commits_max = (!bench.is_postgres()).then_some(COMMITS_MAX);
+    let mut measures = vec![Measure::new(
+        cpu,
+        &words("CPU of the server"),
+        costs.cpu_us,
+        "µs",
+    )];
+    measures.extend(costs.postgres_us.map(|us| {
+        let words = format!("{at}of it PostgreSQL");
+        Measure::new(postgres, &words, us, "µs")
+    }));
+    measures.extend([
+        Measure::new(commits, &words("commits"), costs.commits, "").at_most_if(commits_max),
         Measure::new(switches, &words("context switches"), costs.switches, ""),
         Measure::new(
             written,
@@ -150,24 +254,39 @@ fn costs(costs: Option<Costs>, names: [&'static str; 4], at: &str) -> Vec<Measur
             costs.written,
             "B",
         ),
-    ]
+    ]);
+    measures
 }
 
 /// Sends notifications at a pace and waits until all are settled.
-async fn run(bench: &Bench, pace: Pace) -> Result<PaceRun> {
+async fn run(bench: &Bench, pace: Pace, via: Via) -> Result<PaceRun> {
     let Pace { per_second, count } = pace;
+    // Which node owns the slot is found out with one more.
+    let probes = u64::from(via != Via::Sole);
+    let owed = count + probes;
     let setup = WebhookSetup {
         webhooks: 1,
-        notifications: count,
+        notifications: owed,
         ..WebhookSetup::default()
     };
     let calls = bench.calls(count, 1)?;
     let mut stage = bench.set(setup).await?;
+    let peers = match via {
+        Via::Sole => stage.peers.clone(),
+        Via::Owner | Via::Others => {
+            let owner = stage.owner(count).await?;
+            let peers = stage.peers.iter().enumerate();
+            let wanted = peers.filter(|(place, _)| (*place == owner) == (via == Via::Owner));
+            wanted.map(|(_, peer)| peer.clone()).collect()
+        }
+    };
     let (before, synced_before) = (stage.effort()?, stage.syncs().await?);
-    let sent = open_loop(&stage.peer, calls, per_second, CONNECTIONS).await;
+    let cpu_before = stage.cpu()?;
+    let sent = open_loop(&peers, calls, per_second, CONNECTIONS).await;
     let sent = stage.explained(sent).await?;
-    stage.received(count).await?;
+    stage.received(owed).await?;
     // The log is read only afterwards, because that costs something, too.
+    let cpu = stage.cpu()?.zip(cpu_before);
     let (after, synced) = (stage.effort()?, stage.syncs().await?);
     stage.settled(0).await?;
     let arrivals: Vec<(usize, u64)> = (0..count).map(|number| (0, number)).collect();
@@ -175,22 +294,20 @@ async fn run(bench: &Bench, pace: Pace) -> Result<PaceRun> {
     let late = Samples::of(sent.iter().map(|(_, late)| late.as_secs_f64() * 1_000.0));
     let synced = synced.zip(synced_before);
     let synced = synced.map(|(after, before)| (after.0 - before.0, after.1 - before.1));
-    let costs = after.zip(before).zip(synced);
-    let costs = costs.map(|((after, before), (_, commits))| {
-        let each = |after: u64, before: u64| ratio(float(after - before), float(count));
+    let cpu = cpu.map(|(after, before)| after.since(before));
+    let costs = after.zip(before).zip(synced).zip(cpu);
+    let costs = costs.map(|(((after, before), (_, commits)), cpu)| {
+        let each = |spent: u64| ratio(float(spent), float(count));
         Costs {
-            cpu_us: each(after.cpu_us, before.cpu_us),
+            cpu_us: each(cpu.all_us()),
+            postgres_us: cpu.postgres_us.map(each),
             commits: ratio(commits, float(count)),
-            switches: each(after.switches, before.switches),
-            written: each(after.written, before.written),
+            switches: each(after.switches - before.switches),
+            written: each(after.written - before.written),
         }
     });
-    let exactness = stage.exactness(count, 0).await?;
-    let is_own = stage.server.is_some();
-    let data_dir = stage.strike().await?;
-    if is_own {
-        discard(&data_dir)?;
-    }
+    let exactness = stage.exactness(owed, 0).await?;
+    stage.clear().await?;
     Ok(PaceRun {
         took,
         late,
@@ -210,7 +327,13 @@ async fn straight(bench: &Bench, calls: &[PreparedCall], per_second: u32) -> Res
         .collect();
     let count = u64::try_from(calls.len())?;
     let StandaloneReceiver { peer, tally, .. } = &bench.alone(count).await?;
-    let sent = open_loop(peer, Arc::new(calls), per_second, CONNECTIONS).await?;
+    let sent = open_loop(
+        std::slice::from_ref(peer),
+        Arc::new(calls),
+        per_second,
+        CONNECTIONS,
+    )
+    .await?;
     let arrivals: Vec<(usize, u64)> = (0..count).map(|number| (0, number)).collect();
     Ok(latencies(tally, &sent, &arrivals))
 }
@@ -296,7 +419,7 @@ async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Sampl
         webhooks,
         notifications: count + backlog * u64::try_from(hanging)?,
         hanging,
-        by_show: true,
+        shows: Shows::Own,
     };
     let mut stage = bench.set(setup).await?;
     let prepared = |from: u64, to: u64, show: usize| {
@@ -312,7 +435,7 @@ async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Sampl
             .collect();
         let waiting = Arc::new(waiting?);
         let calls = waiting.len();
-        Flood::prepare(&stage.peer, waiting, calls, 1)
+        Flood::prepare(&stage.peers, waiting, calls, 1)
             .await?
             .run()
             .await?;
@@ -326,24 +449,18 @@ async fn others(bench: &Bench, webhooks: usize, hanging: usize) -> Result<(Sampl
         calls.push(prepared(number, number + 1, show)?);
         arrivals.push((show, number));
     }
-    let sent = open_loop(&stage.peer, Arc::new(calls), per_second, CONNECTIONS).await;
+    let sent = open_loop(&stage.peers, Arc::new(calls), per_second, CONNECTIONS).await;
     let sent = stage.explained(sent).await?;
     all_come(&mut stage, &arrivals).await?;
     let took = latencies(&stage.tally, &sent, &arrivals);
     anyhow::ensure!(stage.tally.strange() == 0, "unexpected calls were received");
     let again = stage.tally.again();
-    let is_own = stage.server.is_some();
-    if hanging == 0 || !is_own {
+    if hanging == 0 || !stage.is_own() {
         stage.settled(hanging).await?;
-        let data_dir = stage.strike().await?;
-        if is_own {
-            discard(&data_dir)?;
-        }
+        stage.clear().await?;
     } else {
-        // An orderly stop would wait for hanging calls: kill this server.
-        let data_dir = stage.data_dir.clone();
-        drop(stage);
-        discard(&data_dir)?;
+        // An orderly stop would wait for hanging calls.
+        stage.kill().await?;
     }
     Ok((took, again))
 }

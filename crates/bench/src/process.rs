@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// Linux reports CPU time in hundredths of a second, whatever the kernel's own tick.
 const TICK_US: u64 = 10_000;
+
+/// How often a tree of processes is counted until nothing of it has ended meanwhile.
+const TREE_TRIES: u32 = 100;
 
 /// Memory of a process, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,18 +73,86 @@ fn context_switches(status: &str) -> u64 {
 
 /// User and system time of all threads since the process started, in microseconds.
 pub(crate) fn cpu_us(pid: u32) -> Result<u64> {
-    let stat = read(&format!("/proc/{pid}/stat"))?;
-    cpu_ticks(&stat)
-        .map(|ticks| ticks.saturating_mul(TICK_US))
-        .with_context(|| format!("/proc/{pid}/stat has an unknown format"))
+    Ok(stat_of(pid)?.own.saturating_mul(TICK_US))
 }
 
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    // The program's name may contain spaces and brackets; nothing after its last bracket does.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace().skip(11);
-    let mut next = || fields.next()?.parse::<u64>().ok();
-    Some(next()?.saturating_add(next()?))
+/// The same of a process and everything below it, children that have ended included: those that
+/// somebody waited for, as every server does.
+pub(crate) fn tree_cpu_us(root: u32) -> Result<u64> {
+    let mut before = stat_of(root)?;
+    for _ in 0..TREE_TRIES {
+        let below = descendants(root, &all_processes()?);
+        let below: u64 = below.iter().map(|stat| stat.own + stat.ended).sum();
+        let after = stat_of(root)?;
+        // A child that ends in between would count twice, or not at all.
+        if after.ended == before.ended {
+            let ticks = after.own + after.ended + below;
+            return Ok(ticks.saturating_mul(TICK_US));
+        }
+        before = after;
+    }
+    bail!("children of the process {root} end faster than they can be counted")
+}
+
+/// What is wanted of `/proc/PID/stat`; times in ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ProcessStat {
+    pid: u32,
+    parent: u32,
+    own: u64,
+    /// Of children that were waited for, and of theirs.
+    ended: u64,
+}
+
+impl ProcessStat {
+    fn parse(stat: &str) -> Option<Self> {
+        // The program's name may contain spaces and brackets; nothing after its last bracket does.
+        let (head, rest) = stat.rsplit_once(')')?;
+        let (pid, _) = head.split_once(' ')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        Some(Self {
+            pid: pid.parse().ok()?,
+            parent: fields.get(1)?.parse().ok()?,
+            own: ticks(11)?.saturating_add(ticks(12)?),
+            ended: ticks(13)?.saturating_add(ticks(14)?),
+        })
+    }
+}
+
+fn stat_of(pid: u32) -> Result<ProcessStat> {
+    let stat = read(&format!("/proc/{pid}/stat"))?;
+    ProcessStat::parse(&stat).with_context(|| format!("/proc/{pid}/stat has an unknown format"))
+}
+
+fn all_processes() -> Result<Vec<ProcessStat>> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("/proc cannot be read")? {
+        let path = entry?.path();
+        let is_process = path
+            .file_name()
+            .and_then(|name| name.to_str()?.parse::<u32>().ok());
+        if is_process.is_some() {
+            // One that has just ended has no file any more.
+            let stat = std::fs::read_to_string(path.join("stat")).unwrap_or_default();
+            all.extend(ProcessStat::parse(&stat));
+        }
+    }
+    Ok(all)
+}
+
+/// All processes below one, without it.
+fn descendants(root: u32, all: &[ProcessStat]) -> Vec<ProcessStat> {
+    let mut found: Vec<ProcessStat> = Vec::new();
+    let mut parents = vec![root];
+    while let Some(parent) = parents.pop() {
+        let children = all.iter().filter(|stat| stat.parent == parent);
+        for child in children {
+            parents.push(child.pid);
+            found.push(*child);
+        }
+    }
+    found
 }
 
 pub(crate) fn memory(pid: u32) -> Result<Memory> {
@@ -171,9 +242,64 @@ mod tests {
 
     #[test]
     fn cpu_time_is_found_behind_any_name() {
-        let stat = "77 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 25 0 0 20 0 8 0 1 2 3";
-        assert_eq!(cpu_ticks(stat), Some(175));
-        assert_eq!(cpu_ticks("77 (cut"), None);
+        let stat = "77 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 25 30 4 20 0 8 0 1 2 3";
+        let found = ProcessStat {
+            pid: 77,
+            parent: 1,
+            own: 175,
+            ended: 34,
+        };
+        assert_eq!(ProcessStat::parse(stat), Some(found));
+        assert_eq!(ProcessStat::parse("77 (cut"), None);
+    }
+
+    #[test]
+    fn all_below_a_process_is_found_and_nothing_else() {
+        let stat = |pid, parent| ProcessStat {
+            pid,
+            parent,
+            own: 1,
+            ended: 0,
+        };
+        let all = [
+            stat(1, 0),
+            stat(5, 1),
+            stat(7, 5),
+            stat(6, 1),
+            stat(9, 7),
+            stat(8, 5),
+        ];
+        let mut found: Vec<u32> = descendants(5, &all).iter().map(|stat| stat.pid).collect();
+        found.sort_unstable();
+        assert_eq!(found, [7, 8, 9]);
+    }
+
+    #[test]
+    fn cpu_time_of_children_counts_while_they_run_and_once_they_have_ended() {
+        use std::io::{BufRead, BufReader, Read};
+        use std::process::{Command, Stdio};
+        // Long enough to be seen in steps of 10 ms.
+        let busy = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+        let script = format!("sh -c '{busy}'; sh -c '{busy}; echo; read it' & wait; echo");
+        let mut child = Command::new("sh")
+            .args([
+                "-c",
+                &format!("exec 3<&0; {}", script.replace("read it'", "read it' <&3")),
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(child.stdout.take().unwrap());
+        told.read_line(&mut String::new()).unwrap();
+        let one_runs = tree_cpu_us(child.id()).unwrap();
+        let alone = cpu_us(child.id()).unwrap();
+        drop(child.stdin.take());
+        told.read_line(&mut String::new()).unwrap();
+        told.read_to_end(&mut Vec::new()).unwrap();
+        child.wait().unwrap();
+        assert!(alone <= 20_000, "the shell itself does nothing: {alone}");
+        assert!(one_runs >= 40_000 + alone, "{one_runs} of which {alone}");
     }
 
     #[test]

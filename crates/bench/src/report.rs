@@ -38,6 +38,17 @@ pub(crate) struct BenchEnvironment {
     pub(crate) load_after: String,
     pub(crate) quick: bool,
     pub(crate) at: Option<String>,
+    /// The nodes of each stage.
+    pub(crate) nodes: usize,
+    pub(crate) postgres: Option<PostgresFacts>,
+}
+
+/// The PostgreSQL that the stores are in.
+#[derive(Debug, Clone)]
+pub(crate) struct PostgresFacts {
+    pub(crate) version: String,
+    /// How long it takes to flush 8 kB on its disk, if that is known.
+    pub(crate) flush_us: Option<f64>,
 }
 
 impl Measure {
@@ -53,6 +64,11 @@ impl Measure {
 
     pub(crate) fn at_least(mut self, bar: f64) -> Self {
         self.bar = Some(Threshold::AtLeast(bar));
+        self
+    }
+
+    pub(crate) fn at_least_if(mut self, bar: Option<f64>) -> Self {
+        self.bar = bar.map(Threshold::AtLeast);
         self
     }
 
@@ -122,6 +138,11 @@ impl BenchEnvironment {
             "quick": self.quick,
             "at": self.at,
             "cores": self.cores,
+            "nodes": self.nodes,
+            "postgres": self.postgres.as_ref().map(|postgres| json!({
+                "version": postgres.version,
+                "flush_us": postgres.flush_us,
+            })),
             "load_before": self.load_before,
             "load_after": self.load_after,
             "scenarios": scenarios,
@@ -153,8 +174,18 @@ impl BenchEnvironment {
                 Self::profile()
             ),
         };
+        let store = self.postgres.as_ref().map_or_else(String::new, |postgres| {
+            let nodes = match self.nodes {
+                1 => "1 node".to_owned(),
+                nodes => format!("{nodes} nodes"),
+            };
+            let flush = postgres.flush_us.map_or_else(String::new, |us| {
+                format!(", where a flush of 8 kB takes {} µs", number(us))
+            });
+            format!(", {nodes} on PostgreSQL {}{flush}", postgres.version)
+        });
         format!(
-            "{server}, sender and receiver on {} cores; load of the machine {}",
+            "{server}{store}, sender and receiver on {} cores; load of the machine {}",
             self.cores, self.load_before
         )
     }
@@ -237,7 +268,30 @@ mod tests {
             load_after: String::new(),
             quick,
             at: None,
+            nodes: 1,
+            postgres: None,
         }
+    }
+
+    #[test]
+    fn what_is_below_the_numbers_is_told_first() {
+        let mut environment = environment(true);
+        let head = environment.head();
+        assert!(head.contains("), sender and receiver on 2 cores"), "{head}");
+        assert_eq!(environment.json(&[])["postgres"], Value::Null);
+        environment.nodes = 2;
+        environment.postgres = Some(PostgresFacts {
+            version: "15.18".to_owned(),
+            flush_us: Some(140.4),
+        });
+        let head = environment.head();
+        let words = "2 nodes on PostgreSQL 15.18, where a flush of 8 kB takes 140 µs, sender";
+        assert!(head.contains(words), "{head}");
+        let json = environment.json(&[]);
+        assert_eq!(
+            (&json["nodes"], &json["postgres"]["version"]),
+            (&2.into(), &"15.18".into())
+        );
     }
 
     fn scenario() -> Scenario {

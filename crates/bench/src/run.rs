@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU32;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ArgMatches;
 use model::limits::TOKEN_LETTERS;
 use model::rng::SeededRng;
@@ -15,9 +15,11 @@ use model::time::Clock;
 use web::dialects::Load;
 
 use crate::arguments::SCENARIOS;
-use crate::report::{BenchEnvironment, Scenario};
-use crate::stage::{self, Bench};
-use crate::{large_store, memory, noisy_neighbours, open_loop, process, sizes, throughput};
+use crate::database::DatabaseSource;
+use crate::report::{BenchEnvironment, PostgresFacts, Scenario};
+use crate::stage::Bench;
+use crate::stage_store::{self, StoreKind};
+use crate::{large_store, memory, noisy_neighbours, open_loop, process, sizes, throughput, wal};
 
 /// Scenarios that need only HTTP, so they can run with `--at`.
 const OVER_HTTP: [&str; 5] = ["one-to-one", "fan-out", "batches", "pace", "fairness"];
@@ -59,17 +61,79 @@ struct BenchOptions {
 pub async fn run(matches: &ArgMatches, surroundings: Surroundings) -> Result<ExitCode> {
     let Surroundings { print, .. } = surroundings;
     let options = BenchOptions::from(matches);
-    let (bench, stop) = bench(matches, surroundings)?;
-    let measured = tokio::select! {
+    let Surroundings {
+        clock,
+        rng,
+        load,
+        store_file,
+        mut stop,
+        ..
+    } = surroundings;
+    let folder = fresh_folder(text(matches, "folder").map(Path::new), &rng)?;
+    let kind = tokio::select! {
         biased;
-        signal = stop => Err(anyhow::anyhow!("{signal}: stopped")),
-        measured = measure_all(&bench, &options, print) => measured,
+        signal = &mut stop => Err(stopped(signal)),
+        kind = store_kind(matches, &folder, &rng, store_file) => kind,
     };
-    let removed = stage::discard(&bench.folder);
+    let bench = kind.and_then(|kind| bench(matches, folder.clone(), kind, (clock, &rng, load)));
+    let measured = match &bench {
+        Ok(bench) => tokio::select! {
+            biased;
+            signal = &mut stop => Err(stopped(signal)),
+            measured = measure_all(bench, &options, print) => measured,
+        },
+        Err(_) => Ok(ExitCode::FAILURE),
+    };
+    let ended = match &bench {
+        Ok(bench) => bench.store.end().await,
+        Err(_) => Ok(()),
+    };
+    // Ends a PostgreSQL server of our own.
+    let begun = bench.map(drop);
+    let removed = stage_store::remove_folder(&folder);
     // The first error says more.
+    begun?;
     let code = measured?;
+    ended?;
     removed?;
     Ok(code)
+}
+
+fn stopped(signal: &str) -> anyhow::Error {
+    anyhow::anyhow!("{signal}: stopped")
+}
+
+fn text<'m>(matches: &'m ArgMatches, name: &str) -> Option<&'m str> {
+    matches.get_one::<String>(name).map(String::as_str)
+}
+
+/// Where stores are kept. `folder` is the benchmark's own; PostgreSQL has one beside it, because it
+/// runs as another user.
+async fn store_kind(
+    matches: &ArgMatches,
+    folder: &Path,
+    rng: &SeededRng,
+    store_file: fn(&Path) -> PathBuf,
+) -> Result<StoreKind> {
+    let is_postgres = text(matches, "store") == Some("postgres");
+    let source = match (text(matches, "database-url"), is_postgres) {
+        (Some(url), true) => DatabaseSource::named(url, rng).await?,
+        (None, true) => {
+            let mut name = folder.as_os_str().to_owned();
+            name.push("-postgres");
+            DatabaseSource::own(Path::new(&name), rng).await?
+        }
+        (Some(_), false) => bail!("--database-url needs --store postgres"),
+        (None, false) => {
+            let nodes = matches.get_one::<u64>("nodes").copied().unwrap_or(1);
+            ensure!(
+                nodes == 1,
+                "--nodes needs --store postgres: a file is for one server"
+            );
+            return Ok(StoreKind::Sqlite(store_file));
+        }
+    };
+    Ok(StoreKind::Postgres(Box::new(source)))
 }
 
 impl BenchOptions {
@@ -89,7 +153,11 @@ impl BenchOptions {
         if named && !possible {
             bail!("\"{name}\" needs the server's process or file, so it cannot run with --at");
         }
-        Ok(possible && (named || self.only.is_empty()))
+        let has_it = bench.is_postgres() || name != "wal";
+        if named && !has_it {
+            bail!("\"{name}\" is about PostgreSQL, so it needs --store postgres");
+        }
+        Ok(possible && has_it && (named || self.only.is_empty()))
     }
 
     fn prints_table(&self) -> bool {
@@ -97,16 +165,13 @@ impl BenchOptions {
     }
 }
 
-fn bench(matches: &ArgMatches, surroundings: Surroundings) -> Result<(Bench, Stop)> {
-    let Surroundings {
-        clock,
-        rng,
-        load,
-        store_file,
-        stop,
-        ..
-    } = surroundings;
-    let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+fn bench(
+    matches: &ArgMatches,
+    folder: PathBuf,
+    store: StoreKind,
+    (clock, rng, load): (Clock, &SeededRng, Load),
+) -> Result<Bench> {
+    let text = |name: &str| text(matches, name);
     let address = |name: &str| -> Result<Option<SocketAddr>> {
         let parse = |text: &str| {
             text.parse().map_err(|_| {
@@ -119,16 +184,17 @@ fn bench(matches: &ArgMatches, surroundings: Surroundings) -> Result<(Bench, Sto
     };
     let at = address("at")?;
     let receiver = address("receiver")?;
-    let folder = fresh_folder(text("folder").map(Path::new), &rng)?;
     let own_token = || rng.split("bench").alphanumeric(TOKEN_LETTERS);
-    let bench = Bench {
+    let nodes = matches.get_one::<u64>("nodes").copied().unwrap_or(1);
+    Ok(Bench {
         program: match text("program") {
             Some(file) => PathBuf::from(file),
             None => std::env::current_exe().context("the path of this program is not known")?,
         },
         load,
         clock,
-        store_file,
+        store,
+        nodes: usize::try_from(nodes)?,
         sizes: if matches.get_flag("quick") {
             sizes::QUICK
         } else {
@@ -141,8 +207,7 @@ fn bench(matches: &ArgMatches, surroundings: Surroundings) -> Result<(Bench, Sto
         receiver: receiver.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
         runs: matches.get_one::<u32>("runs").copied().unwrap_or(1),
         count: AtomicU32::default(),
-    };
-    Ok((bench, stop))
+    })
 }
 
 async fn measure_all(bench: &Bench, options: &BenchOptions, print: fn(&str)) -> Result<ExitCode> {
@@ -152,6 +217,11 @@ async fn measure_all(bench: &Bench, options: &BenchOptions, print: fn(&str)) -> 
         load_after: String::new(),
         quick: options.quick,
         at: bench.at.map(|at| at.to_string()),
+        nodes: bench.nodes,
+        postgres: bench.store.source().map(|source| PostgresFacts {
+            version: source.version.clone(),
+            flush_us: source.flush_us,
+        }),
     };
     if options.prints_table() {
         print(&environment.head());
@@ -194,6 +264,7 @@ async fn measure(bench: &Bench, name: &str) -> Result<Scenario> {
         "waiting" => large_store::waiting(bench).await,
         "matching" => large_store::matching(bench).await,
         "fairness" => open_loop::fairness(bench).await,
+        "wal" => wal::wal(bench).await,
         _ => noisy_neighbours::neighbours(bench).await,
     }
 }

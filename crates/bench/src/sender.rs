@@ -191,11 +191,11 @@ pub(crate) async fn open_from(from: Ipv4Addr, peer: SocketAddr) -> Result<TcpStr
     Ok(socket.connect(peer).await?)
 }
 
-/// Opens connections one after another.
-async fn open_all(peer: &Peer, count: usize) -> Result<Vec<BenchConnection>> {
+/// Opens connections one after another, to each of `peers` in turn.
+async fn open_all(peers: &[Peer], count: usize) -> Result<Vec<BenchConnection>> {
     let dial = dial()?;
     let mut connections = Vec::with_capacity(count);
-    for _ in 0..count {
+    for peer in peers.iter().cycle().take(count) {
         connections.push(BenchConnection::open_by(&dial, peer).await?);
     }
     Ok(connections)
@@ -209,15 +209,16 @@ pub(crate) struct Flood {
 }
 
 impl Flood {
-    /// Opens the connections. If there are fewer calls than `count`, they are repeated.
+    /// Opens the connections, to each of `peers` as many. If there are fewer calls than `count`,
+    /// they are repeated.
     pub(crate) async fn prepare(
-        peer: &Peer,
+        peers: &[Peer],
         calls: Arc<Vec<PreparedCall>>,
         count: usize,
         connections: usize,
     ) -> Result<Self> {
         Ok(Self {
-            connections: open_all(peer, connections).await?,
+            connections: open_all(peers, connections).await?,
             calls,
             count,
         })
@@ -300,20 +301,20 @@ impl InlineConnection {
 }
 
 /// Sends calls on a schedule that does not wait for responses: call `n` at `n / per_second`
-/// seconds, as long as a connection is free. Returns for each call when it was due, and how much
-/// later it was sent.
+/// seconds, as long as a connection is free. The connections are to each of `peers` in turn.
+/// Returns for each call when it was due, and how much later it was sent.
 ///
 /// Blocks the calling thread between calls, so that must not be one of the runtime's: the runtime's
 /// timers have a resolution of a millisecond, and the times measured here are shorter.
 pub(crate) async fn open_loop(
-    peer: &Peer,
+    peers: &[Peer],
     calls: Arc<Vec<PreparedCall>>,
     per_second: u32,
     connections: usize,
 ) -> Result<Vec<(Instant, Duration)>> {
     let dial = dial()?;
     let (free, mut freed) = mpsc::unbounded_channel();
-    for _ in 0..connections.max(1) {
+    for peer in peers.iter().cycle().take(connections.max(1)) {
         let (connection, driver) = BenchConnection::connect(&dial, peer).await?;
         let driver = Some(driver);
         // Cannot fail: the other end is held here.

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use tokio::time::Instant;
 
 use crate::process::{self, Memory, ProcessCost};
+use crate::stage_store::StageStore;
 
 /// A start takes milliseconds, with a large store a second.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -37,14 +38,14 @@ pub(crate) fn command(program: &Path) -> Command {
     command
 }
 
-/// Runs `willcall apply` with the text `file` on a data folder.
-pub(crate) fn apply(program: &Path, data_dir: &Path, file: &str) -> Result<()> {
-    let path = data_dir.with_extension("toml");
+/// Runs `willcall apply` with the text `file` on a store.
+pub(crate) fn apply(program: &Path, store: &StageStore<'_>, file: &str) -> Result<()> {
+    let path = store.beside("toml");
     std::fs::write(&path, file)
         .with_context(|| format!("the file {} cannot be written", path.display()))?;
     let mut command = command(program);
     command.arg("apply").arg(&path);
-    let ran = run(command, data_dir);
+    let ran = run(command, store);
     std::fs::remove_file(&path)?;
     ran.context("`willcall apply` failed")
 }
@@ -52,24 +53,25 @@ pub(crate) fn apply(program: &Path, data_dir: &Path, file: &str) -> Result<()> {
 /// Runs `willcall user add` for an administrator.
 pub(crate) fn add_user(
     program: &Path,
-    data_dir: &Path,
+    store: &StageStore<'_>,
     (name, password): (&str, &str),
 ) -> Result<()> {
-    let path = data_dir.with_extension("password");
+    let path = store.beside("password");
     std::fs::write(&path, password)
         .with_context(|| format!("the file {} cannot be written", path.display()))?;
     let mut command = command(program);
     command
         .args(["user", "add", name, "--administrator", "--password-stdin"])
         .stdin(File::open(&path)?);
-    let ran = run(command, data_dir);
+    let ran = run(command, store);
     std::fs::remove_file(&path)?;
     ran.context("`willcall user add` failed")
 }
 
-/// Runs a command on a data folder and waits for it.
-fn run(mut command: Command, data_dir: &Path) -> Result<()> {
-    let output = command.arg("--data-dir").arg(data_dir).output();
+/// Runs a command on a store and waits for it.
+fn run(mut command: Command, store: &StageStore<'_>) -> Result<()> {
+    store.tell(&mut command);
+    let output = command.output();
     let output = output.context("the program cannot be run")?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -79,22 +81,29 @@ fn run(mut command: Command, data_dir: &Path) -> Result<()> {
 }
 
 impl Server {
-    /// Starts a server on a data folder; returns when it listens.
-    pub(crate) async fn start(program: &Path, data_dir: &Path) -> Result<Self> {
-        Self::start_by(command(program), data_dir).await
+    /// Starts a server on a store, as the node of this number from 0 on; returns when it listens.
+    pub(crate) async fn start(program: &Path, store: &StageStore<'_>, node: usize) -> Result<Self> {
+        Self::start_by(command(program), store, node).await
     }
 
     /// The same, by a command that becomes the program.
-    pub(crate) async fn start_by(mut command: Command, data_dir: &Path) -> Result<Self> {
-        let log = data_dir.with_extension("log");
+    pub(crate) async fn start_by(
+        mut command: Command,
+        store: &StageStore<'_>,
+        node: usize,
+    ) -> Result<Self> {
+        let log = match node {
+            0 => store.beside("log"),
+            node => store.beside(&format!("{node}.log")),
+        };
         let cannot = || format!("the log {} cannot be written", log.display());
         let file = File::create(&log).with_context(cannot)?;
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
-            .args(["--allow-private-targets", "all", "--data-dir"])
-            .arg(data_dir)
+            .args(["--allow-private-targets", "all"])
             .stdout(file.try_clone().with_context(cannot)?)
             .stderr(file);
+        store.tell(&mut command);
         let child = command.spawn().context("a server cannot be started")?;
         let mut server = Self {
             child,
@@ -154,11 +163,22 @@ impl Server {
 
     /// Sends SIGTERM and waits until it has ended cleanly.
     pub(crate) async fn stop(mut self) -> Result<()> {
+        self.ask_to_stop()?;
+        self.stopped().await
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn ask_to_stop(&self) -> Result<()> {
         // The standard library can send only SIGKILL; every shell can send others.
         let pid = self.child.id().to_string();
         let script = ["-c", "kill -TERM \"$0\"", &pid];
         let sent = Command::new("/bin/sh").args(script).status();
         sent.context("SIGTERM cannot be sent: there is no /bin/sh")?;
+        Ok(())
+    }
+
+    /// Waits until it has ended cleanly.
+    pub(crate) async fn stopped(&mut self) -> Result<()> {
         let deadline = Instant::now() + STOP_LIMIT;
         loop {
             match self.child.try_wait()? {

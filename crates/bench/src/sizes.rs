@@ -43,6 +43,8 @@ pub(crate) struct Sizes {
     pub(crate) commits: u64,
     /// Calls of each statement that is timed.
     pub(crate) asks: u64,
+    /// Notifications that PostgreSQL has before WAL is measured.
+    pub(crate) house: u64,
     /// Seconds for which a newly started server is watched.
     pub(crate) watched_s: u64,
 }
@@ -85,6 +87,7 @@ pub(crate) const FULL: Sizes = Sizes {
     beside_idle: 1_024,
     commits: 1_000,
     asks: 300,
+    house: 2_000_000,
     watched_s: 5,
 };
 
@@ -119,5 +122,6 @@ pub(crate) const QUICK: Sizes = Sizes {
     beside_idle: 20,
     commits: 20,
     asks: 10,
+    house: 2_000,
     watched_s: 0,
 };

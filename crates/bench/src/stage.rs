@@ -1,9 +1,9 @@
-//! The set-up of one scenario: a server (a new one on a new folder, or the one named by `--at`), a
+//! The set-up of one scenario: servers (new ones on a new store, or the one named by `--at`), a
 //! receiver, and webhooks created over REST. A run ends not when everything was received, but when
 //! the log says so.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,7 +14,9 @@ use model::time::Clock;
 use tokio::time::Instant;
 use web::dialects::{Load, LoadTenant, WebhookRef};
 
+use crate::database::DatabaseSource;
 use crate::measure::{float, ratio};
+use crate::nodes;
 use crate::process::ProcessCost;
 use crate::receiver::{Receiver, ReceiverTally, Webhooks};
 use crate::report::Measure;
@@ -22,6 +24,7 @@ use crate::sender::{BenchConnection, Peer, PreparedCall};
 use crate::server::{self, Server};
 use crate::silent_dns::SilentDnsServer;
 use crate::sizes::{BODY_BYTES, Sizes};
+use crate::stage_store::{StageStore, StoreKind};
 
 /// Time between two polls.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -35,8 +38,9 @@ pub(crate) struct Bench {
     pub(crate) program: PathBuf,
     pub(crate) load: Load,
     pub(crate) clock: Clock,
-    /// Returns the store's file in a data folder.
-    pub(crate) store_file: fn(&Path) -> PathBuf,
+    pub(crate) store: StoreKind,
+    /// How many servers a stage has; several are on one database.
+    pub(crate) nodes: usize,
     pub(crate) sizes: Sizes,
     /// All files are made below this folder.
     pub(crate) folder: PathBuf,
@@ -51,12 +55,14 @@ pub(crate) struct Bench {
 
 pub(crate) struct Stage<'a> {
     bench: &'a Bench,
-    pub(crate) server: Option<Server>,
-    pub(crate) data_dir: PathBuf,
-    pub(crate) peer: Peer,
+    /// Our servers and their store; none of the one named by `--at`.
+    pub(crate) servers: Vec<Server>,
+    pub(crate) store: Option<StageStore<'a>>,
+    /// What calls are sent to: one for each server.
+    pub(crate) peers: Vec<Peer>,
     connection: BenchConnection,
     pub(crate) tally: Arc<ReceiverTally>,
-    _receiver: Receiver,
+    receiver: Receiver,
     webhooks: Vec<WebhookRef>,
 }
 
@@ -67,8 +73,62 @@ pub(crate) struct WebhookSetup {
     pub(crate) notifications: u64,
     /// The receiver of the first so many hangs.
     pub(crate) hanging: usize,
-    /// Each webhook has a show of its own; otherwise all get everything.
-    pub(crate) by_show: bool,
+    pub(crate) shows: Shows,
+}
+
+/// Which notifications the webhooks of a stage get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Shows {
+    /// All of them.
+    #[default]
+    Any,
+    /// Each those of a show of its own, which has its number.
+    Own,
+    /// The first those of show 0, all others those of show 1.
+    First,
+}
+
+impl Shows {
+    fn of(self, webhook: usize) -> Option<usize> {
+        match self {
+            Self::Any => None,
+            Self::Own => Some(webhook),
+            Self::First => Some(webhook.min(1)),
+        }
+    }
+
+    /// How many there are for so many webhooks.
+    fn count(self, webhooks: usize) -> usize {
+        match self {
+            Self::Any => 1,
+            Self::Own => webhooks,
+            Self::First => 2,
+        }
+    }
+}
+
+/// CPU time so far, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct CpuTime {
+    pub(crate) willcall_us: u64,
+    /// None if there is no PostgreSQL, or it is not ours.
+    pub(crate) postgres_us: Option<u64>,
+}
+
+impl CpuTime {
+    pub(crate) fn all_us(self) -> u64 {
+        self.willcall_us
+            .saturating_add(self.postgres_us.unwrap_or(0))
+    }
+
+    /// What was used from `before` until now.
+    pub(crate) fn since(self, before: Self) -> Self {
+        let postgres = self.postgres_us.zip(before.postgres_us);
+        Self {
+            willcall_us: self.willcall_us.saturating_sub(before.willcall_us),
+            postgres_us: postgres.map(|(after, before)| after.saturating_sub(before)),
+        }
+    }
 }
 
 /// What else a new server gets.
@@ -80,6 +140,8 @@ pub(crate) struct StageExtras<'a> {
     pub(crate) user: Option<(&'static str, &'static str)>,
     /// The name server to use instead of the machine's.
     pub(crate) names: Option<&'a SilentDnsServer>,
+    /// How many servers, if not as many as usual.
+    pub(crate) nodes: Option<usize>,
 }
 
 /// A receiver without a server, and how to reach it. It ends when this is dropped.
@@ -107,10 +169,17 @@ impl Bench {
         })
     }
 
-    /// The path of an unused data folder.
-    pub(crate) fn fresh(&self) -> PathBuf {
+    /// An unused store.
+    pub(crate) async fn fresh(&self) -> Result<StageStore<'_>> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
-        self.folder.join(format!("data-{number}"))
+        self.store
+            .fresh(self.folder.join(format!("data-{number}")))
+            .await
+    }
+
+    /// Whether the store is a database.
+    pub(crate) fn is_postgres(&self) -> bool {
+        self.store.source().is_some()
     }
 
     pub(crate) fn section(&self, shows: usize) -> LoadTenant {
@@ -147,40 +216,42 @@ impl Bench {
         extras: &StageExtras<'_>,
     ) -> Result<Stage<'_>> {
         let number = self.load.number;
-        let owed = match setup.by_show {
-            true => Webhooks::One(setup.webhooks),
-            false => Webhooks::All(setup.webhooks),
+        let owed = match setup.shows {
+            Shows::Own => Webhooks::One(setup.webhooks),
+            Shows::Any | Shows::First => Webhooks::All(setup.webhooks),
         };
         let tally = ReceiverTally::new(number, owed, setup.notifications, setup.hanging)?;
         let receiver = Receiver::start(self.receiver, Arc::clone(&tally)).await?;
-        let data_dir = self.fresh();
-        let (server, address) = match self.at {
-            Some(address) => (None, address),
+        let (store, servers) = match self.at {
+            Some(_) => (None, Vec::new()),
             None => {
-                let shows = if setup.by_show { setup.webhooks } else { 1 };
-                let server = self.serve(&data_dir, shows, extras).await?;
-                let address = server.address;
-                (Some(server), address)
+                let store = self.fresh().await?;
+                let shows = setup.shows.count(setup.webhooks);
+                let servers = self.serve(&store, shows, extras).await?;
+                (Some(store), servers)
             }
         };
-        let peer = Peer {
+        let addresses = self.at.into_iter();
+        let addresses = addresses.chain(servers.iter().map(|server| server.address));
+        let peer = |address| Peer {
             address,
             token: self.token.clone(),
         };
+        let peers: Vec<Peer> = addresses.map(peer).collect();
+        let first = peers.first().context("a stage has a server")?;
         let mut stage = Stage {
             bench: self,
-            connection: BenchConnection::open(&peer).await?,
-            server,
-            data_dir,
-            peer,
+            connection: BenchConnection::open(first).await?,
+            servers,
+            store,
+            peers,
             tally,
-            _receiver: receiver,
+            receiver,
             webhooks: Vec::new(),
         };
         for index in 0..setup.webhooks {
-            let show = setup.by_show.then_some(index);
-            let url = stage._receiver.url(index);
-            let call = (self.load.webhook)(&self.tenant, show, &url);
+            let url = stage.receiver.url(index);
+            let call = (self.load.webhook)(&self.tenant, setup.shows.of(index), &url);
             let answer = stage.connection.call(call).await;
             let answer = stage.explained(answer).await?;
             let made = (self.load.made)(&answer);
@@ -191,26 +262,31 @@ impl Bench {
         Ok(stage)
     }
 
-    /// Starts a new server on a new folder.
+    /// Starts new servers on a new store, and waits until each has its share.
     async fn serve(
         &self,
-        data_dir: &Path,
+        store: &StageStore<'_>,
         shows: usize,
         extras: &StageExtras<'_>,
-    ) -> Result<Server> {
+    ) -> Result<Vec<Server>> {
         let file = (self.load.section)(&self.section(shows)) + &extras.file;
-        server::apply(&self.program, data_dir, &file)?;
+        server::apply(&self.program, store, &file)?;
         if let Some(user) = extras.user {
-            server::add_user(&self.program, data_dir, user)?;
+            server::add_user(&self.program, store, user)?;
         }
-        match extras.names {
-            Some(names) => Server::start_by(names.command(&self.program), data_dir).await,
-            None => Server::start(&self.program, data_dir).await,
+        let mut servers = Vec::new();
+        for node in 0..extras.nodes.unwrap_or(self.nodes) {
+            servers.push(match extras.names {
+                Some(names) => Server::start_by(names.command(&self.program), store, node).await?,
+                None => Server::start(&self.program, store, node).await?,
+            });
         }
+        nodes::shared(&mut servers, &self.token).await?;
+        Ok(servers)
     }
 }
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
     /// Waits until `count` deliveries were received.
     pub(crate) async fn received(&mut self, count: u64) -> Result<()> {
         let mut latest = (Instant::now(), 0);
@@ -284,15 +360,23 @@ impl Stage<'_> {
         }
     }
 
-    /// Fails if the server has ended.
+    /// Fails if a server has ended.
     pub(crate) fn check(&mut self) -> Result<()> {
-        self.server.as_mut().map_or(Ok(()), Server::check)
+        self.servers.iter_mut().try_for_each(Server::check)
     }
 
     fn last_words(&self) -> String {
-        self.server
-            .as_ref()
-            .map_or_else(String::new, Server::last_words)
+        self.servers.iter().map(Server::last_words).collect()
+    }
+
+    /// Whether its servers are ours.
+    pub(crate) fn is_own(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// What a single call goes to.
+    pub(crate) fn peer(&self) -> Result<&Peer> {
+        self.peers.first().context("a stage has a server")
     }
 
     /// Adds to an error what the server says at `/readyz`, and the end of its log.
@@ -301,8 +385,8 @@ impl Stage<'_> {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let health = match BenchConnection::open(&self.peer).await {
-            Ok(mut connection) => connection.look("/readyz").await,
+        let health = match self.peer() {
+            Ok(peer) => nodes::look(peer, "/readyz").await,
             Err(error) => Err(error),
         };
         let health = match health {
@@ -312,35 +396,99 @@ impl Stage<'_> {
         Err(anyhow!("{error:#}.{health}{}", self.last_words()))
     }
 
-    /// CPU time of our server so far.
-    pub(crate) fn cpu_us(&self) -> Result<Option<u64>> {
-        self.server.as_ref().map(Server::cpu_us).transpose()
+    /// The place among `peers` of the node that sends to the only webhook: that which sends a
+    /// notification of this number.
+    pub(crate) async fn owner(&mut self, number: u64) -> Result<usize> {
+        let before = self.attempts().await?;
+        let call = (self.bench.load.hand_in)(&self.bench.tenant, number..number + 1, 0, BODY_BYTES);
+        self.connection.call(call).await?;
+        self.received(1).await?;
+        let began = Instant::now();
+        loop {
+            let after = self.attempts().await?;
+            let mut pairs = after.iter().zip(&before);
+            if let Some(place) = pairs.position(|(after, before)| after > before) {
+                return Ok(place);
+            }
+            if began.elapsed() > PATIENCE {
+                bail!("no node says that it sent something.{}", self.last_words());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
-    /// What our server has cost so far.
-    pub(crate) fn effort(&self) -> Result<Option<ProcessCost>> {
-        self.server.as_ref().map(Server::effort).transpose()
+    /// How many attempts each of our servers has made.
+    async fn attempts(&self) -> Result<Vec<f64>> {
+        let mut all = Vec::new();
+        for peer in &self.peers {
+            let metrics = nodes::look(peer, "/metrics").await?;
+            all.push(nodes::sum(&metrics, "willcall_attempts_total"));
+        }
+        Ok(all)
     }
 
-    /// Seconds that our server has waited for the disk so far, and how often.
-    pub(crate) async fn syncs(&self) -> Result<Option<(f64, f64)>> {
-        if self.server.is_none() {
+    /// CPU time of our servers so far, and of their PostgreSQL.
+    pub(crate) fn cpu(&self) -> Result<Option<CpuTime>> {
+        if !self.is_own() {
             return Ok(None);
         }
-        let metrics = BenchConnection::open(&self.peer)
-            .await?
-            .look("/metrics")
-            .await?;
-        let value = |name: &str| {
-            let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|value| value.trim().parse().ok())
-        };
-        // The second name is that of builds before the metrics were renamed.
-        let sum = value("willcall_store_fsync_duration_seconds_sum ")
-            .or_else(|| value("willcall_store_sync_duration_seconds_sum "));
-        let count = value("willcall_store_fsync_duration_seconds_count ")
-            .or_else(|| value("willcall_store_sync_duration_seconds_count "));
-        Ok(sum.zip(count))
+        let own: Result<Vec<u64>> = self.servers.iter().map(Server::cpu_us).collect();
+        let source = self.bench.store.source();
+        let postgres_us = source.map(DatabaseSource::cpu_us).transpose()?;
+        Ok(Some(CpuTime {
+            willcall_us: own?.iter().sum(),
+            postgres_us: postgres_us.flatten(),
+        }))
+    }
+
+    /// Bytes of WAL that PostgreSQL has written so far.
+    pub(crate) async fn wal_bytes(&self) -> Result<Option<u64>> {
+        match self.bench.store.source() {
+            Some(source) => source.wal_bytes().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What our servers have cost so far.
+    pub(crate) fn effort(&self) -> Result<Option<ProcessCost>> {
+        if !self.is_own() {
+            return Ok(None);
+        }
+        let mut all = ProcessCost::default();
+        for server in &self.servers {
+            let cost = server.effort()?;
+            all.cpu_us += cost.cpu_us;
+            all.switches += cost.switches;
+            all.written += cost.written;
+        }
+        Ok(Some(all))
+    }
+
+    /// Seconds that our servers have waited for commits so far, and how often.
+    pub(crate) async fn syncs(&self) -> Result<Option<(f64, f64)>> {
+        if !self.is_own() {
+            return Ok(None);
+        }
+        let mut all = (0.0, 0.0);
+        for peer in &self.peers {
+            let metrics = nodes::look(peer, "/metrics").await?;
+            let value = |name: &str| {
+                // In a file only waiting for the disk counts. The second name is that of builds
+                // before the metrics were renamed; the third is that of a database.
+                let names = ["fsync", "sync", "commit"];
+                names.iter().find_map(|what| {
+                    nodes::metric(
+                        &metrics,
+                        &format!("willcall_store_{what}_duration_seconds_{name}"),
+                    )
+                })
+            };
+            let Some((sum, count)) = value("sum").zip(value("count")) else {
+                return Ok(None);
+            };
+            all = (all.0 + sum, all.1 + count);
+        }
+        Ok(Some(all))
     }
 
     /// Measures of every run: nothing was lost, nothing came twice.
@@ -366,24 +514,40 @@ impl Stage<'_> {
         ])
     }
 
-    /// Takes the stage down: stops our server in order, or deletes the webhooks of the other one.
-    /// Returns the data folder.
-    pub(crate) async fn strike(mut self) -> Result<PathBuf> {
-        match self.server.take() {
-            Some(server) => server.stop().await?,
-            None => {
-                for made in &self.webhooks {
-                    let call = (self.bench.load.end)(&self.bench.tenant, made);
-                    self.connection.call(call).await?;
-                }
+    /// Takes the stage down: stops our servers in order, or deletes the webhooks of the other one.
+    /// Returns the store, if it is ours.
+    pub(crate) async fn strike(mut self) -> Result<Option<StageStore<'a>>> {
+        let mut servers = std::mem::take(&mut self.servers);
+        for server in &servers {
+            server.ask_to_stop()?;
+        }
+        for server in &mut servers {
+            server.stopped().await?;
+        }
+        if !self.is_own() {
+            for made in &self.webhooks {
+                let call = (self.bench.load.end)(&self.bench.tenant, made);
+                self.connection.call(call).await?;
             }
         }
-        Ok(self.data_dir)
+        Ok(self.store.take())
     }
-}
 
-/// Removes a data folder.
-pub(crate) fn discard(data_dir: &Path) -> Result<()> {
-    std::fs::remove_dir_all(data_dir)
-        .with_context(|| format!("the folder {} cannot be removed", data_dir.display()))
+    /// Takes the stage down and removes its store.
+    pub(crate) async fn clear(self) -> Result<()> {
+        match self.strike().await? {
+            Some(store) => store.discard().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same by killing our servers: an orderly stop would wait for running attempts.
+    pub(crate) async fn kill(mut self) -> Result<()> {
+        let store = self.store.take();
+        drop(self);
+        match store {
+            Some(store) => store.discard().await,
+            None => Ok(()),
+        }
+    }
 }

@@ -13,11 +13,14 @@ use crate::process;
 use crate::report::{Measure, Scenario};
 use crate::sender::{Flood, PreparedCall};
 use crate::sizes::{BATCH, CONNECTIONS, FAN_WEBHOOKS};
-use crate::stage::{Bench, StandaloneReceiver, WebhookSetup, discard};
+use crate::stage::{Bench, StageExtras, StandaloneReceiver, WebhookSetup};
 
 /// CPU of a raw call on the machine that the bars in µs come from: two processors, 137,000 calls a
 /// second. Divided by it, the bars hold on any machine.
 const BAR_RAW_CPU_US: f64 = 2.0 * 1e6 / 137_000.0;
+
+/// What several nodes on one machine have to keep of what one does.
+const NODES_KEEP: f64 = 0.9;
 
 /// The shape of a closed loop, and its bars.
 struct ClosedLoop {
@@ -25,7 +28,12 @@ struct ClosedLoop {
     webhooks: usize,
     notifications: u64,
     batch: u64,
-    ratio: f64,
+    bars: LoopBars,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct LoopBars {
+    ratio: Option<f64>,
     cpu_us: Option<f64>,
     disk_bytes: Option<f64>,
 }
@@ -36,8 +44,14 @@ struct ThroughputRun {
     intake: f64,
     delivered: f64,
     ratio: f64,
+    /// CPU for a delivery: of everything, of Willcall, of PostgreSQL.
     cpu_us: Option<f64>,
+    willcall_us: Option<f64>,
+    postgres_us: Option<f64>,
+    wal_bytes: Option<f64>,
     disk_bytes: Option<f64>,
+    /// The part of raw that one node alone did, if there are several.
+    one_node: Option<f64>,
     exact: Vec<Measure>,
 }
 
@@ -56,9 +70,18 @@ pub(crate) async fn one_to_one(bench: &Bench) -> Result<Scenario> {
         webhooks: 1,
         notifications: bench.sizes.single,
         batch: 1,
-        ratio: 0.20,
-        cpu_us: Some(40.0),
-        disk_bytes: Some(700.0),
+        bars: match bench.is_postgres() {
+            false => LoopBars {
+                ratio: Some(0.20),
+                cpu_us: Some(40.0),
+                disk_bytes: Some(700.0),
+            },
+            true => LoopBars {
+                ratio: Some(0.12),
+                cpu_us: Some(85.0),
+                disk_bytes: None,
+            },
+        },
     };
     repeated(bench, &shape).await
 }
@@ -69,9 +92,18 @@ pub(crate) async fn fan_out(bench: &Bench) -> Result<Scenario> {
         webhooks: FAN_WEBHOOKS,
         notifications: bench.sizes.fanned,
         batch: 1,
-        ratio: 0.45,
-        cpu_us: Some(20.0),
-        disk_bytes: None,
+        bars: match bench.is_postgres() {
+            false => LoopBars {
+                ratio: Some(0.45),
+                cpu_us: Some(20.0),
+                disk_bytes: None,
+            },
+            true => LoopBars {
+                ratio: Some(0.35),
+                cpu_us: Some(36.0),
+                disk_bytes: None,
+            },
+        },
     };
     repeated(bench, &shape).await
 }
@@ -82,9 +114,18 @@ pub(crate) async fn batches(bench: &Bench) -> Result<Scenario> {
         webhooks: 1,
         notifications: bench.sizes.single,
         batch: BATCH,
-        ratio: 0.35,
-        cpu_us: None,
-        disk_bytes: None,
+        bars: match bench.is_postgres() {
+            false => LoopBars {
+                ratio: Some(0.35),
+                cpu_us: None,
+                disk_bytes: None,
+            },
+            true => LoopBars {
+                ratio: None,
+                cpu_us: None,
+                disk_bytes: None,
+            },
+        },
     };
     repeated(bench, &shape).await
 }
@@ -93,7 +134,14 @@ pub(crate) async fn batches(bench: &Bench) -> Result<Scenario> {
 async fn repeated(bench: &Bench, shape: &ClosedLoop) -> Result<Scenario> {
     let mut runs = Vec::new();
     for _ in 0..bench.runs {
-        runs.push(run(bench, shape).await?);
+        let one_node = match bench.nodes {
+            1 => None,
+            _ => Some(run(bench, shape, 1).await?.ratio),
+        };
+        runs.push(ThroughputRun {
+            one_node,
+            ..run(bench, shape, bench.nodes).await?
+        });
     }
     let median = |value: &dyn Fn(&ThroughputRun) -> Option<f64>| {
         let samples = Samples::of(runs.iter().filter_map(value));
@@ -164,23 +212,57 @@ fn measures(shape: &ClosedLoop, median: &Median<'_>) -> Vec<Measure> {
             value(&|run| run.ratio),
             "of raw",
         )
-        .at_least(shape.ratio),
+        .at_least_if(shape.bars.ratio),
     ];
+    if let Some(one) = median(&|run| run.one_node) {
+        let words = "deliveries settled by one node alone, of raw";
+        measures.push(Measure::new("one_node", words, one, "of raw"));
+    }
+    let of_one = |run: &ThroughputRun| Some(ratio(run.ratio, run.one_node?));
+    if let Some(kept) = median(&of_one) {
+        let words = "all nodes against one alone";
+        measures.push(Measure::new("of_one", words, kept, "times").at_least(NODES_KEEP));
+    }
+    measures.extend(costs(shape, median));
+    measures
+}
+
+/// What a delivery costs.
+fn costs(shape: &ClosedLoop, median: &Median<'_>) -> Vec<Measure> {
+    let mut measures = Vec::new();
     if let Some(cpu) = median(&|run| run.cpu_us) {
         let cpu = Measure::new("cpu", "CPU of the server for a delivery", cpu, "µs");
-        measures.push(cpu.at_most_if(shape.cpu_us));
+        measures.push(cpu.at_most_if(shape.bars.cpu_us));
+    }
+    let shares: [(&str, &str, Option<f64>); 2] = [
+        (
+            "cpu_willcall",
+            "of it Willcall",
+            median(&|run| run.postgres_us.and(run.willcall_us)),
+        ),
+        (
+            "cpu_postgres",
+            "of it PostgreSQL",
+            median(&|run| run.postgres_us),
+        ),
+    ];
+    for (name, words, share) in shares {
+        measures.extend(share.map(|share| Measure::new(name, words, share, "µs")));
     }
     // Comparable between machines.
     let in_calls = |run: &ThroughputRun| Some(ratio(run.cpu_us?, run.raw_cpu_us()));
     if let Some(calls) = median(&in_calls) {
         let words = "CPU of the server for a delivery, in raw calls";
-        let bar = shape.cpu_us.map(|us| us / BAR_RAW_CPU_US);
+        let bar = shape.bars.cpu_us.map(|us| us / BAR_RAW_CPU_US);
         let measure = Measure::new("cpu_of_raw", words, calls, "times");
         measures.push(measure.at_most_if(bar));
     }
+    if let Some(wal) = median(&|run| run.wal_bytes) {
+        measures.push(Measure::new("wal", "WAL for a delivery", wal, "B"));
+    }
     if let Some(disk) = median(&|run| run.disk_bytes) {
         let disk = Measure::new("disk", "disk for a delivery, server stopped", disk, "B");
-        measures.push(disk.at_most_if(shape.disk_bytes));
+        measures.push(disk.at_most_if(shape.bars.disk_bytes));
     }
     measures
 }
@@ -192,51 +274,61 @@ impl ThroughputRun {
     }
 }
 
-async fn run(bench: &Bench, shape: &ClosedLoop) -> Result<ThroughputRun> {
+async fn run(bench: &Bench, shape: &ClosedLoop, nodes: usize) -> Result<ThroughputRun> {
     let singles = bench.calls(shape.notifications, 1)?;
     let calls = match shape.batch {
         1 => Arc::clone(&singles),
         batch => bench.calls(shape.notifications, batch)?,
     };
     let before = raw(bench, &singles).await?;
-    let mut stage = bench
-        .set(WebhookSetup {
-            webhooks: shape.webhooks,
-            notifications: shape.notifications,
-            ..WebhookSetup::default()
-        })
-        .await?;
+    let setup = WebhookSetup {
+        webhooks: shape.webhooks,
+        notifications: shape.notifications,
+        ..WebhookSetup::default()
+    };
+    let extras = StageExtras {
+        nodes: Some(nodes),
+        ..StageExtras::default()
+    };
+    let mut stage = bench.set_with(setup, &extras).await?;
     let owed = shape.notifications * u64::try_from(shape.webhooks)?;
-    let flood = Flood::prepare(&stage.peer, Arc::clone(&calls), calls.len(), CONNECTIONS).await?;
-    let cpu_before = stage.cpu_us()?;
+    let flood = Flood::prepare(&stage.peers, Arc::clone(&calls), calls.len(), CONNECTIONS).await?;
+    let wal_before = stage.wal_bytes().await?;
+    let cpu_before = stage.cpu()?;
     let began = Instant::now();
     let intake = flood.run().await;
     let intake = stage.explained(intake).await?;
     stage.received(owed).await?;
     stage.settled(0).await?;
     let took = began.elapsed();
-    let cpu_after = stage.cpu_us()?;
+    let cpu_after = stage.cpu()?;
+    let wal_after = stage.wal_bytes().await?;
     let exact = stage.exactness(owed, 0).await?;
-    let is_own = stage.server.is_some();
-    let data_dir = stage.strike().await?;
-    let disk_bytes = if is_own {
-        let bytes = process::bytes_of(&(bench.store_file)(&data_dir))?;
-        discard(&data_dir)?;
-        Some(ratio(float(bytes), float(owed)))
-    } else {
-        None
+    let disk_bytes = match stage.strike().await? {
+        Some(store) => {
+            let bytes = store.bytes().await?;
+            store.discard().await?;
+            Some(ratio(float(bytes), float(owed)))
+        }
+        None => None,
     };
     let after = raw(bench, &singles).await?;
     let delivered = rate(owed, took);
+    let each = |count: u64| ratio(float(count), float(owed));
     let cpu = cpu_after.zip(cpu_before);
-    let cpu_us = cpu.map(|(after, before)| ratio(float(after.saturating_sub(before)), float(owed)));
+    let cpu = cpu.map(|(after, before)| after.since(before));
+    let wal = wal_after.zip(wal_before);
     Ok(ThroughputRun {
         raw: [before, after],
         intake: rate(shape.notifications, intake),
         delivered,
         ratio: ratio(delivered, f64::midpoint(before.rate, after.rate)),
-        cpu_us,
+        cpu_us: cpu.map(|cpu| each(cpu.all_us())),
+        willcall_us: cpu.map(|cpu| each(cpu.willcall_us)),
+        postgres_us: cpu.and_then(|cpu| cpu.postgres_us).map(each),
+        wal_bytes: wal.map(|(after, before)| each(after.saturating_sub(before))),
         disk_bytes,
+        one_node: None,
         exact,
     })
 }
@@ -246,7 +338,7 @@ async fn raw(bench: &Bench, calls: &Arc<Vec<PreparedCall>>) -> Result<RawBaselin
     let StandaloneReceiver { peer, tally, .. } = &bench.alone(bench.sizes.single).await?;
     let straight = Arc::new(calls.iter().map(PreparedCall::straight).collect::<Vec<_>>());
     let count = usize::try_from(bench.sizes.raw)?;
-    let flood = Flood::prepare(peer, straight, count, CONNECTIONS).await?;
+    let flood = Flood::prepare(std::slice::from_ref(peer), straight, count, CONNECTIONS).await?;
     let own = std::process::id();
     let cpu_before = process::cpu_us(own)?;
     let took: Duration = flood.run().await?;

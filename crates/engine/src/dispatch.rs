@@ -675,6 +675,7 @@ impl Dispatcher {
         let in_flight = self.in_flight.len();
         self.metrics
             .report(&self.lanes, in_flight, self.settlements.len());
+        self.metrics.slots_owned(self.ownership.slots().len());
         let troubles = [
             self.renewal.trouble(now),
             self.settlements.trouble(now),

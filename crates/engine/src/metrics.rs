@@ -61,6 +61,7 @@ pub(crate) struct Metrics {
     pub(crate) pauses: Counter,
     pub(crate) clock_steps: Counter,
     clock_untrusted: Gauge,
+    slots_owned: Gauge,
     pub(crate) opened: Counter,
     pub(crate) deferred: Counter,
     pub(crate) truncated: Counter,
@@ -96,6 +97,7 @@ impl Metrics {
             pauses: Counter::default(),
             clock_steps: Counter::default(),
             clock_untrusted: Gauge::default(),
+            slots_owned: Gauge::default(),
             opened: Counter::default(),
             deferred: Counter::default(),
             truncated: Counter::default(),
@@ -134,10 +136,14 @@ impl Metrics {
             used its fair share. Above 0 for long: see willcall_slow_attempts_in_flight; if \
             receivers are quick, raise max_in_flight", &self.webhooks_queued_by_fair_share);
         gauge("outcomes_unsettled", "Outcomes not yet written to the store. Growing: the store \
-            fails or is slow, see the log and the disk", &self.unsettled);
+            fails or is slow, see the log, and the disk or the database", &self.unsettled);
         gauge("clock_untrusted", "1 while the wall clock is not trusted with what cannot be \
             undone: for an hour after it was set. For longer: it is set again and again",
             &self.clock_untrusted);
+        gauge("slots_owned", "Of the 256 parts that all webhooks are in, those that this node \
+            sends for: all of them on one node, else an even share. Other shares for more than a \
+            minute, or 256 in none: see the log for nodes that lose their slots",
+            &self.slots_owned);
         let mut counter = |name: &str, help: &str, counter: &Counter| {
             registry.register(format!("willcall_{name}"), help, counter.clone());
         };
@@ -161,8 +167,8 @@ impl Metrics {
         counter("responses_truncated", "Long responses of which less was kept than usual, because \
             the memory budget of all responses was used up. Their status counts all the same. \
             Growing: very many receivers send long responses", &self.truncated);
-        counter("store_errors", "Store calls of the engine that failed. Growing: see the log and \
-            the disk", &self.store_errors);
+        counter("store_errors", "Store calls of the engine that failed. Growing: see the \
+            log, and the disk or the database", &self.store_errors);
         counter("retention_steps", "Steps in which deliveries past their retention were removed",
             &self.retention_steps);
         registry.register_with_unit("willcall_attempt_duration", "Duration of attempts, from the \
@@ -188,6 +194,11 @@ impl Metrics {
 
     pub(crate) fn clock_untrusted(&self, untrusted: bool) {
         self.clock_untrusted.set(i64::from(untrusted));
+    }
+
+    /// This node sends for so many slots.
+    pub(crate) fn slots_owned(&self, slots: usize) {
+        self.slots_owned.set(count(slots));
     }
 
     pub(crate) fn report_waits(&self, counted: &LaneStats, now: Timestamp) {
@@ -390,6 +401,7 @@ mod tests {
             "willcall_recovery_attempts_total 0\n",
             "willcall_webhook_concurrency_limit_count 0\n",
             "willcall_outcomes_unsettled 0\n",
+            "willcall_slots_owned 0\n",
             "willcall_settle_batch_outcomes_count 0\n",
             "willcall_retries_scheduled_total 0\n",
             "willcall_deliveries_failed_total 0\n",

@@ -1,8 +1,9 @@
-//! Disk fault: what is wrong with the disk below the store.
+//! Disk fault: what is wrong with the disk or the database below the store.
 //!
 //! It has a file of its own because both refusals and store errors contain it.
 
-/// What is wrong with the disk below the store, or with the store's files on it.
+/// What is wrong with the disk below the store, with the store's files on it, or with the database
+/// that keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum DiskFault {
     #[error("no room left to write: the disk is full, or its quota")]
@@ -17,13 +18,25 @@ pub enum DiskFault {
     /// Of the rest much can still be read and written.
     #[error("a part of the store cannot be read: the disk fails there, or the file is damaged")]
     Unreadable,
+    #[error("the database does not answer")]
+    NoDatabase,
+    #[error("the database takes no changes: it is a standby, or read-only")]
+    ReadOnlyDatabase,
+    #[error("the disk of the database is full")]
+    FullDatabase,
 }
 
 impl DiskFault {
     /// Whether nothing at all can be written.
     pub fn stops_all(self) -> bool {
         match self {
-            Self::Full | Self::ReadOnly | Self::Failing | Self::Moved => true,
+            Self::Full
+            | Self::ReadOnly
+            | Self::Failing
+            | Self::Moved
+            | Self::NoDatabase
+            | Self::ReadOnlyDatabase
+            | Self::FullDatabase => true,
             Self::Unreadable => false,
         }
     }
@@ -46,6 +59,15 @@ impl DiskFault {
             Self::Unreadable => {
                 "Look at the disk (dmesg, SMART); willcall doctor reads every page of the file."
             }
+            Self::NoDatabase => {
+                "Look at PostgreSQL and at the network in between; all goes on by itself once it \
+                 answers."
+            }
+            Self::ReadOnlyDatabase => {
+                "Promote it, or name the primary in the database URL; all goes on by itself once \
+                 it takes changes."
+            }
+            Self::FullDatabase => "Make room on it; all goes on by itself then.",
         }
     }
 }

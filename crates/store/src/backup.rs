@@ -258,7 +258,12 @@ impl PartialFile {
             | OpenError::Wal { .. }
             | OpenError::Newer { .. }
             | OpenError::Disk { .. }
-            | OpenError::InUse(_) => error.to_string(),
+            | OpenError::InUse(_)
+            | OpenError::ForeignSchema { .. }
+            | OpenError::NewerSchema { .. }
+            | OpenError::Migration { .. }
+            | OpenError::NoThreads(_)
+            | OpenError::NoHost(_) => error.to_string(),
         };
         BackupError::Unwritten(self.to.clone(), why)
     }

@@ -7,6 +7,7 @@ use model::contract::DiskFault;
 use rusqlite::ErrorCode;
 
 use crate::integrity::fault::WalFault;
+use crate::postgres::{HostFailure, HostFault, host_fault};
 use crate::sqlite::{disk_probe, error_codes};
 
 /// Why a store cannot be opened, and what to do about it.
@@ -61,9 +62,46 @@ pub enum OpenError {
     Disk { path: PathBuf, fault: DiskFault },
     #[error("{} cannot be opened: {}", .0.display(), .1)]
     Broken(PathBuf, Arc<dyn std::error::Error + Send + Sync>),
+    #[error(
+        "the schema {schema} of the database has {} of another application, and was not changed: \
+         make a schema or a database for Willcall, and name that",
+        foreign(.names)
+    )]
+    ForeignSchema { schema: String, names: Vec<String> },
+    #[error(
+        "the tables in schema {schema} of the database were written by a newer Willcall (their \
+         version is {found}, this program knows {known}) and were not changed: start the newer \
+         program"
+    )]
+    NewerSchema {
+        schema: String,
+        found: u32,
+        known: u32,
+    },
+    #[error(
+        "the tables in schema {schema} of the database cannot be read or migrated, and were not \
+         changed: {words}"
+    )]
+    Migration { schema: String, words: String },
+    #[error("this process may not start more threads ({0}): raise its limit of tasks")]
+    NoThreads(String),
+    /// No host of a database can be used: why not, one by one.
+    #[error("{}", host_fault::sentence(.0))]
+    NoHost(Vec<HostFailure>),
 }
 
 impl OpenError {
+    /// What is wrong with the database, if it is one, to whoever asks something of the store.
+    pub(crate) fn database_fault(&self) -> DiskFault {
+        let is_read_only = |failure: &HostFailure| matches!(failure.fault, HostFault::ReadOnly);
+        if let Self::NoHost(failures) = self
+            && failures.iter().any(is_read_only)
+        {
+            return DiskFault::ReadOnlyDatabase;
+        }
+        DiskFault::NoDatabase
+    }
+
     pub(crate) fn of(path: &Path, error: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match error.sqlite_error_code() {
@@ -111,7 +149,23 @@ impl OpenError {
             | Self::InUse(_)
             | Self::Full(_)
             | Self::Disk { .. }
-            | Self::Broken(..)) => error,
+            | Self::Broken(..)
+            | Self::ForeignSchema { .. }
+            | Self::NewerSchema { .. }
+            | Self::Migration { .. }
+            | Self::NoThreads(_)
+            | Self::NoHost(_)) => error,
         }
     }
+}
+
+/// Some names of what is not ours.
+fn foreign(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    let more = match names.len() > SHOWN {
+        true => ", …",
+        false => "",
+    };
+    format!("tables or types ({}{more})", shown.join(", "))
 }

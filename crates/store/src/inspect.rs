@@ -15,6 +15,7 @@ use crate::files::beside;
 use crate::integrity::fault::WalFault;
 use crate::integrity::snapshot::{self, Integrity};
 use crate::migrate;
+use crate::postgres::SchemaVersions;
 use crate::sqlite::clock;
 
 /// Above this size a start does not read all pages: at 100 MiB a second it would take longer than
@@ -54,6 +55,20 @@ pub fn inspect(path: &Path) -> Result<Inspection, OpenError> {
     let conn = for_reading(path)?;
     check_pages(path, &conn)?;
     read(path, &conn).map_err(|error| OpenError::of(path, error))
+}
+
+/// The version that the schema of a store has, 0 if there is none yet, and the one that it has
+/// after a start. Does not read every page.
+pub fn schema_versions(path: &Path) -> Result<SchemaVersions, OpenError> {
+    let before = match for_reading(path) {
+        Ok(conn) => migrate::version(&conn).map_err(|error| OpenError::of(path, error))?,
+        Err(OpenError::NoStore(_)) => 0,
+        Err(error) => return Err(error),
+    };
+    Ok(SchemaVersions {
+        before,
+        after: migrate::KNOWN,
+    })
 }
 
 /// A read-only connection to a store that seems whole.

@@ -11,6 +11,13 @@ mod integrity;
 mod migrate;
 mod recover;
 mod replace;
+#[macro_use]
+mod sql;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the statements on it are being written")
+)]
+mod postgres;
 mod sqlite;
 mod sync;
 
@@ -22,8 +29,15 @@ use prometheus_client::registry::Registry;
 
 pub use crate::backup::{BackupError, BackupProgress, backup};
 pub use crate::error::OpenError;
-pub use crate::inspect::{Inspection, inspect};
+pub use crate::inspect::{Inspection, inspect, schema_versions};
 pub use crate::integrity::fault::WalFault;
+use crate::postgres::apart::apart;
+use crate::postgres::session::Session;
+pub use crate::postgres::{
+    CertificateCheck, ConnectionCount, DatabaseInspection, DatabaseSettings, DatabaseUrlError,
+    Durability, Encryption, HostFailure, HostFault, SchemaVersions, StoreContents, TableFaults,
+    TlsFault, TlsFileError, VacuumState, inspect_database,
+};
 pub use crate::recover::{RecoveryReport, RestoreReport, inspect_copy, recover, restore};
 use crate::sqlite::open;
 use crate::sqlite::shared::Shared;
@@ -34,6 +48,27 @@ pub fn open(path: &Path, metrics: &mut Registry) -> Result<Arc<dyn Store>, OpenE
     let shared = Shared::default();
     shared.metrics.register(metrics);
     Ok(Arc::new(open::threads(path, shared, None, None)?))
+}
+
+/// Opens the store in a database, with its threads, and migrates its schema under a lock. Any
+/// number of processes may have it open.
+pub fn open_postgres(
+    settings: &DatabaseSettings,
+    metrics: &mut Registry,
+) -> Result<Arc<dyn Store>, OpenError> {
+    let opened = apart(|| postgres::store::open(settings, metrics))?;
+    Ok(Arc::new(opened))
+}
+
+/// The version that the schema of a database has, 0 if there is none yet, and the one that it has
+/// after a start; or why it would not start with it.
+pub fn database_versions(settings: &DatabaseSettings) -> Result<SchemaVersions, OpenError> {
+    apart(|| postgres::migrate::preview(&Session::open(settings, "willcall migrate")?))
+}
+
+/// Migrates the schema of a database, as opening the store does, and says what was done.
+pub fn migrate_database(settings: &DatabaseSettings) -> Result<SchemaVersions, OpenError> {
+    apart(|| postgres::migrate::migrate(&Session::open(settings, "willcall migrate")?))
 }
 
 /// A store in memory, for tests on paused time and for simulation. Each operation runs on the
@@ -69,8 +104,13 @@ pub mod probe {
     pub const SCHEMA_VERSION: u32 = crate::migrate::KNOWN;
 
     /// Every statement the store runs.
-    pub fn statements() -> Vec<String> {
+    pub fn statements() -> Vec<&'static str> {
         crate::sqlite::statements::statements()
+    }
+
+    /// Every statement the store runs on PostgreSQL.
+    pub fn postgres_statements() -> Vec<String> {
+        crate::postgres::statements::statements()
     }
 
     /// `backup` of a store whose WAL may grow by so many bytes.

@@ -3,8 +3,6 @@
 //! The dialects read the file: each reads the sections it knows. A new token is printed once, on
 //! standard output, and stored only as a hash.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, anyhow, bail};
 use model::contract::{Frontend, StoreError};
 use model::query::{AppliedChange, AppliedItem, ChangeKind};
@@ -16,6 +14,7 @@ use web::dialects::{DeclarationFile, GeneratedToken, KnownEvents};
 
 use crate::assemble;
 use crate::config::Config;
+use crate::store_location::StoreLocation;
 
 /// More than any file a person writes. A path to something huge by mistake is refused early.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -32,19 +31,19 @@ pub(crate) async fn run(config: &Config, file: &str) -> Result<()> {
     let bytes = std::fs::read(file).with_context(|| format!("the file {file} cannot be read"))?;
     let text =
         as_text(&bytes).with_context(|| format!("nothing was changed, because of {file}"))?;
-    if !assemble::store_file(&config.data_dir).exists() {
-        // A file with a mistake, or meant for another folder, must not create a store.
+    if !config.store.has_store()? {
+        // A file with a mistake, or meant for another store, must not create one.
         declare(config, &KnownEvents::default(), &assemble::rng()?, text)
             .with_context(|| format!("nothing was changed, because of {file}"))?;
     }
-    let store = assemble::open_store(&config.data_dir, &mut Registry::default())?;
+    let store = config.store.open(&mut Registry::default())?;
     let rng = assemble::rng()?;
     let now = assemble::clock().now();
     let applied = apply_text(config, &*store, &rng, text, now)
         .await
         .with_context(|| format!("nothing was changed, because of {file}"))?;
     store.close().await?;
-    report(&applied, &assemble::store_file(&config.data_dir));
+    report(&applied, &config.store);
     Ok(())
 }
 
@@ -109,7 +108,7 @@ pub(crate) async fn apply_text(
     })
 }
 
-fn report(outcome: &ApplyReport, store_file: &Path) {
+fn report(outcome: &ApplyReport, store: &StoreLocation) {
     let mut counts = (0, 0, 0);
     for applied in &outcome.applied {
         let verb = match applied.change {
@@ -155,6 +154,5 @@ fn report(outcome: &ApplyReport, store_file: &Path) {
         }
     }
     let (created, changed, unchanged) = counts;
-    let shown = store_file.display();
-    say!("{created} created, {changed} changed, {unchanged} unchanged in {shown}");
+    say!("{created} created, {changed} changed, {unchanged} unchanged in {store}");
 }

@@ -1,12 +1,10 @@
 //! Assembles store, engine and web, for `serve` and `demo`. Makes the clock and the random source,
 //! and claims the lease that the engine sends under.
 
-use std::fs::{File, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::fs::File;
 use std::sync::{Arc, OnceLock};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use model::contract::{Backend, Frontend, Store};
 use model::policy::Policies;
 use model::rng::SeededRng;
@@ -18,7 +16,7 @@ use web::dialects::{ActionType, Dialects};
 
 use crate::config::Config;
 use crate::signals::Signals;
-use crate::telemetry;
+use crate::{data_folder, telemetry};
 
 /// A server that runs but does not listen yet.
 pub(crate) struct App {
@@ -30,7 +28,7 @@ pub(crate) struct App {
     /// Set to true when the server is to stop.
     pub(crate) stopping: watch::Sender<bool>,
     /// Held as long as the server runs: a second one on the same folder would send twice.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// The clock of this machine.
@@ -81,17 +79,6 @@ fn action_type((code, label): &(String, String)) -> ActionType {
     }
 }
 
-/// Opens the store in the data folder; creates both if they do not exist.
-pub(crate) fn open_store(data_dir: &Path, meters: &mut Registry) -> Result<Arc<dyn Store>> {
-    make_folder(data_dir)?;
-    Ok(store::open(&store_file(data_dir), meters)?)
-}
-
-/// The store's file in the data folder.
-pub(crate) fn store_file(data_dir: &Path) -> std::path::PathBuf {
-    data_dir.join("willcall.db")
-}
-
 fn rendered_text(registry: Option<&Registry>) -> String {
     let mut text = String::new();
     match registry {
@@ -104,10 +91,9 @@ fn rendered_text(registry: Option<&Registry>) -> String {
 /// Builds the server. `policies` may change how the dialects deliver: `demo` shortens the waits,
 /// `serve` changes nothing.
 pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Policies) -> Result<App> {
-    make_folder(&config.data_dir)?;
-    let lock = lock(&config.data_dir)?;
+    let lock = config.store.lock()?;
     let mut meters = Registry::default();
-    let store = store::open(&store_file(&config.data_dir), &mut meters)?;
+    let store = config.store.open(&mut meters)?;
     let clock = clock();
     let lease = store.claim(clock.now()).await?;
     let rng = rng()?;
@@ -207,57 +193,8 @@ pub(crate) fn surroundings() -> Result<bench::Surroundings> {
         clock: clock(),
         rng: rng()?,
         load: load.context("no dialect brings anything for the benchmark")?,
-        store_file,
+        store_file: data_folder::store_file,
         print: |words| say!("{words}"),
         stop: Box::pin(async move { signals.stop().await }),
     })
-}
-
-/// Creates the data folder and the store's file, with rights for this user only: target URLs may
-/// hold passwords. Existing ones keep their rights.
-pub(crate) fn make_folder(data_dir: &Path) -> Result<()> {
-    let shown = data_dir.display();
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data_dir)
-        .with_context(|| format!("the data folder {shown} (setting data_dir) cannot be created"))?;
-    let file = store_file(data_dir);
-    // SQLite gives its other files the same rights.
-    let made = std::fs::OpenOptions::new()
-        .append(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&file);
-    match made {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => {
-            Err(error).with_context(|| format!("the file {} cannot be created", file.display()))
-        }
-    }
-}
-
-/// Whether a server runs on this data folder.
-pub(crate) fn is_running(data_dir: &Path) -> bool {
-    let file = File::open(data_dir.join("serve.lock"));
-    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
-}
-
-/// Takes the lock of the data folder. Only its holder may run a server on it or replace the store.
-pub(crate) fn lock(data_dir: &Path) -> Result<File> {
-    let path = data_dir.join("serve.lock");
-    let shown = path.display();
-    let file = File::create(&path).with_context(|| format!("{shown} cannot be written"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another willcall runs on the data folder {}; stop it, or choose another folder with \
-             --data-dir",
-            data_dir.display()
-        ),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("{shown} cannot be locked"))
-        }
-    }
 }

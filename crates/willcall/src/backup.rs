@@ -17,6 +17,16 @@ use crate::disk::{self, mib};
 /// Least time between two lines of progress.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 
+/// What is said instead when the store is in a database.
+const BACKUP_INSTEAD: &str = "Back it up with PostgreSQL's own programs: pg_basebackup and an \
+                              archive of the WAL for any moment, or pg_dump for one \
+                              (docs/operating.md, \"On PostgreSQL\")";
+const RESTORE_INSTEAD: &str = "Restore it with PostgreSQL's own programs, while no server runs: \
+                               pg_restore into an empty database, or a base backup with the WAL \
+                               (docs/operating.md, \"On PostgreSQL\")";
+const RECOVER_INSTEAD: &str = "PostgreSQL recovers by itself from a crash; if its files are \
+                               damaged, restore a backup (docs/operating.md, \"On PostgreSQL\")";
+
 pub(crate) fn commands(store: &[&str]) -> [Command; 3] {
     let file = |help: &'static str| {
         Arg::new("file")
@@ -60,12 +70,11 @@ pub(crate) fn commands(store: &[&str]) -> [Command; 3] {
 }
 
 pub(crate) fn backup(config: &Config, to: &Path) -> Result<()> {
-    let store = assemble::store_file(&config.data_dir);
+    let folder = config.store.folder(BACKUP_INSTEAD)?;
     let mut told = ProgressPrinter::default();
-    let data_dir = config.data_dir.clone();
-    let made = store::backup(&store, to, &mut |progress| {
+    let made = store::backup(&folder.store_file(), to, &mut |progress| {
         told.tell(progress);
-        check_room(&data_dir, progress)
+        check_room(folder.path(), progress)
     })?;
     say!(
         "{} holds the store as of the moment the copy began; every page of it is whole: {}",
@@ -108,11 +117,12 @@ impl ProgressPrinter {
 }
 
 pub(crate) fn restore(config: &Config, from: &Path) -> Result<()> {
+    let folder = config.store.folder(RESTORE_INSTEAD)?;
     // First, so that a bad file creates no folder.
     store::inspect_copy(from)?;
-    assemble::make_folder(&config.data_dir)?;
-    let _lock = assemble::lock(&config.data_dir)?;
-    let store = assemble::store_file(&config.data_dir);
+    folder.make()?;
+    let _lock = folder.lock()?;
+    let store = folder.store_file();
     disk::check_unused(&store)?;
     let restored = store::restore(from, &store, &aside())?;
     say!(
@@ -133,11 +143,9 @@ pub(crate) fn restore(config: &Config, from: &Path) -> Result<()> {
 }
 
 pub(crate) fn recover(config: &Config) -> Result<()> {
-    let store = assemble::store_file(&config.data_dir);
-    let lock = config
-        .data_dir
-        .is_dir()
-        .then(|| assemble::lock(&config.data_dir));
+    let folder = config.store.folder(RECOVER_INSTEAD)?;
+    let store = folder.store_file();
+    let lock = folder.path().is_dir().then(|| folder.lock());
     let _lock = lock.transpose()?;
     disk::check_unused(&store)?;
     let Some(recovery) = store::recover(&store, &aside())? else {

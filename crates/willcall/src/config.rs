@@ -6,6 +6,7 @@
 //! read, each with a warning (`former.rs`).
 
 mod former;
+mod store;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +19,8 @@ use model::tenant::DialectName;
 use web::dialects::{LogRetention, Trigger};
 
 use self::former::FORMER;
+use crate::data_folder::DataFolder;
+use crate::store_location::StoreLocation;
 
 /// The value of a setting that is on or off.
 const FLAG: &str = "true|false";
@@ -41,7 +44,19 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "data_dir",
         default: "willcall-data",
         value: "FOLDER",
-        meaning: "The folder for all data; created if it does not exist",
+        meaning: "The folder for all data; created if it does not exist. Not used with database_url",
+    },
+    Setting {
+        key: "database_url",
+        default: "",
+        value: "URL",
+        meaning: "Keep the store in a PostgreSQL database instead, such as postgres://willcall@db.example.org/willcall?sslmode=verify-full&sslrootcert=system. Leave the password out of it, because lists of processes show it",
+    },
+    Setting {
+        key: "database_password_file",
+        default: "",
+        value: "FILE",
+        meaning: "A file with nothing but the password for database_url; read for each connection, so that it may change",
     },
     Setting {
         key: "allowed_hosts",
@@ -139,7 +154,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
-    pub(crate) data_dir: PathBuf,
+    pub(crate) store: StoreLocation,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) private_targets: PrivateTargets,
     pub(crate) ca_files: Vec<PathBuf>,
@@ -241,7 +256,8 @@ impl Config {
         Self::gather(matches, &environment())?.check()
     }
 
-    /// The defaults, on the folder `data_dir`, with receivers on this machine allowed.
+    /// The defaults, with the store in the folder `data_dir`, and with receivers on this machine
+    /// allowed.
     pub(crate) fn for_demo(data_dir: PathBuf) -> Result<Self> {
         let defaults = Self::gather(
             &clap::Command::new("demo").get_matches_from(["demo"]),
@@ -249,7 +265,7 @@ impl Config {
         )?;
         let private_targets = "127.0.0.0/8".parse()?;
         Ok(Self {
-            data_dir,
+            store: StoreLocation::Folder(DataFolder::new(data_dir)),
             private_targets,
             ..defaults.check()?
         })
@@ -270,23 +286,32 @@ impl Config {
                 bail!("the variable {name} is no setting; `willcall serve --help` lists them");
             }
         }
-        let written =
-            |name: &'static str, text: String, place: String| Written { name, text, place };
+        let written = |name: &'static str, text: String, origin, place| Written {
+            name,
+            text,
+            origin,
+            place,
+        };
         // Each wins over the next.
         let levels: [&Level<'_>; 3] = [
             &|name| {
                 Some(written(
                     name,
                     flag(name)?,
+                    Origin::Flag,
                     format!("the flag --{}", dashed(name)),
                 ))
             },
             &|name| {
                 let variable = variable(name);
                 let text = variables.get(&variable)?.clone();
-                Some(written(name, text, format!("the variable {variable}")))
+                let place = format!("the variable {variable}");
+                Some(written(name, text, Origin::Variable, place))
             },
-            &|name| Some(written(name, keys.get(name)?.clone(), file.clone())),
+            &|name| {
+                let text = keys.get(name)?.clone();
+                Some(written(name, text, Origin::File, file.clone()))
+            },
         ];
         let mut raw = RawConfig::default();
         for setting in SETTINGS {
@@ -295,8 +320,8 @@ impl Config {
                 found = found.or(raw.choose(setting.key, level)?);
             }
             let value = found.unwrap_or_else(|| {
-                let default = setting.default.to_owned();
-                written(setting.key, default, "the default".to_owned())
+                let (text, place) = (setting.default.to_owned(), "the default".to_owned());
+                written(setting.key, text, Origin::Default, place)
             });
             raw.values.insert(setting.key, value);
         }
@@ -313,7 +338,17 @@ impl Config {
 struct Written {
     name: &'static str,
     text: String,
+    origin: Origin,
+    /// The origin in words.
     place: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Flag,
+    Variable,
+    File,
+    Default,
 }
 
 /// Looks a name up among the flags, the variables or the keys of the file.
@@ -352,16 +387,15 @@ impl RawConfig {
     }
 
     fn check(&self) -> Result<Config> {
+        let store = self.store()?;
+        let exposed = self.exposed_password(&store);
         Ok(Config {
             listen: self.read("listen", |text| {
                 text.parse().map_err(|_| {
                     "it has to be an IP address with a port, such as 127.0.0.1:8080".to_owned()
                 })
             })?,
-            data_dir: self.read("data_dir", |text| match text {
-                "" => Err("it has to name a folder".to_owned()),
-                text => Ok(PathBuf::from(text)),
-            })?,
+            store,
             allowed_hosts: self
                 .read("allowed_hosts", |text| list(text).map(host_name).collect())?,
             private_targets: self.read("allow_private_targets", |text| {
@@ -400,12 +434,14 @@ impl RawConfig {
                 "json" => Ok(LogFormat::Json),
                 _ => Err("it has to be auto, text or json".to_owned()),
             })?,
-            warnings: self.warnings.clone(),
+            warnings: self.warnings.iter().cloned().chain(exposed).collect(),
         })
     }
 
     fn read<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T> {
-        let Written { name, text, place } = self
+        let Written {
+            name, text, place, ..
+        } = self
             .values
             .get(key)
             .ok_or_else(|| anyhow!("the setting {key} is not in the table"))?;
@@ -552,7 +588,7 @@ fn trigger(text: &str) -> Result<Trigger, String> {
 /// The values in a file, by the name of the setting.
 fn read_file(path: &Path) -> Result<BTreeMap<String, String>> {
     let text = std::fs::read_to_string(path).context("cannot be read")?;
-    let table: toml::Table = toml::from_str(&text).context("not valid TOML")?;
+    let table: toml::Table = toml::from_str(&text).map_err(|error| not_toml(&text, &error))?;
     let mut values = BTreeMap::new();
     for (key, value) in table {
         if !names().any(|name| name == key) {
@@ -567,6 +603,15 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>> {
         values.insert(key, text);
     }
     Ok(values)
+}
+
+/// What is wrong with a file that is not TOML. The line itself is not quoted: it may hold a
+/// password.
+fn not_toml(text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let at = error.span().map_or(0, |span| span.start);
+    let before = text.get(..at).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    anyhow!("not valid TOML, in line {line}: {}", error.message())
 }
 
 fn as_text(value: &toml::Value) -> Option<String> {

@@ -7,9 +7,13 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
+use crate::store_location::StoreLocation;
 
 /// For the files and readers of the store, the log, connections being accepted, certificate files.
 const RESERVE: u64 = 64;
+
+/// What the sessions with a database have beyond that: each has a socket and a queue of its events.
+const SESSIONS: u64 = 32;
 
 /// Name lookups that run at the same time; each has a socket.
 const LOOK_UPS_MAX: u64 = 256;
@@ -37,7 +41,14 @@ pub(crate) fn needed(config: &Config) -> u64 {
     let receivers = count(config.max_in_flight).saturating_mul(2);
     receivers
         .saturating_add(count(config.max_connections))
-        .saturating_add(LOOK_UPS_MAX + RESERVE)
+        .saturating_add(LOOK_UPS_MAX + reserve(config))
+}
+
+fn reserve(config: &Config) -> u64 {
+    match config.store {
+        StoreLocation::Folder(_) => RESERVE,
+        StoreLocation::Database(_) => RESERVE + SESSIONS,
+    }
 }
 
 /// Reduces the settings to what `limit` allows. Returns a warning if that was necessary.
@@ -48,7 +59,7 @@ pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> Option<String> {
         return None;
     }
     let rest = limit
-        .saturating_sub(RESERVE)
+        .saturating_sub(reserve(config))
         .saturating_sub(LOOK_UPS_MAX.min(limit / 4));
     let rest = usize::try_from(rest).unwrap_or(usize::MAX);
     config.max_connections = config.max_connections.min((rest / 3).max(1));

@@ -1,5 +1,5 @@
 //! The binary: reads the command line and runs one command: serve, demo, bench, apply, user, token,
-//! doctor, backup, restore or recover.
+//! doctor, migrate, backup, restore or recover.
 //!
 //! Each command lives in the file of its name. This file only dispatches.
 
@@ -14,6 +14,7 @@ mod backup;
 mod bad_requests;
 mod config;
 mod connections;
+mod data_folder;
 mod demo;
 mod descriptors;
 mod disk;
@@ -21,11 +22,13 @@ mod doctor;
 mod fast_path;
 mod http1;
 mod listen;
+mod migrate;
 mod overflow;
 mod prefixed_stream;
 mod serve;
 mod signals;
 mod slow_reader;
+mod store_location;
 mod sync;
 mod tasks;
 mod telemetry;
@@ -108,6 +111,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
             "restore" => backup::restore(&config, Path::new(&file)).map(|()| ExitCode::SUCCESS),
             "recover" => backup::recover(&config).map(|()| ExitCode::SUCCESS),
             "doctor" => doctor::run(&config).await,
+            "migrate" => migrate::run(&config).await.map(|()| ExitCode::SUCCESS),
             "user" => user::run(&config, what, matches)
                 .await
                 .map(|()| ExitCode::SUCCESS),
@@ -130,7 +134,13 @@ fn runtime() -> Result<Runtime> {
 }
 
 fn command() -> Command {
-    let store = ["data_dir", "log_level", "log_format"];
+    let store = [
+        "data_dir",
+        "database_url",
+        "database_password_file",
+        "log_level",
+        "log_format",
+    ];
     Command::new("willcall")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Webhook sender for ticketing platforms: delivers at least once, whatever crashes")
@@ -174,6 +184,17 @@ fn command() -> Command {
         .subcommand(user::command(&store))
         .subcommand(token::command(&store))
         .subcommands(backup::commands(&store))
+        .subcommand(
+            Command::new("migrate")
+                .about("Bring the schema of the store to this program's version, as every start does")
+                .long_about(
+                    "Bring the schema of the store to this program's version, as every start does.\n\n\
+                     Creates the store if there is none. There is no way back to an older version: \
+                     make a backup first. A store in a file must not be in use; a database may be \
+                     used by servers meanwhile.",
+                )
+                .args(config::arguments(&store)),
+        )
         .subcommand(
             Command::new("doctor")
                 .about("Check settings, store, clock, name lookup and certificates, and report problems")

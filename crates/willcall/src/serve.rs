@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use model::contract::{DiskFault, Frontend, StoreError};
+use model::contract::{Conflict, DiskFault, Frontend, StoreError};
 use model::limits::TOKEN_LETTERS;
 use model::tenant::{NewToken, Permission, TokenHash, TokenKind};
 
@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::connections::Connections;
 use crate::listen::{self, ServerHandle};
 use crate::signals::Signals;
+use crate::store_location::StoreLocation;
 
 /// How long running attempts may take after a stop was asked for.
 const ATTEMPTS_LIMIT: Duration = Duration::from_secs(30);
@@ -36,7 +37,7 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode> {
     let address = listener.local_addr()?;
     first_token(&app).await?;
     first_user(&app, address).await?;
-    tracing::info!(%address, data_dir = %config.data_dir.display(), "Willcall listens on http://{address}");
+    announce(&config.store, address);
 
     let server = ServerHandle::begin(
         listener,
@@ -68,6 +69,18 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode> {
             bail!(
                 "stopped because {words} failed. Nothing that was accepted is lost; start it again"
             )
+        }
+    }
+}
+
+fn announce(store: &StoreLocation, address: SocketAddr) {
+    let words = format!("Willcall listens on http://{address}");
+    match store {
+        StoreLocation::Folder(folder) => {
+            tracing::info!(%address, data_dir = %folder.path().display(), "{words}");
+        }
+        StoreLocation::Database(database) => {
+            tracing::info!(%address, database = database.address(), "{words}");
         }
     }
 }
@@ -142,7 +155,10 @@ async fn first_token(app: &App) -> Result<()> {
     if app.store.has_tokens().await? {
         return Ok(());
     }
-    let token = make_administrator(&*app.store, &app.rng, app.clock.now()).await?;
+    let made = make_administrator(&*app.store, &app.rng, app.clock.now()).await?;
+    let Some(token) = made else {
+        return Ok(());
+    };
     say!("This store has no token yet. Here is one for an administrator; it is shown only now:");
     say!();
     say!("    {token}");
@@ -171,11 +187,12 @@ async fn first_user(app: &App, address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
+/// Nothing if another server on the same database has made one meanwhile.
 async fn make_administrator(
     store: &dyn Frontend,
     rng: &model::rng::SeededRng,
     now: model::time::Timestamp,
-) -> Result<String> {
+) -> Result<Option<String>> {
     let token = rng.split("first token").alphanumeric(TOKEN_LETTERS);
     let administrator = NewToken {
         default: false,
@@ -187,6 +204,9 @@ async fn make_administrator(
         active: true,
     };
     let actor = "willcall serve".to_owned();
-    store.create_token(administrator, actor, now).await?;
-    Ok(token)
+    match store.create_token(administrator, actor, now).await {
+        Ok(()) => Ok(Some(token)),
+        Err(StoreError::Conflict(Conflict::TokenName)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

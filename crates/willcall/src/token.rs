@@ -1,15 +1,12 @@
 //! `willcall token …`: creates a token for a tenant or an administrator and prints it once; lists
 //! tokens; revokes one.
 
-use std::sync::Arc;
-
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use model::contract::{Conflict, Frontend, Store, StoreError};
+use model::contract::{Conflict, Frontend, StoreError};
 use model::dashboard::TokenRow;
 use model::limits::TOKEN_LETTERS;
 use model::tenant::{NewToken, Permission, Permissions, Tenant, TokenHash, TokenKind};
-use prometheus_client::registry::Registry;
 
 use crate::config::{self, Config};
 use crate::{arguments, assemble};
@@ -110,7 +107,7 @@ pub(crate) async fn create(config: &Config, wanted: &NewTokenArgs) -> Result<()>
             model::limits::NAME_BYTES_MAX
         );
     }
-    let store = open(config)?;
+    let store = config.store.open_existing()?;
     let tenant = match &wanted.tenant {
         Some(key) => Some(find_tenant(config, &*store, key).await?),
         None => None,
@@ -147,7 +144,7 @@ pub(crate) async fn create(config: &Config, wanted: &NewTokenArgs) -> Result<()>
 
 /// Runs `token list` and `token revoke`.
 pub(crate) async fn run(config: &Config, what: &str, matches: &ArgMatches) -> Result<()> {
-    let store = open(config)?;
+    let store = config.store.open_existing()?;
     let tenant = match matches.get_one::<String>("tenant") {
         Some(key) => Some(find_tenant(config, &*store, key).await?),
         None => None,
@@ -190,22 +187,6 @@ fn list(tokens: &[TokenRow]) {
             token.created_at
         );
     }
-}
-
-/// Opens the store in the data folder.
-///
-/// # Errors
-/// If there is none.
-pub(crate) fn open(config: &Config) -> Result<Arc<dyn Store>> {
-    let file = assemble::store_file(&config.data_dir);
-    if !file.exists() {
-        bail!(
-            "there is no store {}; name its folder with --data-dir, or create one with `willcall apply \
-             FILE` or `willcall serve`",
-            file.display()
-        );
-    }
-    assemble::open_store(&config.data_dir, &mut Registry::default())
 }
 
 pub(crate) async fn find_tenant(

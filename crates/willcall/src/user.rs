@@ -131,7 +131,7 @@ fn tenant() -> Arg {
 }
 
 pub(crate) async fn run(config: &Config, what: &str, matches: &ArgMatches) -> Result<()> {
-    let store = token::open(config)?;
+    let store = config.store.open_existing()?;
     let text = |name: &str| arguments::text(matches, name);
     let from_stdin = || {
         matches!(

@@ -16,10 +16,12 @@ use model::time::Timestamp;
 use rusqlite::params;
 use rusqlite::types::Value;
 
-use crate::sqlite::job_error::JobError;
+use crate::sql::intake_cache::warn_of_events;
+use crate::sql::job_error::JobError;
+use crate::sql::rows;
+use crate::sql::webhook_rows::scope_key;
 use crate::sqlite::tx::Tx;
-use crate::sqlite::webhook_rows::scope_key;
-use crate::sqlite::{fan_out, query, rows, sequence, unattempted};
+use crate::sqlite::{fan_out, query, sequence, unattempted};
 
 statements! {
     FIND = "
@@ -293,10 +295,6 @@ fn count_events(tx: &Tx<'_>, tenant: TenantId) -> Result<usize, JobError> {
 
 fn warn_once(tx: &mut Tx<'_>, tenant: TenantId) {
     if tx.cache.warned.insert(tenant) {
-        tracing::warn!(
-            %tenant,
-            "the tenant has {EVENTS_REGISTERED_MAX} events: no more register themselves; add \
-             those to choose from with `willcall apply`"
-        );
+        warn_of_events(tenant);
     }
 }

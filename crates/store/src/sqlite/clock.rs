@@ -1,14 +1,14 @@
 //! Schedule time: how far it has come, and the wall-clock time that goes with it.
 //!
-//! The engine reports both in heartbeats (`Leases::renew`). Between two heartbeats both
-//! clocks are assumed to run at the same rate. So a wall-clock time in the future is wrong by as
-//! much as the wall clock is set until then.
+//! The engine reports both in heartbeats (`Leases::renew`). What follows from the latest is in
+//! `sql/heartbeat.rs`. A wall-clock time in the future is wrong by as much as the wall clock is set
+//! until then.
 
-use model::limits::{CLOCK_STEP_MS, IDLE_HEARTBEAT_MS};
 use model::time::{Heartbeat, Moment, TimeBounds, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::sqlite::job_error::JobError;
+use crate::sql::heartbeat::{self, UnattemptedDue};
+use crate::sql::job_error::JobError;
 use crate::sqlite::tx::Tx;
 
 statements! {
@@ -32,18 +32,9 @@ statements! {
 
 const HAS_HEARTBEATS: &str = "select 1 from sqlite_schema where type = 'table' and name = 'clock'";
 
-/// Two clocks whose difference changed by less than this are taken to run at the same rate.
-const JITTER_MS: i64 = CLOCK_STEP_MS / 3;
-
-pub(crate) fn record(tx: &mut Tx<'_>, heartbeat: Heartbeat) -> Result<(), JobError> {
-    let Heartbeat { mut at, bounds } = heartbeat;
-    // Wall-clock times that were shown stay the same from one heartbeat to the next, unless there
-    // is a reason.
-    if let Some(before) = tx.heartbeat()?
-        && behind_ms(at).saturating_sub(behind_ms(before)).abs() < JITTER_MS
-    {
-        at.wall = at.schedule.plus_ms(behind_ms(before));
-    }
+pub(crate) fn record(tx: &mut Tx<'_>, beat: Heartbeat) -> Result<(), JobError> {
+    let Heartbeat { at, bounds } = beat;
+    let at = heartbeat::steady(tx.heartbeat()?, at);
     let reached = tx.reached_for_certain()?.max(bounds.earliest);
     let times = [
         at.schedule,
@@ -102,35 +93,6 @@ fn read_heartbeat(conn: &Connection) -> Result<Option<Moment>, rusqlite::Error> 
     conn.prepare_cached(LAST)?.query_row([], row).optional()
 }
 
-/// How far schedule time is behind the wall clock.
-pub(crate) fn lag_ms(conn: &Connection) -> Result<i64, JobError> {
-    Ok(read_heartbeat(conn)?.map_or(0, behind_ms))
-}
-
-/// When unattempted deliveries are due: at the time they were accepted, in schedule time.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct UnattemptedDue {
-    lag_ms: i64,
-    /// No due time is later than this, since it has come; the end of time without a heartbeat.
-    by: Timestamp,
-}
-
-impl UnattemptedDue {
-    pub(crate) fn due_at(self, accepted_at: Timestamp) -> Timestamp {
-        accepted_at
-            .plus_ms(self.lag_ms.saturating_neg())
-            .min(self.by)
-    }
-
-    /// The same once schedule time has come to `now`.
-    pub(crate) fn by(self, now: Timestamp) -> Self {
-        match self.by {
-            Timestamp::MAX => self,
-            _ => Self { by: now, ..self },
-        }
-    }
-}
-
 impl Tx<'_> {
     /// The latest time that had come for certain by any heartbeat; the epoch without one. A clock
     /// that is set back does not change it.
@@ -148,31 +110,18 @@ impl Tx<'_> {
         Ok(reached)
     }
 
-    /// Schedule time when the wall clock says `now`. It is ahead of the true one by no more than
-    /// the time between two heartbeats, however the clock was set since the latest.
-    pub(crate) fn schedule(&mut self, now: Timestamp) -> Result<Timestamp, JobError> {
-        let Some(heartbeat) = self.heartbeat()? else {
-            return Ok(now);
-        };
-        let since_ms = now.ms_since(heartbeat.wall);
-        let since_ms = match since_ms {
-            0..=IDLE_HEARTBEAT_MS => since_ms,
-            _ => 0,
-        };
-        Ok(heartbeat.schedule.plus_ms(since_ms))
+    /// Schedule time when the wall clock says `now`.
+    pub(crate) fn schedule_at(&mut self, now: Timestamp) -> Result<Timestamp, JobError> {
+        Ok(heartbeat::schedule_at(self.heartbeat()?, now))
     }
 
     /// The wall-clock time that goes with this schedule time.
     pub(crate) fn wall(&mut self, schedule: Timestamp) -> Result<Timestamp, JobError> {
-        Ok(schedule.plus_ms(self.heartbeat()?.map_or(0, behind_ms)))
+        Ok(heartbeat::wall_at(self.heartbeat()?, schedule))
     }
 
     pub(crate) fn unattempted_due(&mut self) -> Result<UnattemptedDue, JobError> {
-        let heartbeat = self.heartbeat()?;
-        Ok(UnattemptedDue {
-            lag_ms: heartbeat.map_or(0, behind_ms),
-            by: heartbeat.map_or(Timestamp::MAX, |heartbeat| heartbeat.schedule),
-        })
+        Ok(UnattemptedDue::of(self.heartbeat()?))
     }
 
     fn heartbeat(&mut self) -> Result<Option<Moment>, JobError> {
@@ -183,8 +132,4 @@ impl Tx<'_> {
         self.cache.heartbeat = Some(found);
         Ok(found)
     }
-}
-
-fn behind_ms(at: Moment) -> i64 {
-    at.wall.ms_since(at.schedule)
 }

@@ -1,124 +1,34 @@
-//! The contract on SQLite: each question and each change becomes a job of the executor. The
-//! dashboard's part is in `dashboard.rs`. There is one lease, for all slots and for ever, and any
-//! other epoch is fenced.
+//! The contract on SQLite, as far as it is not in `sql/contract.rs`. There is one lease, for all
+//! slots and for ever, and any other epoch is fenced.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use model::attempt::Outcome;
 use model::contract::{
-    Backlog, BacklogCursor, Catalog, CommitSubscriber, DuePage, DueQuery, Frontend, Intake, Leases,
-    Outbox, PendingWebhook, ReplayRequest, ReplayResult, Settlement, Store, StoreError,
-    StoreFuture, WebhookTarget,
+    Backlog, BacklogCursor, CommitSubscriber, DuePage, DueQuery, Frontend, Leases, Outbox,
+    PendingWebhook, Settlement, Store, StoreError, StoreFuture, WebhookTarget,
 };
 use model::delivery::DeliveryState;
-use model::id::{DeliveryId, TenantId, WebhookId};
-use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
-use model::lease::{Epoch, Lease};
-use model::notification::{AcceptResult, NewNotification};
-use model::query::{
-    AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery,
-    StoredResponse, WebhookPage, WebhookQuery,
-};
-use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
+use model::id::WebhookId;
+use model::lease::{Epoch, Lease, Slots};
+use model::tenant::DialectName;
 use model::time::{Heartbeat, TimeBounds, Timestamp};
-use model::webhook::{NewWebhook, Webhook};
 
+use crate::sql::contract::SqlStore;
+use crate::sql::executor::weight;
+use crate::sql::queue::{COMMIT_DELAY, COMMIT_DELAY_MAX, JobClass};
+use crate::sql::{backlog, bulk_jobs, cancel, prune};
 use crate::sqlite::executor::Executor;
-use crate::sqlite::queue::{COMMIT_DELAY, COMMIT_DELAY_MAX, JobClass};
-use crate::sqlite::tx::Tx;
-use crate::sqlite::{
-    accept, apply, audit, backlog, bulk_jobs, cancel, catalog, clock, delivery_detail, due,
-    idempotency, log, pending, prune, replay, settle, stored_responses, webhook_rows, webhooks,
-};
+use crate::sqlite::{clock, due, pending, settle};
 use crate::sync::lock;
 
-pub(crate) struct Sqlite {
-    pub(crate) executor: Arc<Executor>,
-}
-
-/// The weight of a notification or settlement in a queue. Large ones weigh more, so that a full
-/// queue holds 80 MiB of bodies at most.
-fn weight(body_bytes: usize) -> usize {
-    1 + body_bytes / 8_192
-}
-
-/// The weight of a batch, by tenant.
-fn shares(batch: &[NewNotification]) -> Vec<(TenantId, usize)> {
-    let weights = batch.iter().map(|new| (new.tenant, weight(new.body.len())));
-    let mut shares: Vec<(TenantId, usize)> = weights.collect();
-    shares.sort_unstable_by_key(|(tenant, _)| *tenant);
-    shares.dedup_by(|next, kept| {
-        let same = next.0 == kept.0;
-        kept.1 += if same { next.1 } else { 0 };
-        same
-    });
-    shares
-}
+/// A store on a file.
+pub(crate) type Sqlite = SqlStore<Executor>;
 
 /// What an epoch is told that is not the one there is.
 fn fenced<T: Send + 'static>() -> StoreFuture<T> {
     Box::pin(std::future::ready(Err(StoreError::Fenced)))
-}
-
-impl Intake for Sqlite {
-    fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>> {
-        self.executor
-            .write_intake(shares(&batch), move |tx| accept::accept(tx, &batch))
-    }
-
-    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> StoreFuture<ReplayResult> {
-        self.executor
-            .write(JobClass::Work, 1, move |tx| replay::replay(tx, &ask, at))
-    }
-
-    fn cancel_deliveries(
-        &self,
-        tenant: TenantId,
-        deliveries: Vec<DeliveryId>,
-        actor: String,
-        at: Timestamp,
-    ) -> StoreFuture<usize> {
-        self.executor.write(JobClass::Bulk, 1, move |tx| {
-            cancel::cancel_deliveries(tx, tenant, deliveries, &actor, at)
-        })
-    }
-
-    fn run_idempotent(
-        &self,
-        key: IdempotencyKey,
-        effect: IdempotentOperation,
-        at: Timestamp,
-    ) -> StoreFuture<IdempotentResult> {
-        let shares = match &effect {
-            IdempotentOperation::Accept { batch, .. } => Some(shares(batch)),
-            IdempotentOperation::CreateWebhook { .. }
-            | IdempotentOperation::SaveWebhook { .. }
-            | IdempotentOperation::Replay { .. } => None,
-        };
-        let work = move |tx: &mut Tx<'_>| idempotency::run(tx, &key, &effect, at);
-        match shares {
-            Some(shares) => self.executor.write_intake(shares, work),
-            None => self.executor.write(JobClass::Work, 1, work),
-        }
-    }
-
-    fn stored_response(
-        &self,
-        key: String,
-        holder: TokenHash,
-    ) -> StoreFuture<Option<StoredResponse>> {
-        self.executor.read(JobClass::Work, move |conn| {
-            stored_responses::find(conn, &key, holder)
-        })
-    }
-
-    fn store_response(&self, answer: StoredResponse, at: Timestamp) -> StoreFuture<()> {
-        self.executor.write(JobClass::Work, 1, move |tx| {
-            stored_responses::store(tx, &answer, at)
-        })
-    }
 }
 
 impl Outbox for Sqlite {
@@ -137,7 +47,7 @@ impl Outbox for Sqlite {
         if epoch != Epoch::FIRST {
             return fenced();
         }
-        self.executor.write_again(JobClass::Work, 1, move |tx| {
+        self.executor.run_again(JobClass::Work, 1, move |tx| {
             pending::webhooks(tx, after, limit)
         })
     }
@@ -150,7 +60,7 @@ impl Outbox for Sqlite {
         if epoch != Epoch::FIRST {
             return fenced();
         }
-        self.executor.write_again(JobClass::Work, 1, move |tx| {
+        self.executor.run_again(JobClass::Work, 1, move |tx| {
             pending::targets(tx.conn, &webhooks)
         })
     }
@@ -160,7 +70,7 @@ impl Outbox for Sqlite {
             return fenced();
         }
         self.executor
-            .write_again(JobClass::Work, 1, move |tx| due::due(tx, &lanes, now))
+            .run_again(JobClass::Work, 1, move |tx| due::due(tx, &lanes, now))
     }
 
     fn settle(&self, epoch: Epoch, batch: Arc<[Settlement]>) -> StoreFuture<()> {
@@ -180,7 +90,7 @@ impl Outbox for Sqlite {
         };
         let weight = weight.sum();
         self.executor
-            .write_delayed(JobClass::Outcome, weight, commit_delay, move |tx| {
+            .run_delayed(JobClass::Outcome, weight, commit_delay, move |tx| {
                 settle::settle(tx, &batch)
             })
     }
@@ -199,7 +109,7 @@ impl Outbox for Sqlite {
             return fenced();
         }
         self.executor
-            .write(JobClass::Bulk, 1, move |tx| cancel::cancel(tx, webhook, at))
+            .run_once(JobClass::Bulk, 1, move |tx| cancel::cancel(tx, webhook, at))
     }
 
     fn step_bulk_job(&self, epoch: Epoch, at: Timestamp) -> StoreFuture<bool> {
@@ -207,7 +117,7 @@ impl Outbox for Sqlite {
             return fenced();
         }
         self.executor
-            .write(JobClass::Bulk, 1, move |tx| bulk_jobs::step(tx, at))
+            .run_once(JobClass::Bulk, 1, move |tx| bulk_jobs::step(tx, at))
     }
 
     fn backlog(&self, epoch: Epoch, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
@@ -215,7 +125,9 @@ impl Outbox for Sqlite {
             return fenced();
         }
         self.executor
-            .read_materialized(JobClass::Bulk, move |conn, _| backlog::backlog(conn, after))
+            .ask_materialized(JobClass::Bulk, move |conn, _| {
+                backlog::backlog(conn, Slots::ALL, after)
+            })
     }
 
     fn prune(
@@ -230,7 +142,7 @@ impl Outbox for Sqlite {
         // Without space on the disk this may fail. Then less can be pruned, and that makes space.
         drop(self.executor.materialize());
         self.executor
-            .write(JobClass::Bulk, 1, move |tx| prune::prune(tx, &before, now))
+            .run_once(JobClass::Bulk, 1, move |tx| prune::prune(tx, &before, now))
     }
 }
 
@@ -245,7 +157,7 @@ impl Leases for Sqlite {
             return fenced();
         }
         let latest = Arc::clone(&self.executor.shared().last_heartbeat);
-        self.executor.write_again(JobClass::Work, 1, move |tx| {
+        self.executor.run_again(JobClass::Work, 1, move |tx| {
             clock::record(tx, beat)?;
             *lock(&latest) = Some(beat);
             Ok(lease)
@@ -268,130 +180,10 @@ impl Frontend for Sqlite {
             return Box::pin(std::future::ready(Err(StoreError::Ended)));
         }
         let executor = Arc::clone(&self.executor);
-        let round = executor.write_again(JobClass::Work, 1, |_| Ok(()));
+        let round = executor.run_again(JobClass::Work, 1, |_| Ok(()));
         Box::pin(async move {
             round.await?;
             executor.shared().disk.judge()
-        })
-    }
-}
-
-impl Catalog for Sqlite {
-    fn version(&self) -> u64 {
-        self.executor.shared().version.load(Ordering::Acquire)
-    }
-
-    fn changes(&self) -> u64 {
-        self.executor.shared().changes.load(Ordering::Acquire)
-    }
-
-    fn tenant(&self, dialect: DialectName, key: String) -> StoreFuture<Option<Tenant>> {
-        self.executor.read(JobClass::Work, move |conn| {
-            catalog::tenant(conn, &dialect, &key)
-        })
-    }
-
-    fn tenants(&self, dialect: DialectName) -> StoreFuture<Vec<Tenant>> {
-        self.executor
-            .read(JobClass::Work, move |conn| catalog::tenants(conn, &dialect))
-    }
-
-    fn grants(&self, hash: TokenHash) -> StoreFuture<Vec<Grant>> {
-        self.executor
-            .read(JobClass::Work, move |conn| catalog::grants(conn, hash))
-    }
-
-    fn has_tokens(&self) -> StoreFuture<bool> {
-        self.executor.read(JobClass::Work, catalog::has_tokens)
-    }
-
-    fn create_token(&self, token: NewToken, actor: String, at: Timestamp) -> StoreFuture<()> {
-        self.executor.write(JobClass::Work, 1, move |tx| {
-            catalog::create_token(tx, &token, &actor, at)
-        })
-    }
-
-    fn events(&self, tenant: TenantId) -> StoreFuture<Vec<Event>> {
-        self.executor
-            .read(JobClass::Work, move |conn| catalog::events(conn, tenant))
-    }
-
-    fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> StoreFuture<EventPage> {
-        self.executor.read(JobClass::Work, move |conn| {
-            catalog::event_page(conn, tenant, offset, limit)
-        })
-    }
-
-    fn event(&self, tenant: TenantId, slug: String) -> StoreFuture<Option<Event>> {
-        self.executor.read(JobClass::Work, move |conn| {
-            catalog::event(conn, tenant, &slug)
-        })
-    }
-
-    fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> StoreFuture<WebhookPage> {
-        self.executor.read(JobClass::Work, move |conn| {
-            catalog::webhooks(conn, &tenants, query)
-        })
-    }
-
-    fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> StoreFuture<Option<Webhook>> {
-        self.executor.read(JobClass::Work, move |conn| {
-            webhook_rows::find_by_key(conn, &tenants, &key)
-        })
-    }
-
-    fn webhook(&self, tenant: TenantId, id: WebhookId) -> StoreFuture<Option<Webhook>> {
-        self.executor.read(JobClass::Work, move |conn| {
-            webhook_rows::find(conn, tenant, id)
-        })
-    }
-
-    fn create_webhook(
-        &self,
-        webhook: NewWebhook,
-        actor: String,
-        at: Timestamp,
-    ) -> StoreFuture<Webhook> {
-        self.executor.write(JobClass::Work, 1, move |tx| {
-            webhooks::create(tx, webhook, &actor, at)
-        })
-    }
-
-    fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> StoreFuture<Webhook> {
-        self.executor.write(JobClass::Work, 1, move |tx| {
-            webhooks::save(tx, webhook, &actor, at)
-        })
-    }
-
-    fn log(&self, tenant: TenantId, query: LogQuery) -> StoreFuture<LogPage> {
-        self.executor
-            .read_materialized(JobClass::Bulk, move |conn, horizon| {
-                log::log(conn, tenant, &query, horizon)
-            })
-    }
-
-    fn delivery(&self, tenant: TenantId, id: DeliveryId) -> StoreFuture<Option<DeliveryDetail>> {
-        self.executor
-            .read_materialized(JobClass::Work, move |conn, horizon| {
-                delivery_detail::delivery(conn, tenant, id, horizon)
-            })
-    }
-
-    fn audit(&self, tenant: TenantId, limit: usize) -> StoreFuture<Vec<AuditEntry>> {
-        self.executor.read(JobClass::Work, move |conn| {
-            audit::latest(conn, tenant, limit)
-        })
-    }
-
-    fn apply(
-        &self,
-        declarations: Vec<Declaration>,
-        actor: String,
-        at: Timestamp,
-    ) -> StoreFuture<Vec<AppliedChange>> {
-        let weight = declarations.len();
-        self.executor.write(JobClass::Work, weight, move |tx| {
-            apply::apply(tx, declarations, &actor, at)
         })
     }
 }

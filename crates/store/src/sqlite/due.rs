@@ -12,10 +12,11 @@ use model::time::Timestamp;
 use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator as _;
 use rusqlite::{CachedStatement, Connection, Params, Row, Rows, Statement, params};
 
-use crate::sqlite::clock::UnattemptedDue;
-use crate::sqlite::job_error::JobError;
+use crate::sql::heartbeat::UnattemptedDue;
+use crate::sql::job_error::JobError;
+use crate::sql::rows;
 use crate::sqlite::tx::Tx;
-use crate::sqlite::{notification_rows, query, rows, unattempted};
+use crate::sqlite::{query, unattempted, unattempted_rows};
 
 statements! {
     ATTEMPTED = "
@@ -367,7 +368,7 @@ impl<I: Iterator<Item = i64>> InlineCursor<'_, '_, I> {
         if let Some(due) = self.at {
             return Ok(Some(due.delivery.due_at));
         }
-        let next = notification_rows::first_accepted(conn, &mut self.ids)?;
+        let next = unattempted_rows::first_accepted(conn, &mut self.ids)?;
         Ok(next.map(|(_, accepted_at)| self.since.due_at(accepted_at)))
     }
 }

@@ -6,14 +6,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use model::attempt::Attempt;
 use model::webhook::Headers;
 use rusqlite::params;
 
-use crate::sqlite::envelope_cache::{InternedEnvelope, SharedEnvelope};
-use crate::sqlite::job_error::JobError;
-use crate::sqlite::rows;
+use crate::sql::envelope_cache::{InternedEnvelope, SharedEnvelope, hash};
+use crate::sql::job_error::JobError;
+use crate::sql::rows;
 use crate::sqlite::tx::Tx;
 
 statements! {
@@ -24,12 +23,10 @@ statements! {
     ADD = "insert into envelope (day, hash, url, headers) values (?1, ?2, ?3, ?4)";
 }
 
-const DAY_MS: i64 = 24 * 3_600_000;
-
 /// The id of the attempt's envelope, which is inserted if it is new.
 pub(crate) fn intern(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<i64, JobError> {
     let (url, headers) = (&attempt.url, &attempt.request_headers);
-    let day = day(tx.highest_accepted_at()?);
+    let day = rows::envelope_day(tx.highest_accepted_at()?);
     tx.cache.envelopes.turn_to(day);
     if let Some(id) = tx.cache.envelopes.shared(url, headers) {
         return Ok(id);
@@ -53,7 +50,7 @@ pub(crate) fn intern_response(tx: &mut Tx<'_>, headers: &Headers) -> Result<Opti
     if headers.is_empty() {
         return Ok(None);
     }
-    let day = day(tx.highest_accepted_at()?);
+    let day = rows::envelope_day(tx.highest_accepted_at()?);
     let envelopes = &mut tx.cache.envelopes;
     envelopes.turn_to(day);
     if let Some((latest, id)) = &envelopes.latest_response
@@ -91,11 +88,6 @@ fn look_up(
     Ok(id)
 }
 
-/// The day of envelopes that are written while `accepted_at` is the latest there is.
-pub(crate) fn day(accepted_at: model::time::Timestamp) -> i64 {
-    accepted_at.as_millis().div_euclid(DAY_MS)
-}
-
 fn find(
     tx: &Tx<'_>,
     day: i64,
@@ -112,14 +104,4 @@ fn find(
         }
     }
     Ok(None)
-}
-
-/// FNV-1a, 64 bits. It is in every file out there and may not change between versions.
-fn hash(url: &str, headers: &Bytes) -> i64 {
-    let bytes = url.bytes().chain([0]).chain(headers.iter().copied());
-    bytes
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
-        .cast_signed()
 }

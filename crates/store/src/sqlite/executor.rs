@@ -6,27 +6,34 @@
 //! own in between. Queues are bounded: what does not fit is `Busy` at once. If a thread panics the
 //! whole executor ends, and nobody waits in vain.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::contract::{StoreError, StoreFuture};
 use model::id::TenantId;
+use model::notification::{AcceptResult, NewNotification};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::sql;
+use crate::sql::executor::{ChangeScope, shares};
+use crate::sql::job_error::{JobError, broken};
+use crate::sql::queue::{JobClass, NextWork};
+use crate::sql::read_horizon::ReadHorizon;
+use crate::sql::transaction::Transaction;
+use crate::sqlite::accept;
 use crate::sqlite::checkpointer::LOOK_AFTER;
 use crate::sqlite::fan_out_step::FanOutStep;
 use crate::sqlite::group_commit::GroupCommit;
-use crate::sqlite::job_error::{JobError, broken};
 use crate::sqlite::jobs::{
     ExecutorHandles, OneShotJob, ReadJob, ReadQuery, ReadTask, RepeatableJob, WriteJob, weight_of,
 };
-use crate::sqlite::queue::{JobClass, NextWork};
 use crate::sqlite::shared::Shared;
 use crate::sqlite::tx::{Job, Tx};
-use crate::sqlite::unattempted::{self, ReadHorizon};
 use crate::sqlite::wal_sync::{SyncOutcome, SyncTarget, WalSync};
 use crate::sqlite::writer::Writer;
+use crate::sqlite::{unattempted, unattempted_rows};
 use crate::sync::lock;
 
 /// Reader threads. The first takes only quick jobs, so that a sign-in never waits for a search
@@ -125,7 +132,7 @@ impl Executor {
     }
 
     /// Runs `work` on the writer, once. `weight` is how many notifications or settlements it holds.
-    pub(crate) fn write<T, F>(&self, class: JobClass, weight: usize, work: F) -> StoreFuture<T>
+    pub(crate) fn run_once<T, F>(&self, class: JobClass, weight: usize, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T, JobError> + Send + 'static,
@@ -140,26 +147,17 @@ impl Executor {
     }
 
     /// The same for work that can be run again after a rollback.
-    pub(crate) fn write_again<T, F>(
-        &self,
-        class: JobClass,
-        weight: usize,
-        work: F,
-    ) -> StoreFuture<T>
+    pub(crate) fn run_again<T, F>(&self, class: JobClass, weight: usize, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, JobError> + Send + 'static,
     {
-        self.write_repeatable((class, Vec::new()), weight, None, work)
+        self.run_repeatable((class, Vec::new()), weight, None, work)
     }
 
     /// The same for what tenants hand in; `shares` has each tenant once, with its part of the
     /// weight. `Busy` at once if one of them has to wait.
-    pub(crate) fn write_intake<T, F>(
-        &self,
-        shares: Vec<(TenantId, usize)>,
-        work: F,
-    ) -> StoreFuture<T>
+    pub(crate) fn run_intake<T, F>(&self, shares: Vec<(TenantId, usize)>, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, JobError> + Send + 'static,
@@ -169,12 +167,12 @@ impl Executor {
             return ready(Err(StoreError::Busy));
         }
         let weight = shares.iter().map(|(_, own)| own).sum();
-        self.write_repeatable((JobClass::Intake, shares), weight, None, work)
+        self.run_repeatable((JobClass::Intake, shares), weight, None, work)
     }
 
     /// The same for work that nobody waits for: it is held back for `commit_delay`, or until
     /// `flush`, to join a commit that is made anyway.
-    pub(crate) fn write_delayed<T, F>(
+    pub(crate) fn run_delayed<T, F>(
         &self,
         class: JobClass,
         weight: usize,
@@ -185,10 +183,10 @@ impl Executor {
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, JobError> + Send + 'static,
     {
-        self.write_repeatable((class, Vec::new()), weight, Some(commit_delay), work)
+        self.run_repeatable((class, Vec::new()), weight, Some(commit_delay), work)
     }
 
-    fn write_repeatable<T, F>(
+    fn run_repeatable<T, F>(
         &self,
         whose: (JobClass, Vec<(TenantId, usize)>),
         weight: usize,
@@ -266,10 +264,10 @@ impl Executor {
     }
 
     /// Runs `work` on a reader. It sees everything that was answered before.
-    pub(crate) fn read<T, F>(&self, class: JobClass, work: F) -> StoreFuture<T>
+    pub(crate) fn ask<T, F>(&self, class: JobClass, work: F) -> StoreFuture<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, JobError> + Send + 'static,
+        F: FnOnce(sql::Connection<'_>) -> Result<T, JobError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         match self {
@@ -299,17 +297,17 @@ impl Executor {
 
     /// The same for work that shows deliveries. Inline deliveries are materialized first, and
     /// `work` is told up to which notification it sees all.
-    pub(crate) fn read_materialized<T, F>(
+    pub(crate) fn ask_materialized<T, F>(
         self: &Arc<Self>,
         class: JobClass,
         work: F,
     ) -> StoreFuture<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, ReadHorizon) -> Result<T, JobError> + Send + 'static,
+        F: FnOnce(sql::Connection<'_>, ReadHorizon) -> Result<T, JobError> + Send + 'static,
     {
-        let read = self.read(class, move |conn| {
-            let horizon = ReadHorizon::read(conn, None)?;
+        let read = self.ask(class, move |conn| {
+            let horizon = unattempted_rows::read_horizon(conn, None)?;
             match horizon.is_all() {
                 true => work(conn, horizon).map(Ok),
                 false => Ok(Err(work)),
@@ -326,8 +324,8 @@ impl Executor {
                 Err(StoreError::Disk(fault)) if fault.stops_all() => Some(fault),
                 Err(error) => return Err(error),
             };
-            let read = executor.read(class, move |conn| {
-                let horizon = ReadHorizon::read(conn, lacks)?;
+            let read = executor.ask(class, move |conn| {
+                let horizon = unattempted_rows::read_horizon(conn, lacks)?;
                 work(conn, horizon)
             });
             read.await
@@ -336,7 +334,7 @@ impl Executor {
 
     /// Materializes the inline deliveries.
     pub(crate) fn materialize(&self) -> StoreFuture<()> {
-        self.write_again(JobClass::Work, 1, unattempted::materialize)
+        self.run_again(JobClass::Work, 1, unattempted::materialize)
     }
 
     /// Whether the readers live. The writer shows it by answering.
@@ -377,11 +375,66 @@ impl Executor {
                 let closed = writer.map_or(Ok(()), Writer::close);
                 ready(
                     closed.map_err(|error| {
-                        JobError::Sql(error).into_store_error(&inline.shared.disk)
+                        JobError::Sqlite(error).into_store_error(&inline.shared.disk)
                     }),
                 )
             }
         }
+    }
+}
+
+impl sql::executor::Executor for Executor {
+    fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>> {
+        self.run_intake(shares(&batch), move |tx| accept::accept(tx, &batch))
+    }
+
+    /// All changes take turns, whatever they are about.
+    fn change<T, F>(&self, _scope: ChangeScope, weight: usize, work: F) -> StoreFuture<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn Transaction) -> Result<T, JobError> + Send + 'static,
+    {
+        self.run_once(JobClass::Work, weight, move |tx| work(tx))
+    }
+
+    fn write<T, F>(&self, class: JobClass, work: F) -> StoreFuture<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn Transaction) -> Result<T, JobError> + Send + 'static,
+    {
+        self.run_once(class, 1, move |tx| work(tx))
+    }
+
+    fn write_intake<T, F>(&self, shares: Vec<(TenantId, usize)>, work: F) -> StoreFuture<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut dyn Transaction) -> Result<T, JobError> + Send + 'static,
+    {
+        self.run_intake(shares, move |tx| work(tx))
+    }
+
+    fn read<T, F>(&self, class: JobClass, work: F) -> StoreFuture<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(sql::Connection<'_>) -> Result<T, JobError> + Send + 'static,
+    {
+        self.ask(class, work)
+    }
+
+    fn read_deliveries<T, F>(self: &Arc<Self>, class: JobClass, work: F) -> StoreFuture<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(sql::Connection<'_>, ReadHorizon) -> Result<T, JobError> + Send + 'static,
+    {
+        self.ask_materialized(class, work)
+    }
+
+    fn version(&self) -> u64 {
+        self.shared().version.load(Ordering::Acquire)
+    }
+
+    fn changes(&self) -> u64 {
+        self.shared().changes.load(Ordering::Acquire)
     }
 }
 

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::id::{TenantId, WebhookId};
-use model::limits::UNMATERIALIZED_MAX;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::time::Instant;
 
+use crate::sql::fan_out::is_much;
 use crate::sync::lock;
 
 statements! {
@@ -22,10 +22,6 @@ statements! {
     OWED = "select sum(owed) from listing where tenant_id = ?1";
 }
 
-/// Rows that a transaction or a step materializes at most: some milliseconds, for which others
-/// wait, if each row is on a page of its own.
-pub(crate) const STEP_ROWS: usize = 1_024;
-
 /// How long the fan-out pauses after a failed step: somebody has to make space.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -33,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct FanOut {
     /// Deliveries by tenant; tenants with none are not in it.
-    pub(crate) owed: BTreeMap<TenantId, usize>,
+    owed: BTreeMap<TenantId, usize>,
     /// The batch that notifications of this transaction may join.
     pub(crate) open: Option<OpenBatch>,
     /// Whether `FanOutBacklog` has not been told of the latest change.
@@ -59,7 +55,9 @@ impl FanOutBacklog {
     /// Whether one of the tenants has so much left that it has to wait.
     pub(crate) fn is_full(&self, shares: &[(TenantId, usize)]) -> bool {
         let owed = lock(&self.owed);
-        shares.iter().any(|(tenant, _)| is_much(owed.get(tenant)))
+        shares
+            .iter()
+            .any(|(tenant, _)| owed.get(tenant).is_some_and(|owed| is_much(*owed)))
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -72,11 +70,12 @@ impl FanOutBacklog {
     }
 }
 
-pub(crate) fn is_much(owed: Option<&usize>) -> bool {
-    owed.is_some_and(|owed| *owed >= UNMATERIALIZED_MAX)
-}
-
 impl FanOut {
+    /// Whether the tenant has so much left that it has to wait.
+    pub(crate) fn has_much(&self, tenant: TenantId) -> bool {
+        self.owed.get(&tenant).is_some_and(|owed| is_much(*owed))
+    }
+
     /// Whether anything is left.
     pub(crate) fn is_left(&self) -> bool {
         !self.owed.is_empty()

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use model::contract::StoreError;
 
+use crate::sql::job_error::JobError;
 use crate::sqlite::fan_out;
-use crate::sqlite::job_error::JobError;
 use crate::sqlite::shared::Shared;
 use crate::sqlite::tx::{Job, Tx};
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use model::limits;
 use tokio::time::Instant;
 
+use crate::sql::queue::{GroupWait, QueuedJob};
 use crate::sqlite::jobs::{ExecutorHandles, WriteJob, weight_of};
-use crate::sqlite::queue::{GroupWait, QueuedJob};
 use crate::sqlite::shared::Shared;
 use crate::sqlite::tx::Job;
 use crate::sqlite::wal_sync::{SyncOutcome, WalSync};

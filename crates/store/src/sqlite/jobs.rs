@@ -8,12 +8,13 @@ use model::id::TenantId;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::sql;
+use crate::sql::fan_out::STEP_ROWS;
+use crate::sql::job_error::{JobError, broken};
+use crate::sql::queue::{JobClass, JobQueue, QueuedJob};
 use crate::sqlite::checkpointer::Checkpointer;
 use crate::sqlite::disk::DiskWatch;
-use crate::sqlite::fan_out_cache::STEP_ROWS;
 use crate::sqlite::fan_out_step::FanOutStep;
-use crate::sqlite::job_error::{JobError, broken};
-use crate::sqlite::queue::{JobClass, JobQueue, QueuedJob};
 use crate::sqlite::shared::Shared;
 use crate::sqlite::tx::{Job, Tx};
 use crate::sqlite::wal_sync::WalSync;
@@ -143,7 +144,7 @@ pub(crate) struct ReadQuery<T, F> {
 impl<T, F> ReadTask for ReadQuery<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<T, JobError> + Send,
+    F: FnOnce(sql::Connection<'_>) -> Result<T, JobError> + Send,
 {
     fn run(self: Box<Self>, conn: &Connection, disk: &DiskWatch, durable: &dyn Fn() -> bool) {
         let Self { work, reply } = *self;
@@ -153,9 +154,9 @@ where
         // One transaction, so that all statements see the same state.
         let found = conn
             .unchecked_transaction()
-            .map_err(JobError::Sql)
+            .map_err(JobError::Sqlite)
             .and_then(|tx| {
-                let found = work(&tx)?;
+                let found = work(sql::Connection::Sqlite(&tx))?;
                 tx.commit()?;
                 Ok(found)
             });

@@ -1,69 +1,37 @@
 //! SQLite: the contract of `model` on a file. `contract.rs` is the way in, `executor.rs` has the
 //! threads, `writer.rs` the transactions; each other file has statements about one thing.
 
-#[macro_use]
-mod sql;
-
 mod accept;
-mod apply;
-mod audit;
-mod backlog;
-mod bulk_jobs;
-mod cancel;
-mod catalog;
 mod checkpointer;
 pub(crate) mod clock;
 pub(crate) mod contract;
-mod dashboard;
-mod dashboard_queries;
-mod delivery_detail;
-mod delivery_scans;
 pub(crate) mod disk;
 pub(crate) mod disk_probe;
 mod due;
-mod envelope_cache;
 mod envelopes;
 pub(crate) mod error_codes;
 mod executor;
-mod expiry;
 mod fan_out;
 mod fan_out_cache;
 mod fan_out_step;
 mod group_commit;
-mod id_range;
-mod idempotency;
 mod inline_deliveries;
-mod intake_cache;
-pub(crate) mod job_error;
+mod job_answer;
 mod jobs;
-mod log;
-mod merge;
+mod leftovers;
 mod metrics;
-mod notification_rows;
-mod notifications;
 pub(crate) mod open;
 mod pending;
-mod post_commit;
-mod prune;
 mod query;
-pub(crate) mod queue;
-mod replay;
-mod row_budget;
-mod rows;
+mod unattempted_rows;
+
 mod sequence;
-mod sessions;
 mod settle;
 pub(crate) mod shared;
 pub(crate) mod statements;
-mod stored_responses;
+mod transaction;
 mod tx;
 mod unattempted;
-mod unattempted_rows;
-mod users;
 pub(crate) mod wal_preallocation;
 pub(crate) mod wal_sync;
-mod webhook_health;
-mod webhook_history;
-mod webhook_rows;
-mod webhooks;
 pub(crate) mod writer;

@@ -171,7 +171,7 @@ fn ready(path: &Path) -> Result<Connection, OpenError> {
         conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
         conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
         for sql in statements() {
-            drop(conn.prepare_cached(&sql)?);
+            drop(conn.prepare_cached(sql)?);
         }
         Ok(())
     };

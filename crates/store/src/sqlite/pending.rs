@@ -9,10 +9,11 @@ use model::mutation::{Mutation, is_on};
 use model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Statement};
 
-use crate::sqlite::clock::UnattemptedDue;
-use crate::sqlite::job_error::JobError;
+use crate::sql::heartbeat::UnattemptedDue;
+use crate::sql::job_error::JobError;
+use crate::sql::rows;
 use crate::sqlite::tx::Tx;
-use crate::sqlite::{notification_rows, rows, unattempted};
+use crate::sqlite::{unattempted, unattempted_rows};
 
 statements! {
     // Seeks over all that the webhook before has pending.
@@ -88,7 +89,7 @@ fn next_inline(
     let Some((&webhook, ids)) = next else {
         return Ok(None);
     };
-    let first = notification_rows::first_accepted(conn, ids.iter().copied())?;
+    let first = unattempted_rows::first_accepted(conn, ids.iter().copied())?;
     Ok(first.map(|(_, accepted_at)| PendingWebhook {
         webhook,
         due_at: since.due_at(accepted_at),

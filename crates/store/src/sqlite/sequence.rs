@@ -1,11 +1,12 @@
 //! The ids and times of new notifications. Ids always rise. Times rise, except where the clock was
 //! set back.
 
+use model::id::TenantId;
 use model::limits::CLOCK_STEP_MS;
 use model::time::Timestamp;
 
-use crate::sqlite::id_range;
-use crate::sqlite::job_error::JobError;
+use crate::sql::id_range;
+use crate::sql::job_error::JobError;
 use crate::sqlite::tx::Tx;
 
 statements! {
@@ -15,9 +16,17 @@ statements! {
           select max(id) as id from notification
           union all
           select latest from counted where what = 'notification')";
+    // Before anything is removed, so that no id is used twice.
+    KEEP_LATEST_ID = "
+        insert into counted (what, latest)
+        select 'notification', id from notification order by id desc limit 1
+        on conflict (what) do update set latest = max(latest, excluded.latest)";
     FALL = "
         insert into clock_fall (notification_id, reached_at, after_at) values (?1, ?2, ?3)";
 }
+
+/// Ids and times rise over all tenants here, so it says nothing.
+const ALL_TENANTS: TenantId = TenantId(0);
 
 impl Tx<'_> {
     /// The `accepted_at` to write for a notification that came at `at`, and whether a run of times
@@ -27,7 +36,7 @@ impl Tx<'_> {
     pub(crate) fn accepted_at(&mut self, at: Timestamp) -> Result<(Timestamp, bool), JobError> {
         let latest = self.latest_accepted_at()?;
         let falls = latest.ms_since(at) >= CLOCK_STEP_MS || self.is_over(at)?;
-        let falls = falls && id_range::may_fall(self.conn)?;
+        let falls = falls && id_range::may_fall(self.conn.into(), ALL_TENANTS)?;
         let written = match falls {
             true => at,
             false => latest.max(at),
@@ -47,7 +56,7 @@ impl Tx<'_> {
         }
         let run_after = match self.cache.run_after {
             Some(run_after) => run_after,
-            None => id_range::latest_run_after(self.conn)?,
+            None => id_range::latest_run_after(self.conn.into(), ALL_TENANTS)?,
         };
         self.cache.run_after = Some(run_after);
         Ok(reached.ms_since(run_after) >= CLOCK_STEP_MS)
@@ -61,7 +70,7 @@ impl Tx<'_> {
         }
         let highest = self
             .latest_accepted_at()?
-            .max(id_range::reached(self.conn)?);
+            .max(id_range::reached(self.conn.into(), ALL_TENANTS)?);
         self.cache.highest_accepted_at = Some(highest);
         Ok(highest)
     }
@@ -71,6 +80,12 @@ impl Tx<'_> {
         let next = self.latest_id()?.saturating_add(1);
         self.cache.latest_id = Some(next);
         Ok(next)
+    }
+
+    /// What is given next stays above the latest id, whatever is removed.
+    pub(crate) fn keep_latest_id(&mut self) -> Result<(), JobError> {
+        self.execute(KEEP_LATEST_ID, [])?;
+        Ok(())
     }
 
     /// The id that was last given to a notification.

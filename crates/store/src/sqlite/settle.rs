@@ -11,10 +11,12 @@ use model::id::DeliveryId;
 use model::mutation::{Mutation, is_on};
 use rusqlite::{CachedStatement, OptionalExtension, params};
 
-use crate::sqlite::job_error::JobError;
+use crate::sql::job_error::JobError;
+use crate::sql::rows;
+use crate::sql::webhook_health::{BatchHealth, HourlyOutcome};
+use crate::sql::webhooks;
 use crate::sqlite::tx::Tx;
-use crate::sqlite::webhook_health::{BatchHealth, HourlyOutcome};
-use crate::sqlite::{envelopes, rows, unattempted, webhooks};
+use crate::sqlite::{envelopes, unattempted};
 
 statements! {
     // Of an unattempted delivery that is delivered at once: the one write that most deliveries are.
@@ -107,7 +109,7 @@ pub(crate) fn settle(tx: &mut Tx<'_>, batch: &[Settlement]) -> Result<(), JobErr
     for settlement in batch {
         settle_one(tx, settlement, &mut health)?;
     }
-    health.write(tx)
+    health.write(tx.conn.into())
 }
 
 fn settle_one<'a>(
@@ -164,7 +166,7 @@ fn settle_decision(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<SettleDec
         Some((false, _)) if is_on(Mutation::IgnoreRound) => SettleDecision::InTime,
         Some((false, _)) => SettleDecision::Late,
         None => {
-            let now = tx.schedule(settlement.ended_at)?;
+            let now = tx.schedule_at(settlement.ended_at)?;
             // Unattempted, although it was attempted: a backup was restored, for example.
             match unattempted::defer(tx, id, now)? {
                 true => SettleDecision::Late,
@@ -250,7 +252,7 @@ fn due_at(tx: &mut Tx<'_>, settlement: &Settlement) -> Result<Option<i64>, JobEr
     }
     let due_at = match next.due_at {
         Some(due_at) => due_at,
-        None => tx.schedule(settlement.ended_at)?,
+        None => tx.schedule_at(settlement.ended_at)?,
     };
     Ok(Some(due_at.as_millis()))
 }

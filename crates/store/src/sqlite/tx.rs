@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 
 use model::contract::StoreError;
-use model::id::{NotificationId, TenantId, WebhookId};
+use model::id::TenantId;
 use model::time::{Moment, Timestamp};
 use rusqlite::{CachedStatement, Connection, Params};
 
-use crate::sqlite::envelope_cache::EnvelopeCache;
-use crate::sqlite::fan_out_cache::{FanOut, STEP_ROWS};
+use crate::sql::envelope_cache::EnvelopeCache;
+use crate::sql::fan_out::STEP_ROWS;
+use crate::sql::intake_cache::{EventCache, SubscriptionCache};
+use crate::sql::job_error::JobError;
+use crate::sql::post_commit::PostCommit;
+use crate::sql::transaction::PruneCursor;
+use crate::sqlite::fan_out_cache::FanOut;
 use crate::sqlite::inline_deliveries::InlineDeliveries;
-use crate::sqlite::intake_cache::{EventCache, SubscriptionCache};
-use crate::sqlite::job_error::JobError;
-use crate::sqlite::post_commit::PostCommit;
 
 /// A job of the writer, with the caller that waits for it.
 pub(crate) trait Job: Send {
@@ -63,15 +65,6 @@ pub(crate) struct WriterCache {
     pub(crate) run_after: Option<Timestamp>,
     /// Where pruning goes on.
     pub(crate) prune_cursor: Option<PruneCursor>,
-}
-
-/// Where the next step of pruning goes on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum PruneCursor {
-    /// In the log of this webhook, with this notification.
-    Log(WebhookId, NotificationId),
-    /// Among notifications of this tenant that no webhook wanted.
-    Unwanted(TenantId),
 }
 
 /// Statements that many jobs of a transaction use, taken from the connection's cache once. The

@@ -8,28 +8,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::contract::{DiskFault, StoreError};
 use model::delivery::CancelCause;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::time::Timestamp;
 use rusqlite::Connection;
 use rusqlite::types::{Value, ValueRef};
 
+use crate::sql::job_error::{CorruptRow, JobError};
+use crate::sql::{rows, webhook_list};
+use crate::sqlite::fan_out;
 use crate::sqlite::inline_deliveries::{InlineDeliveries, InlineEntry};
-use crate::sqlite::job_error::{CorruptRow, JobError};
 use crate::sqlite::tx::Tx;
-use crate::sqlite::{fan_out, query, rows, unattempted_rows};
+use crate::sqlite::unattempted_rows;
 
 statements! {
     REMOVE = "delete from fresh where webhook_id = ?1 and notification_id = ?2";
-    MATERIALIZED_UPTO = "select latest from counted where what = 'listed'";
     SET_MATERIALIZED_UPTO = "
         insert into counted (what, latest) values ('listed', ?1)
         on conflict (what) do update set latest = ?1";
-    LATER = "
-        select id from notification
-        where id > coalesce((select latest from counted where what = 'listed'), 0)
-        limit 1";
     NOT_MATERIALIZED = "
         select id, wanted_by from notification
         where id > ?1 and wanted_by is not null
@@ -64,7 +60,7 @@ pub(crate) fn wanted_by(tx: &mut Tx<'_>, wanted: &[WebhookId]) -> Result<Option<
     if let [webhook] = wanted {
         return Ok(Some(Value::Integer(webhook.0)));
     }
-    Ok(Some(Value::Text(unattempted_rows::ids_to_text(wanted))))
+    Ok(Some(Value::Text(webhook_list::to_text(wanted))))
 }
 
 /// Records the deliveries of a new notification. `in_row`: they are inline. Answers whether the
@@ -154,57 +150,6 @@ pub(crate) fn materialize(tx: &mut Tx<'_>) -> Result<(), JobError> {
     }
 }
 
-/// What a reader sees of all deliveries.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ReadHorizon {
-    /// Up to and with this notification it sees everything; of later ones only what was attempted.
-    pub(crate) upto: NotificationId,
-    /// Why inline deliveries could not be materialized.
-    lacks: Option<DiskFault>,
-}
-
-impl ReadHorizon {
-    pub(crate) fn read(conn: &Connection, lacks: Option<DiskFault>) -> Result<Self, JobError> {
-        let later: Option<i64> = query::first(conn, LATER, [], |row| Ok(row.get(0)?))?;
-        let upto = match later {
-            None => i64::MAX,
-            Some(_) => read_materialized_upto(conn)?,
-        };
-        Ok(Self {
-            upto: NotificationId(upto),
-            lacks,
-        })
-    }
-
-    /// The same for one tenant, of which less may be materialized.
-    pub(crate) fn of(self, conn: &Connection, tenant: TenantId) -> Result<Self, JobError> {
-        let upto = match fan_out::first_of(conn, tenant)? {
-            Some(first) => self.upto.min(NotificationId(first.0 - 1)),
-            None => self.upto,
-        };
-        Ok(Self { upto, ..self })
-    }
-
-    /// Whether a reader sees everything.
-    pub(crate) fn is_all(self) -> bool {
-        self.upto.0 == i64::MAX
-    }
-
-    /// A delivery was not found. An error if it may exist all the same.
-    pub(crate) fn not_found(self, id: NotificationId) -> Result<(), JobError> {
-        match self.lacks {
-            Some(fault) if id > self.upto => Err(StoreError::Disk(fault).into()),
-            Some(_) | None => Ok(()),
-        }
-    }
-}
-
-fn read_materialized_upto(conn: &Connection) -> Result<i64, JobError> {
-    let materialized_upto: Option<i64> =
-        query::first(conn, MATERIALIZED_UPTO, [], |row| Ok(row.get(0)?))?;
-    Ok(materialized_upto.unwrap_or(0))
-}
-
 /// Materializes entries that were taken out, and stores how far everything is materialized.
 fn materialize_entries(tx: &mut Tx<'_>, evicted: &[InlineEntry]) -> Result<(), JobError> {
     unattempted_rows::materialize_rows(tx, evicted.iter().flat_map(InlineEntry::unattempted))?;
@@ -238,13 +183,14 @@ pub(crate) fn inline_deliveries<'a>(
 fn wanted(value: ValueRef<'_>) -> Option<Arc<[WebhookId]>> {
     match value {
         ValueRef::Integer(webhook) => Some(Arc::from([WebhookId(webhook)])),
-        ValueRef::Text(text) => unattempted_rows::ids_of_text(str::from_utf8(text).ok()?),
+        ValueRef::Text(text) => webhook_list::of_text(str::from_utf8(text).ok()?).ok(),
         ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => None,
     }
 }
 
 fn read(conn: &Connection) -> Result<InlineDeliveries, JobError> {
-    let mut inline_deliveries = InlineDeliveries::new(read_materialized_upto(conn)?);
+    let mut inline_deliveries =
+        InlineDeliveries::new(unattempted_rows::materialized_upto(conn.into())?);
     let mut not_materialized = conn.prepare_cached(NOT_MATERIALIZED)?;
     let mut was_tried = conn.prepare_cached(WAS_TRIED)?;
     let mut found = not_materialized.query([inline_deliveries.materialized_upto()])?;

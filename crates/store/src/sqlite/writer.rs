@@ -18,12 +18,12 @@ use tokio::time::Instant;
 
 use crate::integrity::mark::DurabilityMark;
 use crate::integrity::snapshot;
+use crate::sql::job_error::{JobError, broken};
+use crate::sql::post_commit::PostCommit;
 use crate::sqlite::fan_out_cache::{self, FanOut};
-use crate::sqlite::job_error::{self, JobError};
-use crate::sqlite::post_commit::PostCommit;
 use crate::sqlite::shared::Shared;
 use crate::sqlite::tx::{HotStatements, Job, Tx, WriterCache};
-use crate::sqlite::{clock, error_codes};
+use crate::sqlite::{clock, error_codes, job_answer};
 use crate::sync::lock;
 
 statements! {
@@ -175,7 +175,7 @@ impl Writer {
                 // The error has ended the transaction, and everything before it is lost.
                 let cause = match refused {
                     Some(cause @ (StoreError::Disk(_) | StoreError::Busy)) => cause,
-                    _ => job_error::broken("the transaction was lost"),
+                    _ => broken("the transaction was lost"),
                 };
                 self.discard(&mut group.done, &cause);
                 group.lost = Some(cause);
@@ -206,7 +206,7 @@ impl Writer {
                     self.report_fan_out_backlog();
                 }
                 Err(error) => {
-                    let into_store_error = job_error::commit_error(error, &self.shared.disk);
+                    let into_store_error = job_answer::commit_error(error, &self.shared.disk);
                     self.discard(&mut group.done, &into_store_error);
                 }
             }
@@ -262,7 +262,7 @@ impl Writer {
         match self.step(BEGIN) {
             Ok(()) => group.done.external_change |= self.notice_external_change(),
             Err(error) => {
-                group.lost = Some(JobError::Sql(error).into_store_error(&self.shared.disk));
+                group.lost = Some(JobError::Sqlite(error).into_store_error(&self.shared.disk));
             }
         }
     }
@@ -281,7 +281,7 @@ impl Writer {
             let refused = match job.run(&mut tx) {
                 Ok(()) => None,
                 Err(JobError::Refused(why)) => Some(why),
-                Err(JobError::Sql(_) | JobError::Store(_)) => {
+                Err(JobError::Sqlite(_) | JobError::Postgres(_) | JobError::Store(_)) => {
                     done.answers.push((job, None));
                     done.answers.extend(rest.map(|job| (job, None)));
                     return false;
@@ -311,7 +311,7 @@ impl Writer {
 
     fn run_one(&mut self, job: &mut dyn Job, post_commit: &mut PostCommit) -> Option<JobError> {
         if let Err(error) = self.step(SAVE) {
-            return Some(JobError::Sql(error));
+            return Some(JobError::Sqlite(error));
         }
         let mark = post_commit.savepoint();
         let inline_deliveries = self.cache.inline_changes();
@@ -324,7 +324,7 @@ impl Writer {
         let come = job.run(&mut tx);
         drop(tx);
         let Err(refused) = come else {
-            return self.step(KEEP).err().map(JobError::Sql);
+            return self.step(KEEP).err().map(JobError::Sqlite);
         };
         post_commit.rollback_to(&mark);
         let harmless = matches!(

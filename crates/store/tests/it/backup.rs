@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use store::{BackupError, BackupProgress, OpenError, WalFault};
 use tempfile::TempDir;
 
-use crate::harness::{Given, at, wait};
+use crate::sqlite::harness::{Given, at, wait};
 
 /// Some steps of a copy.
 const NOTIFICATIONS: i64 = 6_000;

@@ -27,7 +27,7 @@ use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::harness::{
+use crate::sqlite::harness::{
     Given, Heard, Told, answered, at, declaration, delivered, delivery_id, retry, settlement, wait,
 };
 
@@ -401,7 +401,7 @@ fn what_does_not_fit_in_the_queue_is_refused_at_once() {
     let refused = given
         .store
         .accept(vec![given.new_notification("too much", 1)]);
-    assert!(is_busy(&crate::harness::now(refused)));
+    assert!(is_busy(&crate::inline::now(refused)));
     assert!(
         (threaded.metric(r#"willcall_store_jobs_rejected_total{reason="busy"}"#) - 1.0).abs() < 0.1
     );

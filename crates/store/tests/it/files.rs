@@ -11,13 +11,15 @@ use model::notification::NewNotification;
 use model::query::{LogQuery, WebhookQuery};
 use model::rng::SeededRng;
 use model::tenant::DialectName;
-use model::time::TimeBounds;
+use model::time::{Heartbeat, Moment, TimeBounds};
 use prometheus_client::registry::Registry;
 use rusqlite::Connection;
 use store::OpenError;
 use tempfile::TempDir;
 
-use crate::harness::{Given, answered, at, delivered, delivery_id, settlement, wait};
+use crate::sqlite::harness::{
+    Given, answered, at, delivered, delivery_id, retry, settlement, wait,
+};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -496,4 +498,26 @@ fn many_may_make_the_same_store_at_once() {
     });
     let found = store::inspect(&path).unwrap();
     assert_eq!(found.schema_version, found.known_version);
+}
+
+#[test]
+fn an_older_store_goes_on_from_the_newest_time_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("willcall.db");
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch(include_str!("../../migrations/sqlite/0001_init.sql"))
+        .unwrap();
+    conn.execute_batch("pragma user_version = 1; pragma application_id = 1466526828")
+        .unwrap();
+    drop(conn);
+    let given = Given::on(store::open_inline_at(&path).unwrap());
+    let webhook = given.paid_webhook();
+    let id = delivery_id(given.notified("1", 4_000), webhook);
+    given.settle(settlement(id, 7_000, answered(500), retry(12_000)));
+    drop(given);
+    let again = store::open_inline_at(&path).unwrap();
+    assert_eq!(
+        again.last_heartbeat(),
+        Some(Heartbeat::certain(Moment::same(at(7_000))))
+    );
 }

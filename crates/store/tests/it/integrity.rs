@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use store::{OpenError, WalFault};
 use tempfile::TempDir;
 
-use crate::harness::{Given, at, wait};
+use crate::sqlite::harness::{Given, at, wait};
 
 const PAGE: usize = 4_096;
 const FRAME: usize = PAGE + 24;

@@ -1,61 +1,47 @@
-//! What a store must do, case by case. Every case runs on a new store.
+//! What a store must do, case by case. Every case runs on a new store, and every case of the
+//! contract on both engines.
+
+#[path = "contract/mod.rs"]
+#[cfg(test)]
+mod sqlite;
+
+#[path = "contract/mod.rs"]
+#[expect(
+    clippy::duplicate_mod,
+    reason = "the same cases on the other engine, which the harness tells by its path"
+)]
+#[cfg(test)]
+mod postgres;
 
 #[cfg(test)]
-mod apply;
+mod postgres_server;
+
+#[cfg(test)]
+mod databases;
+
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
-mod bulk_jobs;
-#[cfg(test)]
-mod catalog;
-mod clock;
-#[cfg(test)]
-mod dashboard;
-#[cfg(test)]
 mod executor;
-#[cfg(test)]
-mod fan_out;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
-mod harness;
-#[cfg(test)]
-mod history;
-#[cfg(test)]
-mod idempotency;
+mod inline;
 #[cfg(test)]
 mod integrity;
 #[cfg(test)]
-mod leases;
-#[cfg(test)]
-mod ledger;
-#[cfg(test)]
-mod log;
-#[cfg(test)]
-mod match_explanations;
-#[cfg(test)]
 mod moved_files;
 #[cfg(test)]
-mod pages;
+mod parity;
 #[cfg(test)]
 mod plans;
 #[cfg(test)]
-mod prune;
-#[cfg(test)]
-mod recovery;
-#[cfg(test)]
-mod replay;
-#[cfg(test)]
 mod schema;
 #[cfg(test)]
-mod settle;
+mod server_restarts;
 #[cfg(test)]
-mod unattempted;
+mod steps;
 #[cfg(test)]
-mod users;
+mod unlisted;
 #[cfg(test)]
 mod wal_sync;
-#[cfg(test)]
-mod webhook_health;
-#[cfg(test)]
-mod webhooks;

@@ -9,7 +9,7 @@ use model::contract::{DiskFault, StoreError};
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
-use crate::harness::{Given, wait};
+use crate::sqlite::harness::{Given, wait};
 
 /// It looks every second.
 const PATIENCE: Duration = Duration::from_secs(60);

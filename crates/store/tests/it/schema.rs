@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::harness::Given;
+use crate::sqlite::harness::Given;
 
 fn store() -> (TempDir, Given, Connection) {
     let folder = tempfile::tempdir().unwrap();
@@ -107,7 +107,6 @@ fn no_statement_asks_the_database_for_time_or_chance() {
         include_str!("../../migrations/sqlite/0001_init.sql"),
         include_str!("../../migrations/sqlite/0002_wide.sql"),
     ];
-    let migrations = migrations.map(str::to_owned);
     for sql in store::probe::statements().into_iter().chain(migrations) {
         let sql = sql.to_lowercase();
         for word in ["now(", "'now'", "random", "current_t", "current_date"] {

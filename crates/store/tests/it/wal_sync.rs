@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use store::probe::SyncTarget;
 use tempfile::TempDir;
 
-use crate::harness::{Given, Heard, Told, wait};
+use crate::sqlite::harness::{Given, Heard, Told, wait};
 
 /// A disk that can be held, and that counts its syncs.
 #[derive(Clone)]

@@ -90,6 +90,9 @@ fn of_disk(fault: DiskFault) -> (StatusCode, &'static str, String, &'static str)
         DiskFault::Failing => "The disk fails",
         DiskFault::Moved => "The store is gone",
         DiskFault::Unreadable => "The store cannot be read",
+        DiskFault::NoDatabase => "The database does not answer",
+        DiskFault::ReadOnlyDatabase => "The database is read-only",
+        DiskFault::FullDatabase => "The database's disk is full",
     };
     (
         StatusCode::SERVICE_UNAVAILABLE,

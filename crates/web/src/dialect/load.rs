@@ -25,6 +25,8 @@ pub struct Load {
     pub end: fn(tenant: &str, webhook: &WebhookRef) -> DemoCall,
     /// The call that hands in the notifications of these numbers, each of about so many bytes.
     pub hand_in: fn(tenant: &str, numbers: Range<u64>, show: usize, bytes: usize) -> DemoCall,
+    /// The call that hands in the notification of this number with an id of the application's own.
+    pub hand_in_as: fn(tenant: &str, number: u64, id: u64, show: usize, bytes: usize) -> DemoCall,
     /// The same notification as the store takes it.
     pub notification: fn(&Tenant, number: u64, bytes: usize, at: Timestamp) -> NewNotification,
     /// The number of a notification, from the body of a call.

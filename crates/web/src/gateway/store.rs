@@ -16,7 +16,8 @@ const BUSY_AFTER_S: u32 = 1;
 /// `Retry-After` in seconds when the disk fails: an operator has to act.
 const DISK_AFTER_S: u32 = 30;
 
-/// `Retry-After` in seconds when the store has ended: a restart takes about as long.
+/// `Retry-After` in seconds when the store has ended, or its database is away: a restart takes
+/// about as long, or that another one takes over.
 const ENDED_AFTER_S: u32 = 5;
 
 impl StoreHandle {
@@ -56,7 +57,7 @@ pub(crate) fn refused(error: &StoreError) -> Refusal {
     match error {
         StoreError::Stale | StoreError::Busy | StoreError::Unknown => Refusal::Busy(BUSY_AFTER_S),
         // The store itself says so in the log, once a minute.
-        StoreError::Disk(fault) => Refusal::Disk(*fault, DISK_AFTER_S),
+        StoreError::Disk(fault) => Refusal::Disk(*fault, after_s(*fault)),
         // The store has said why, once, and the server is about to end.
         StoreError::Ended => Refusal::Busy(ENDED_AFTER_S),
         StoreError::TooManyWebhooks => Refusal::Contradiction(format!(
@@ -71,7 +72,20 @@ pub(crate) fn refused(error: &StoreError) -> Refusal {
     }
 }
 
-/// What is wrong with the disk, for callers: a sentence without its full stop.
+/// When to ask again, in seconds.
+fn after_s(fault: DiskFault) -> u32 {
+    match fault {
+        DiskFault::NoDatabase | DiskFault::ReadOnlyDatabase => ENDED_AFTER_S,
+        DiskFault::Full
+        | DiskFault::ReadOnly
+        | DiskFault::Failing
+        | DiskFault::Moved
+        | DiskFault::Unreadable
+        | DiskFault::FullDatabase => DISK_AFTER_S,
+    }
+}
+
+/// What is wrong with the disk or the database, for callers: a sentence without its full stop.
 pub(crate) fn disk_words(fault: DiskFault) -> &'static str {
     match fault {
         DiskFault::Full => "The disk of the server is full",
@@ -79,6 +93,9 @@ pub(crate) fn disk_words(fault: DiskFault) -> &'static str {
         DiskFault::Failing => "The disk of the server fails",
         DiskFault::Moved => "The store of the server was removed or replaced",
         DiskFault::Unreadable => "A part of the server's store cannot be read",
+        DiskFault::NoDatabase => "The database of the server does not answer",
+        DiskFault::ReadOnlyDatabase => "The database of the server takes no changes",
+        DiskFault::FullDatabase => "The disk of the server's database is full",
     }
 }
 

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use crate::transport::body::Body;
 use http::Request;
-use model::contract::StoreError;
+use model::contract::{DiskFault, StoreError};
 use model::lease::Epoch;
 use model::limits::{BODIES_SHARE_BYTES_MAX, BODY_STEP_BYTES, PARAMETERS_MAX};
 use model::time::TimeBounds;
 
 use super::faulty_store::{FaultyStore, Gate, InjectedFault};
-use super::harness::{INTAKE, TestApp, WEBHOOKS, asking};
+use super::harness::{INTAKE, TestApp, WEBHOOKS, asking, bearing};
 use crate::dialects::DialectOptions;
 
 const HOOK: &str = r#"{"target_url":"https://example.org/","limit_events":[],"action_types":[]}"#;
@@ -234,6 +234,57 @@ async fn a_lost_answer_of_a_creation_is_not_repeated_and_says_so() {
     store.next(InjectedFault::LoseAnswer);
     let change = asking("PATCH", &format!("{WEBHOOKS}1/")).json(r#"{"comment":"x"}"#);
     assert_eq!(app.ask(change).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_database_is_said_to_programs_and_people() {
+    let store = Arc::new(FaultyStore::new());
+    let app = TestApp::over(store.clone(), &DialectOptions::default()).await;
+    let tenant = app.tenant("bigevents").await;
+    let mut root = app.administrator().await;
+    let form = format!("/t/{tenant}/settings/tokens");
+    let paid = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
+    let placed = r#"{"resource":"order","trigger":"placed","data":{}}"#;
+    for (fault, words, heading, after) in [
+        (
+            DiskFault::NoDatabase,
+            "The database of the server does not answer",
+            "The database does not answer",
+            "5",
+        ),
+        (
+            DiskFault::ReadOnlyDatabase,
+            "The database of the server takes no changes",
+            "The database is read-only",
+            "5",
+        ),
+        (
+            DiskFault::FullDatabase,
+            "The disk of the server's database is full",
+            "The database's disk is full",
+            "30",
+        ),
+    ] {
+        let refuse = || store.next(InjectedFault::Refuse(StoreError::Disk(fault)));
+        for asking in [
+            asking("POST", INTAKE).json(paid),
+            bearing("POST", "/trigger").json(placed),
+        ] {
+            refuse();
+            let answer = app.ask(asking).await;
+            assert_eq!(answer.status, 503, "{}", answer.body);
+            assert_eq!(answer.header("retry-after"), Some(after));
+            assert!(answer.body.contains(words), "{}", answer.body);
+        }
+        root.get(&form).await;
+        refuse();
+        let page = root
+            .post(&form, &[("name", "x"), ("permission", "webhooks:read")])
+            .await;
+        assert_eq!(page.status, 503, "{}", page.words());
+        assert_eq!(page.header("retry-after"), Some(after));
+        assert!(page.says(heading) && page.says(words), "{}", page.words());
+    }
 }
 
 #[tokio::test]

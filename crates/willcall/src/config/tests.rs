@@ -88,6 +88,101 @@ fn a_wrong_value_is_named_with_its_source() {
     }
 }
 
+const URL: &str = "postgres://willcall@db.example.org/willcall?sslmode=disable";
+
+fn database(config: &Config) -> &::store::DatabaseSettings {
+    match &config.store {
+        StoreLocation::Database(settings) => settings,
+        StoreLocation::Folder(folder) => panic!("{folder:?}"),
+    }
+}
+
+#[test]
+fn the_store_is_in_the_database_that_is_named_and_else_in_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("database_url = \"{URL}\"\ndatabase_password_file = \"/secret\"");
+    for config in [
+        load(&["--database-url", URL], &[]),
+        load(&[], &[("WILLCALL_DATABASE_URL", URL)]),
+        load_file(folder.path(), &text, &["--data-dir", "/elsewhere"]),
+    ] {
+        let config = config.unwrap();
+        let address = "db.example.org:5432/willcall";
+        assert_eq!(database(&config).address(), address);
+        assert_eq!(config.store.to_string(), format!("the database {address}"));
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    }
+    let config = load(&["--data-dir", "/elsewhere"], &[]).unwrap();
+    assert_eq!(config.store.to_string(), "/elsewhere/willcall.db");
+}
+
+#[test]
+fn a_database_that_is_named_by_halves_is_no_folder() {
+    let words = refused(&[], &[("WILLCALL_DATABASE_URL", " ")]);
+    assert!(words.contains("database_url"), "{words}");
+    assert!(words.contains("WILLCALL_DATABASE_URL"), "{words}");
+    let words = refused(&["--database-password-file", "/secret"], &[]);
+    assert!(words.contains("there is no database_url"), "{words}");
+    let words = refused(&["--database-url", URL, "--database-password-file="], &[]);
+    assert!(words.contains("database_password_file"), "{words}");
+    let words = refused(&["--database-url", URL, "--data-dir="], &[]);
+    assert!(words.contains("data_dir"), "{words}");
+}
+
+#[test]
+fn no_error_and_no_warning_shows_the_password_of_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    for url in [
+        "mysql://willcall:s3cret@db.example.org/willcall",
+        "postgres://willcall:s3cret@db.example.org",
+        "postgres://willcall:s3cret@db.example.org/willcall?sslmode=maybe",
+        "postgres://willcall:s3cret@db.example.org/willcall?passwort=s3cret",
+        "postgres://willcall:s3c@ret@db.example.org/willcall",
+        "postgres://willcall:s3c/s3cret@db.example.org/willcall",
+        "postgres://willcall@db.example.org/willcall?password=s3cret&password=s3cret",
+        "s3cret",
+    ] {
+        let text = format!("database_url = \"{url}\"");
+        for (read, place) in [
+            (load(&["--database-url", url], &[]), "--database-url"),
+            (
+                load(&[], &[("WILLCALL_DATABASE_URL", url)]),
+                "WILLCALL_DATABASE_URL",
+            ),
+            (load_file(folder.path(), &text, &[]), "willcall.toml"),
+        ] {
+            let words = format!("{:#}", read.expect_err(url));
+            assert!(words.contains("database_url"), "{words}");
+            assert!(words.contains(place), "{words}");
+            assert!(!words.contains("s3c"), "{words}");
+        }
+    }
+    for text in [
+        "database_url = \"postgres://a:s3cret@b/c",
+        "database_url = s3cret",
+    ] {
+        let read = load_file(folder.path(), text, &[]);
+        let words = format!("{:#}", read.expect_err(text));
+        assert!(words.contains("in line 1"), "{words}");
+        assert!(!words.contains("s3c"), "{words}");
+    }
+    let url = "postgres://willcall:s3cret@db.example.org/willcall";
+    let config = load(&["--database-url", url], &[]).unwrap();
+    let shown = format!("{config:?} {}", config.store);
+    assert!(!shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn a_password_in_the_list_of_processes_is_warned_about() {
+    let url = "postgres://willcall:s3cret@db.example.org/willcall";
+    let warnings = load(&["--database-url", url], &[]).unwrap().warnings;
+    let [warning] = &<[String; 1]>::try_from(warnings).unwrap();
+    assert!(warning.contains("--database-url"), "{warning}");
+    assert!(warning.contains("database_password_file"), "{warning}");
+    let variable = load(&[], &[("WILLCALL_DATABASE_URL", url)]).unwrap();
+    assert!(variable.warnings.is_empty(), "{:?}", variable.warnings);
+}
+
 #[test]
 fn the_log_is_kept_for_days_of_all_or_of_one_platform() {
     const DAY_MS: i64 = 24 * 3_600_000;

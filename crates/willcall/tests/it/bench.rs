@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -80,6 +81,17 @@ const SCENARIOS: [(&str, &[&str]); 10] = [
 fn quick(folder: &Path, more: &[&str]) -> Output {
     let folder = folder.to_str().unwrap();
     willcall(&[&["bench", "--quick", "--folder", folder], more].concat())
+}
+
+/// A folder that PostgreSQL's user may enter, if the tests run as root.
+fn open_folder() -> tempfile::TempDir {
+    let folder = tempfile::Builder::new()
+        .prefix("willcall-bench-")
+        .tempdir_in("/tmp")
+        .unwrap();
+    let everybody = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), everybody).unwrap();
+    folder
 }
 
 fn is_empty(folder: &Path) -> bool {
@@ -218,6 +230,113 @@ fn a_signal_ends_it_with_its_server_and_leaves_nothing_behind() {
     assert!(TcpStream::connect(address).is_err(), "the server goes on");
 }
 
+/// Scenarios that are not the same on PostgreSQL, with measures that only it has.
+const ON_POSTGRES: [(&str, &[&str]); 3] = [
+    (
+        "one-to-one",
+        &[
+            "cpu",
+            "cpu_willcall",
+            "cpu_postgres",
+            "wal",
+            "one_node",
+            "of_one",
+            "disk",
+            "missing",
+            "duplicates",
+        ],
+    ),
+    (
+        "pace",
+        &[
+            "p50",
+            "p99",
+            "other_p50",
+            "other_p99",
+            "cpu_postgres",
+            "commits",
+            "other_missing",
+            "slow_cpu_postgres",
+            "missing",
+            "duplicates",
+        ],
+    ),
+    ("wal", &["wal_1", "wal_10", "wal_1_random"]),
+];
+
+#[test]
+fn two_nodes_on_a_database_are_measured_and_it_does_not_stay_behind() {
+    let folder = open_folder();
+    let nodes = ["--store", "postgres", "--nodes", "2", "--json", "-"];
+    let only: Vec<&str> = ON_POSTGRES
+        .iter()
+        .flat_map(|(name, _)| ["--only", *name])
+        .collect();
+    let output = quick(folder.path(), &[&nodes[..], &only].concat());
+    assert!(output.status.success(), "{output:?}");
+    let json: Value = serde_json::from_slice(&output.stdout).expect("nothing but JSON");
+    assert_eq!(json["nodes"], 2);
+    assert!(json["postgres"]["version"].is_string(), "{json}");
+    assert!(json["postgres"]["flush_us"].as_f64() > Some(0.0), "{json}");
+    let scenarios = json["scenarios"].as_array().unwrap();
+    for (scenario, (name, expected)) in scenarios.iter().zip(ON_POSTGRES) {
+        assert_eq!(scenario["name"], name);
+        let measures = scenario["measures"].as_array().unwrap();
+        for measured in expected {
+            let found = measures.iter().find(|measure| measure["name"] == *measured);
+            let found = found.unwrap_or_else(|| panic!("{name} does not measure {measured}"));
+            let value = found["value"].as_f64().unwrap();
+            let must_be_none = ["missing", "duplicates"]
+                .iter()
+                .any(|end| measured.ends_with(end));
+            assert_eq!(value == 0.0, must_be_none, "{name}: {found}");
+        }
+    }
+    assert!(is_empty(folder.path()), "something stayed in the folder");
+}
+
+#[test]
+fn a_signal_ends_it_with_its_database() {
+    let folder = open_folder();
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_willcall"))
+        .args(["bench", "--store", "postgres", "--only", "pace", "--folder"])
+        .arg(folder.path())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let process = || {
+        let mut made = std::fs::read_dir(folder.path()).ok()?;
+        let made = made.find_map(|made| {
+            let path = made.ok()?.path();
+            path.to_string_lossy()
+                .ends_with("-postgres")
+                .then_some(path)
+        });
+        let file = made?.join("data/postmaster.pid");
+        Some(
+            std::fs::read_to_string(file)
+                .ok()?
+                .lines()
+                .next()?
+                .to_owned(),
+        )
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let process = loop {
+        match process() {
+            Some(process) => break process,
+            None => assert!(Instant::now() < deadline, "PostgreSQL did not start"),
+        }
+    };
+    let pid = bench.id().to_string();
+    Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(!bench.wait().unwrap().success());
+    assert!(is_empty(folder.path()), "something stayed in the folder");
+    let status = Path::new("/proc").join(process);
+    assert!(!status.exists(), "PostgreSQL goes on");
+}
+
 #[test]
 fn what_goes_wrong_is_told_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
@@ -239,6 +358,24 @@ fn what_goes_wrong_is_told_and_leaves_nothing_behind() {
 
     let told = words(quick(folder.path(), &["--receiver", "somewhere"]));
     assert!(told.contains("\"somewhere\""), "{told}");
+
+    for (arguments, words_of_it) in [
+        (&["--nodes", "2"][..], "--store postgres"),
+        (&["--database-url", "postgres://u@h/d"], "--store postgres"),
+        (&["--only", "wal"], "\"wal\" is about PostgreSQL"),
+        (
+            &[
+                "--store",
+                "postgres",
+                "--database-url",
+                "postgres://u@h/d?options=-c%20a%3D1",
+            ],
+            "must not have options",
+        ),
+    ] {
+        let told = words(quick(folder.path(), arguments));
+        assert!(told.contains(words_of_it), "{told}");
+    }
 
     let told = words(quick(&folder.path().join("missing"), &[]));
     assert!(

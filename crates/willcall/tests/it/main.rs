@@ -8,6 +8,10 @@ mod browser;
 #[cfg(test)]
 mod crowds;
 #[cfg(test)]
+mod database;
+#[cfg(test)]
+mod database_refusals;
+#[cfg(test)]
 mod disk;
 #[cfg(test)]
 mod failing;
@@ -31,6 +35,9 @@ mod names;
 mod once;
 #[cfg(test)]
 mod openticket;
+#[cfg(test)]
+#[path = "../../../store/tests/it/postgres_server.rs"]
+mod postgres_server;
 mod process;
 #[cfg(test)]
 mod receivers;

@@ -228,6 +228,15 @@ impl Outbox for NodeStore {
 
 /// A node that begins now.
 async fn node(world: &World, shared: &Arc<SharedStore>) -> (Arc<NodeStore>, Engine) {
+    measured_node(world, shared, &mut Registry::default()).await
+}
+
+/// The same, with its metrics.
+async fn measured_node(
+    world: &World,
+    shared: &Arc<SharedStore>,
+    metrics: &mut Registry,
+) -> (Arc<NodeStore>, Engine) {
     let store = Arc::new(NodeStore {
         shared: Arc::clone(shared),
         is_cut: AtomicBool::new(false),
@@ -241,7 +250,7 @@ async fn node(world: &World, shared: &Arc<SharedStore>) -> (Arc<NodeStore>, Engi
         policies: world.policies(),
         settings: world.settings,
     };
-    (store, Engine::start(parts, &mut Registry::default()))
+    (store, Engine::start(parts, metrics))
 }
 
 /// A webhook in each of the slots 1 to `count`, at a host named for it.
@@ -291,6 +300,33 @@ async fn nodes_that_come_take_their_share_and_everything_is_sent_once() {
     assert_delivered_to_all(&world, &ids, &webhooks).await;
     assert_eq!(world.net.calls().len(), ids.len() * webhooks.len());
     drop((one, two, three));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_node_tells_how_many_slots_it_sends_for() {
+    let world = World::new().await;
+    let shared = SharedStore::of(&world);
+    let mut metrics = [Registry::default(), Registry::default()];
+    let told = |metrics: &[Registry; 2]| {
+        metrics.each_ref().map(|registry| {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+            let mut lines = text.lines();
+            let told = lines.find_map(|line| line.strip_prefix("willcall_slots_owned "));
+            told.map(|slots| slots.parse::<usize>().unwrap())
+        })
+    };
+    let (store, one) = measured_node(&world, &shared, &mut metrics[0]).await;
+    seconds(1).await;
+    assert_eq!(told(&metrics), [Some(256), None]);
+    let (_, two) = measured_node(&world, &shared, &mut metrics[1]).await;
+    seconds(9).await;
+    assert_eq!(told(&metrics), [Some(128), Some(128)]);
+    // Whoever cannot renew has nothing left once its lease is over.
+    store.is_cut.store(true, Ordering::Relaxed);
+    seconds(14).await;
+    assert_eq!(told(&metrics), [Some(0), Some(256)]);
+    drop((one, two));
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,6 +41,7 @@ pub(super) fn load(dialect: DialectName) -> Load {
             )
         },
         hand_in,
+        hand_in_as,
         notification,
         number,
         log: |organizer, webhook, status| {
@@ -108,6 +109,15 @@ fn hand_in(organizer: &str, numbers: Range<u64>, show: usize, bytes: usize) -> D
     let orders: Vec<String> = numbers.map(|number| order(number, show, bytes)).collect();
     let body = orders.join(",");
     let body = if single { body } else { format!("[{body}]") };
+    call(organizer, Method::POST, "notifications/", body)
+}
+
+fn hand_in_as(organizer: &str, number: u64, id: u64, show: usize, bytes: usize) -> DemoCall {
+    let bytes = bytes.saturating_sub(added(organizer));
+    let order = order(number, show, bytes);
+    // An object without its beginning.
+    let rest = order.get(1..).unwrap_or_default();
+    let body = format!(r#"{{"notification_id": {id}, {rest}"#);
     call(organizer, Method::POST, "notifications/", body)
 }
 

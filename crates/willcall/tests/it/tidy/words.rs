@@ -69,6 +69,10 @@ const LEGITIMATE: &[(&str, &str)] = &[
         "rustls calls its cryptography so",
     ),
     (
+        "payload in crates/store/src/postgres/session.rs",
+        "PostgreSQL calls the text of a notification so",
+    ),
+    (
         "payload in crates/willcall/src/telemetry.rs",
         "what a panic carries",
     ),

@@ -331,6 +331,9 @@ async fn a_full_house_takes_nothing_and_says_when_to_ask_again() {
         (StoreError::Disk(DiskFault::Full), "30"),
         (StoreError::Disk(DiskFault::ReadOnly), "30"),
         (StoreError::Disk(DiskFault::Unreadable), "30"),
+        (StoreError::Disk(DiskFault::NoDatabase), "5"),
+        (StoreError::Disk(DiskFault::ReadOnlyDatabase), "5"),
+        (StoreError::Disk(DiskFault::FullDatabase), "30"),
         (StoreError::Ended, "5"),
     ] {
         store.next(InjectedFault::Refuse(error));

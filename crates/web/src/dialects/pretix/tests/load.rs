@@ -84,6 +84,13 @@ fn a_notification_has_its_size_its_number_and_the_same_meaning_either_way() {
         (512, Some(41))
     );
 
+    let own = (load.hand_in_as)("bench", 41, 1_234_567_890_123_456, 0, 512);
+    assert_eq!(own.path, call.path);
+    let own: serde_json::Value = serde_json::from_str(&own.body).unwrap();
+    let mut same: serde_json::Value = serde_json::from_str(&call.body).unwrap();
+    same["notification_id"] = json!(1_234_567_890_123_456_u64);
+    assert_eq!(own, same);
+
     let batch = (load.hand_in)("bench", 5..8, 0, 512);
     let batch: Vec<serde_json::Value> = serde_json::from_str(&batch.body).unwrap();
     assert_eq!(batch.len(), 3);

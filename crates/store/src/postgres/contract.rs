@@ -1,0 +1,198 @@
+//! The contract on PostgreSQL, as far as it is not in `sql/contract.rs`: what the owner of slots
+//! asks, and leases.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::contract::{
+    Backlog, BacklogCursor, CommitSubscriber, DuePage, DueQuery, Frontend, Leases, Outbox,
+    PendingWebhook, Settlement, Store, StoreError, StoreFuture, WebhookTarget,
+};
+use model::id::WebhookId;
+use model::lease::{Epoch, Lease, Slots};
+use model::tenant::DialectName;
+use model::time::{Heartbeat, TimeBounds, Timestamp};
+
+use crate::postgres::executor::PostgresExecutor;
+use crate::postgres::jobs::Guard;
+use crate::postgres::{due, leases, pending};
+use crate::sql::contract::SqlStore;
+use crate::sql::queue::JobClass;
+use crate::sql::{Connection, backlog, bulk_jobs, cancel, prune, query};
+use crate::sync::lock;
+
+/// A store on PostgreSQL.
+pub(crate) type Postgres = SqlStore<PostgresExecutor>;
+
+shared_statements! {
+    // In a transaction that writes, which a standby refuses to begin.
+    ASK = "select 1";
+}
+
+/// Work under a lease that waits for nobody.
+const WORK: JobClass = JobClass::Work;
+
+/// Work under a lease that takes long.
+const BULK: JobClass = JobClass::Bulk;
+
+impl Outbox for Postgres {
+    fn subscribe(&self, subscriber: Arc<dyn CommitSubscriber>) {
+        if self.executor.shared().subscriber.set(subscriber).is_err() {
+            tracing::error!("the store has a subscriber already: another one is ignored");
+        }
+    }
+
+    fn pending_webhooks(
+        &self,
+        epoch: Epoch,
+        after: Option<WebhookId>,
+        limit: usize,
+    ) -> StoreFuture<Vec<PendingWebhook>> {
+        self.executor.put_read(WORK, move |conn| {
+            let slots = leases::owned(conn, epoch)?;
+            pending::webhooks(conn, slots, after, limit)
+        })
+    }
+
+    fn webhook_targets(
+        &self,
+        epoch: Epoch,
+        webhooks: Vec<WebhookId>,
+    ) -> StoreFuture<Vec<WebhookTarget>> {
+        self.executor.put_read(WORK, move |conn| {
+            let slots = leases::owned(conn, epoch)?;
+            pending::targets(conn, slots, &webhooks)
+        })
+    }
+
+    fn due(&self, epoch: Epoch, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>> {
+        self.executor.put_read(WORK, move |conn| {
+            let slots = leases::owned(conn, epoch)?;
+            due::due(conn, slots, &lanes, now)
+        })
+    }
+
+    fn settle(&self, epoch: Epoch, batch: Arc<[Settlement]>) -> StoreFuture<()> {
+        self.executor.settle(epoch, batch)
+    }
+
+    fn flush(&self) {
+        self.executor.flush();
+    }
+
+    fn cancel_pending(
+        &self,
+        epoch: Epoch,
+        webhook: WebhookId,
+        at: Timestamp,
+    ) -> StoreFuture<usize> {
+        let guard = Guard::Lease(epoch);
+        let whose = (BULK, Vec::new());
+        self.executor.put_write(whose, 1, guard, move |tx| {
+            owned(tx.slots, webhook)?;
+            cancel::cancel(tx, webhook, at)
+        })
+    }
+
+    fn step_bulk_job(&self, epoch: Epoch, at: Timestamp) -> StoreFuture<bool> {
+        let guard = Guard::Lease(epoch);
+        let whose = (BULK, Vec::new());
+        self.executor
+            .put_write(whose, 1, guard, move |tx| bulk_jobs::step(tx, at))
+    }
+
+    fn backlog(&self, epoch: Epoch, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
+        self.executor.put_read(BULK, move |conn| {
+            let slots = leases::owned(conn, epoch)?;
+            backlog::backlog(Connection::Postgres(conn), slots, after)
+        })
+    }
+
+    fn prune(
+        &self,
+        epoch: Epoch,
+        before: BTreeMap<DialectName, Timestamp>,
+        now: TimeBounds,
+    ) -> StoreFuture<bool> {
+        let guard = Guard::Lease(epoch);
+        let whose = (BULK, Vec::new());
+        self.executor
+            .put_write(whose, 1, guard, move |tx| prune::prune(tx, &before, now))
+    }
+}
+
+/// What is asked of a webhook in another slot is fenced.
+fn owned(slots: Option<Slots>, webhook: WebhookId) -> Result<(), StoreError> {
+    match slots.is_some_and(|slots| slots.has(webhook)) {
+        true => Ok(()),
+        false => Err(StoreError::Fenced),
+    }
+}
+
+impl Leases for Postgres {
+    fn claim(&self, now: Timestamp) -> StoreFuture<Lease> {
+        let shared = Arc::clone(self.executor.shared());
+        let claimed = self
+            .executor
+            .put_lease(move |tx| leases::claim(tx.conn, now));
+        Box::pin(async move {
+            let lease = claimed.await?;
+            shared.set_own_slots(lease.slots);
+            Ok(lease)
+        })
+    }
+
+    fn renew(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<Lease> {
+        let shared = Arc::clone(self.executor.shared());
+        let renewed = self
+            .executor
+            .put_lease(move |tx| leases::renew(tx.conn, lease, beat));
+        Box::pin(async move {
+            let lease = renewed.await.inspect_err(|error| {
+                if matches!(error, StoreError::Fenced) {
+                    shared.set_own_slots(Slots::NONE);
+                }
+            })?;
+            shared.set_own_slots(lease.slots);
+            *lock(&shared.last_heartbeat) = Some(beat);
+            Ok(lease)
+        })
+    }
+
+    fn release(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<()> {
+        let shared = Arc::clone(self.executor.shared());
+        let released = self
+            .executor
+            .put_lease(move |tx| leases::release(tx.conn, lease, beat));
+        Box::pin(async move {
+            released.await?;
+            shared.set_own_slots(Slots::NONE);
+            *lock(&shared.last_heartbeat) = Some(beat);
+            Ok(())
+        })
+    }
+
+    fn last_heartbeat(&self) -> Option<Heartbeat> {
+        *lock(&self.executor.shared().last_heartbeat)
+    }
+}
+
+impl Frontend for Postgres {
+    fn ping(&self) -> StoreFuture<Vec<String>> {
+        let whose = (WORK, Vec::new());
+        let round = self.executor.put_write(whose, 1, Guard::Nothing, |tx| {
+            query::exists(tx.conn, ASK, values![]).map(drop)
+        });
+        Box::pin(async move { round.await.map(|()| Vec::new()) })
+    }
+}
+
+impl Store for Postgres {
+    fn close(&self) -> StoreFuture<()> {
+        self.executor.close()
+    }
+
+    fn ended(&self) -> StoreFuture<()> {
+        self.executor.ended()
+    }
+}

@@ -1,0 +1,368 @@
+//! The executor on PostgreSQL: threads, each with a session of its own, and the queues before them.
+//!
+//! | thread | runs |
+//! |---|---|
+//! | accept 0 | new notifications, all that have arrived as one transaction |
+//! | accept 1 | those that have to wait for a tenant |
+//! | settle | outcomes of attempts, likewise |
+//! | write 0, write 1 | every other change, each as a transaction; bulk work only on the second |
+//! | read 0 … | questions; bulk ones not on the first |
+//! | fan-out | steps of the fan-out (`fan_out_thread.rs`) |
+//! | lease | claiming, renewing and releasing, which nothing else may delay |
+//! | watch | tells other nodes, and hears what they tell (`watch.rs`) |
+//!
+//! Queues are bounded: what does not fit is `Busy` at once. While the database is away every job is
+//! answered so at once. If a thread panics the whole executor ends, and nobody waits in vain.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use model::attempt::Outcome;
+use model::contract::{Settlement, StoreError, StoreFuture};
+use model::delivery::DeliveryState;
+use model::id::TenantId;
+use model::lease::Epoch;
+use model::notification::{AcceptResult, NewNotification};
+use tokio::sync::{oneshot, watch};
+
+use crate::postgres::connection::PostgresConnection;
+use crate::postgres::fan_out_thread;
+use crate::postgres::intake;
+use crate::postgres::job_answer::store_error;
+use crate::postgres::jobs::{
+    Guard, IntakeJob, OutcomeJob, Queued, ReadJob, ReadTask, Task, WriteJob,
+};
+use crate::postgres::outcomes::OutcomeLoop;
+use crate::postgres::queues::{PanicGuard, Queues};
+use crate::postgres::settings::DatabaseSettings;
+use crate::postgres::shared::Shared;
+use crate::postgres::tx::PostgresTx;
+use crate::postgres::watch as watching;
+use crate::postgres::worker::Worker;
+use crate::sql::Connection;
+use crate::sql::executor::{ChangeScope, shares, weight};
+use crate::sql::job_error::JobError;
+use crate::sql::queue::{COMMIT_DELAY, COMMIT_DELAY_MAX, JobClass, JobQueue};
+use crate::sql::read_horizon::ReadHorizon;
+use crate::sql::transaction::Transaction;
+
+/// Threads that answer questions. The first takes only quick ones, so that a sign-in never waits
+/// for a search through a long log.
+const READERS: usize = 3;
+
+const READER_ROLES: [&str; READERS] = ["willcall read 0", "willcall read 1", "willcall read 2"];
+const WRITER_ROLES: [&str; 2] = ["willcall write 0", "willcall write 1"];
+
+pub(crate) struct PostgresExecutor {
+    shared: Arc<Shared>,
+    handles: Arc<Queues>,
+    /// Each thread holds a clone until it has closed its session.
+    closed: watch::Receiver<()>,
+}
+
+impl PostgresExecutor {
+    pub(crate) fn start(
+        settings: &Arc<DatabaseSettings>,
+        shared: Arc<Shared>,
+    ) -> std::io::Result<Self> {
+        let (open, closed) = watch::channel(());
+        let open = Arc::new(open);
+        let handles = Arc::new(Queues::new(&shared));
+        let executor = Self {
+            shared,
+            handles,
+            closed,
+        };
+        let run = |role: &'static str, work: fn(Worker, &Queues, usize), index: usize| {
+            let worker = Worker::new(Arc::clone(settings), role, Arc::clone(&executor.shared));
+            let (handles, held) = (Arc::clone(&executor.handles), Arc::clone(&open));
+            let thread = std::thread::Builder::new().name(role.replace("willcall", "store"));
+            let started = thread.spawn(move || {
+                let guard = PanicGuard(&handles);
+                work(worker, &handles, index);
+                drop(guard);
+                drop(held);
+            });
+            started.map(drop)
+        };
+        run(
+            "willcall accept 0",
+            |worker, handles, _| {
+                intake::run(worker, handles);
+            },
+            0,
+        )?;
+        run(
+            "willcall accept 1",
+            |worker, handles, _| {
+                intake::run_contested(worker, handles);
+            },
+            1,
+        )?;
+        run(
+            "willcall settle",
+            |worker, handles, _| {
+                OutcomeLoop::new(worker).run(handles);
+            },
+            0,
+        )?;
+        for (index, role) in WRITER_ROLES.into_iter().enumerate() {
+            run(role, write_loop, index)?;
+        }
+        for (index, role) in READER_ROLES.into_iter().enumerate() {
+            run(role, read_loop, index)?;
+        }
+        run(
+            "willcall fan-out",
+            |worker, _, _| fan_out_thread::run(worker),
+            0,
+        )?;
+        run("willcall lease", lease_loop, 0)?;
+        run(
+            "willcall watch",
+            |worker, handles, _| {
+                watching::run(worker, &handles.watch);
+            },
+            0,
+        )?;
+        Ok(executor)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Runs a change.
+    pub(crate) fn put_write<T, F>(
+        &self,
+        (class, shares): (JobClass, Vec<(TenantId, usize)>),
+        weight: usize,
+        guard: Guard,
+        work: F,
+    ) -> StoreFuture<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut PostgresTx<'_>) -> Result<T, JobError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let task = Box::new(Task::new(work, reply));
+        let job = Queued {
+            class,
+            shares,
+            weight: weight.max(1),
+            commit_delay: None,
+            job: WriteJob { guard, task },
+        };
+        self.put(&self.handles.writing, job, answer)
+    }
+
+    /// Runs a change of leases.
+    pub(crate) fn put_lease<T, F>(&self, work: F) -> StoreFuture<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut PostgresTx<'_>) -> Result<T, JobError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let guard = Guard::Nothing;
+        let task = Box::new(Task::new(work, reply));
+        let job = Queued {
+            class: JobClass::Work,
+            shares: Vec::new(),
+            weight: 1,
+            commit_delay: None,
+            job: WriteJob { guard, task },
+        };
+        self.put(&self.handles.leasing, job, answer)
+    }
+
+    /// Answers a question.
+    pub(crate) fn put_read<T, F>(&self, class: JobClass, work: F) -> StoreFuture<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&PostgresConnection) -> Result<T, JobError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let task: Box<dyn ReadTask> = Box::new(Task::new(work, reply));
+        let job = Queued {
+            class,
+            shares: Vec::new(),
+            weight: 1,
+            commit_delay: None,
+            job: ReadJob { task },
+        };
+        self.put(&self.handles.reading, job, answer)
+    }
+
+    /// Writes attempts down.
+    pub(crate) fn settle(&self, epoch: Epoch, batch: Arc<[Settlement]>) -> StoreFuture<()> {
+        let weight = batch.iter().map(|settled| match &settled.attempt.outcome {
+            Outcome::Answered(answer) => weight(answer.body.len()),
+            Outcome::Failed(_) => 1,
+        });
+        let all_received = batch
+            .iter()
+            .all(|one| one.next.state == DeliveryState::Delivered);
+        let commit_delay = match all_received {
+            true => COMMIT_DELAY_MAX,
+            false => COMMIT_DELAY,
+        };
+        let (reply, answer) = oneshot::channel();
+        let job = Queued {
+            class: JobClass::Outcome,
+            shares: Vec::new(),
+            weight: weight.sum::<usize>().max(1),
+            commit_delay: Some(commit_delay),
+            job: OutcomeJob {
+                epoch,
+                batch,
+                reply,
+            },
+        };
+        self.put(&self.handles.outcomes, job, answer)
+    }
+
+    pub(crate) fn flush(&self) {
+        self.handles.outcomes.flush();
+    }
+
+    fn put<J: Send, T: Send + 'static>(
+        &self,
+        queue: &JobQueue<Queued<J>>,
+        job: Queued<J>,
+        answer: oneshot::Receiver<Result<T, StoreError>>,
+    ) -> StoreFuture<T> {
+        if let Err(refused) = queue.put(job) {
+            if matches!(refused, StoreError::Busy) {
+                self.shared.metrics.busy.inc();
+            }
+            return Box::pin(std::future::ready(Err(refused)));
+        }
+        Box::pin(async move { answer.await.unwrap_or(Err(StoreError::Ended)) })
+    }
+
+    /// Completes once a thread has died.
+    pub(crate) fn ended(&self) -> StoreFuture<()> {
+        let mut died = self.handles.died.subscribe();
+        Box::pin(async move {
+            if died.wait_for(|died| *died).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+    }
+
+    pub(crate) fn close(&self) -> StoreFuture<()> {
+        self.handles.close();
+        let mut closed = self.closed.clone();
+        Box::pin(async move {
+            // An error says that every sender is gone, and with it every thread.
+            while closed.changed().await.is_ok() {}
+            Ok(())
+        })
+    }
+}
+
+impl Drop for PostgresExecutor {
+    fn drop(&mut self) {
+        self.handles.close();
+    }
+}
+
+impl crate::sql::executor::Executor for PostgresExecutor {
+    fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>> {
+        let shares = shares(&batch);
+        let (reply, answer) = oneshot::channel();
+        let weight = shares.iter().map(|(_, own)| own).sum::<usize>();
+        let job = Queued {
+            class: JobClass::Intake,
+            shares,
+            weight: weight.max(1),
+            commit_delay: None,
+            job: IntakeJob { batch, reply },
+        };
+        self.put(&self.handles.intake, job, answer)
+    }
+
+    fn change<T, F>(&self, scope: ChangeScope, weight: usize, work: F) -> StoreFuture<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn Transaction) -> Result<T, JobError> + Send + 'static,
+    {
+        let whose = (JobClass::Work, Vec::new());
+        self.put_write(whose, weight, Guard::Turn(scope), move |tx| work(tx))
+    }
+
+    fn write<T, F>(&self, class: JobClass, work: F) -> StoreFuture<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn Transaction) -> Result<T, JobError> + Send + 'static,
+    {
+        let whose = (class, Vec::new());
+        self.put_write(whose, 1, Guard::Nothing, move |tx| work(tx))
+    }
+
+    fn write_intake<T, F>(&self, shares: Vec<(TenantId, usize)>, work: F) -> StoreFuture<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut dyn Transaction) -> Result<T, JobError> + Send + 'static,
+    {
+        let weight = shares.iter().map(|(_, own)| own).sum();
+        let whose = (JobClass::Intake, shares);
+        self.put_write(whose, weight, Guard::Nothing, move |tx| work(tx))
+    }
+
+    fn read<T, F>(&self, class: JobClass, work: F) -> StoreFuture<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Connection<'_>) -> Result<T, JobError> + Send + 'static,
+    {
+        self.put_read(class, move |conn| work(Connection::Postgres(conn)))
+    }
+
+    fn read_deliveries<T, F>(self: &Arc<Self>, class: JobClass, work: F) -> StoreFuture<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Connection<'_>, ReadHorizon) -> Result<T, JobError> + Send + 'static,
+    {
+        self.put_read(class, move |conn| {
+            work(Connection::Postgres(conn), ReadHorizon::ALL)
+        })
+    }
+
+    fn version(&self) -> u64 {
+        self.shared.version.load(Ordering::Acquire)
+    }
+
+    fn changes(&self) -> u64 {
+        self.shared.changes.load(Ordering::Acquire)
+    }
+}
+
+fn write_loop(mut worker: Worker, handles: &Queues, index: usize) {
+    while let Some(job) = handles.writing.take_one(index > 0) {
+        run_write(&mut worker, job.job);
+    }
+}
+
+fn lease_loop(mut worker: Worker, handles: &Queues, _index: usize) {
+    while let Some(job) = handles.leasing.take_one(true) {
+        run_write(&mut worker, job.job);
+    }
+}
+
+fn run_write(worker: &mut Worker, job: WriteJob) {
+    let WriteJob { guard, mut task } = job;
+    let done = worker.write(guard, 1, |tx| task.run(tx));
+    task.answer(done.err().map(store_error));
+}
+
+fn read_loop(mut worker: Worker, handles: &Queues, index: usize) {
+    while let Some(job) = handles.reading.take_one(index > 0) {
+        let mut task = job.job.task;
+        if task.is_given_up() {
+            continue;
+        }
+        let done = worker.read(|conn| task.run(conn));
+        task.answer(done.err());
+    }
+}

@@ -1,0 +1,228 @@
+//! Migrations: numbered SQL files, forward only. All that are missing run in one transaction under
+//! a lock. The table `willcall` has the version of the schema that the tables are in.
+//!
+//! Other tables may be in the schema, as long as none has a name of ours. Anything else is refused,
+//! and nothing is changed by then.
+
+use std::time::Duration;
+
+use tokio_postgres::Row;
+
+use crate::OpenError;
+use crate::postgres::host_fault::{HostFailure, HostFault};
+use crate::postgres::locks;
+use crate::postgres::open;
+use crate::postgres::session::{Committed, Session, TransactionMode};
+use crate::postgres::session_error::SessionError;
+
+const MIGRATIONS: &[&str] = &[include_str!("../../migrations/postgres/0001_init.sql")];
+
+/// How long a statement of a migration may take, and how long another node's is waited for.
+const LIMIT: Duration = Duration::from_secs(3_600);
+
+statements! {
+    USER = "select current_user::text";
+    // Tables, indexes and sequences share their names, and each table has a type of its name.
+    TAKEN = "
+        select name from unnest($1::text[]) as name
+        where exists (
+            select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            where n.nspname = current_schema() and c.relname = name)
+          or exists (
+            select 1 from pg_type t join pg_namespace n on n.oid = t.typnamespace
+            where n.nspname = current_schema() and t.typname = name)
+        order by name";
+    // Whether there is a table `willcall`, and whether it is ours.
+    MARK = "
+        select count(*) filter (where a.attname = 'id' and a.atttypid = 'int2'::regtype) = 1
+          and count(*) filter (where a.attname = 'version' and a.atttypid = 'int4'::regtype) = 1
+          and count(*) = 2
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        where n.nspname = current_schema() and c.relname = 'willcall'
+        group by c.oid";
+    VERSION = "select version from willcall where id = 1";
+    SET_VERSION = "
+        insert into willcall (id, version) values (1, $1)
+        on conflict (id) do update set version = excluded.version";
+}
+
+/// The versions that the schema had before and has now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchemaVersions {
+    pub before: u32,
+    pub after: u32,
+}
+
+/// What `migrate` would do, or why it would refuse. Changes nothing.
+pub(crate) fn preview(session: &Session) -> Result<SchemaVersions, OpenError> {
+    let missing = missing(session, MIGRATIONS).map(|(before, missing)| SchemaVersions {
+        before,
+        after: before.saturating_add(u32::try_from(missing.len()).unwrap_or(u32::MAX)),
+    });
+    missing.map_err(|error| error.into_open_error(session))
+}
+
+/// The names of all tables that there are after the last migration.
+pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS.iter().flat_map(|sql| names_of(sql, &["table "]))
+}
+
+/// The names of all sequences that there are after the last migration.
+pub(crate) fn sequences() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS
+        .iter()
+        .flat_map(|sql| names_of(sql, &["sequence "]))
+}
+
+/// Why a migration was not run.
+enum MigrationError {
+    Session(SessionError),
+    Open(OpenError),
+}
+
+/// Migrates the schema to the version that this program knows. Does nothing if it is there already,
+/// also if another node was faster. The session can be used for nothing else afterwards: its
+/// statements may take as long as a migration.
+pub(crate) fn migrate(session: &Session) -> Result<SchemaVersions, OpenError> {
+    migrate_by(session, MIGRATIONS)
+}
+
+/// The same by these migrations.
+pub(crate) fn migrate_by(
+    session: &Session,
+    migrations: &[&str],
+) -> Result<SchemaVersions, OpenError> {
+    let migrated = missing(session, migrations).and_then(|(before, missing)| {
+        if missing.is_empty() {
+            return Ok(SchemaVersions {
+                before,
+                after: before,
+            });
+        }
+        run_missing(session, migrations)
+    });
+    migrated.map_err(|error| {
+        // What is open is undone with the session at the latest.
+        drop(session.rollback());
+        error.into_open_error(session)
+    })
+}
+
+/// The version of the schema, and the migrations that it lacks.
+fn missing<'a>(
+    session: &Session,
+    migrations: &'a [&str],
+) -> Result<(u32, &'a [&'a str]), MigrationError> {
+    let before = version(session)?;
+    let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
+    let schema = || session.facts().schema.clone();
+    let done = usize::try_from(before).unwrap_or(usize::MAX);
+    let Some(missing) = migrations.get(done..) else {
+        return Err(MigrationError::Open(OpenError::NewerSchema {
+            schema: schema(),
+            found: before,
+            known,
+        }));
+    };
+    let names: Vec<&str> = missing.iter().flat_map(|sql| names(sql)).collect();
+    let taken = session.query(TAKEN, &[&names])?;
+    if !taken.is_empty() {
+        let taken: Result<Vec<String>, _> = taken.iter().map(|row| row.try_get(0)).collect();
+        return Err(MigrationError::Open(OpenError::ForeignSchema {
+            schema: schema(),
+            names: taken.unwrap_or_default(),
+        }));
+    }
+    if !missing.is_empty() && !session.facts().may_create {
+        let user = session.query(USER, &[])?;
+        let user: Option<String> = user.first().and_then(|row| row.try_get(0).ok());
+        let fault = HostFault::NoCreateRight {
+            user: user.unwrap_or_default(),
+            schema: schema(),
+        };
+        return Err(MigrationError::Open(failure(session, fault)));
+    }
+    Ok((before, missing))
+}
+
+/// The version that the schema has; 0 if none of its tables is there.
+fn version(session: &Session) -> Result<u32, MigrationError> {
+    let mark = session.query(MARK, &[])?;
+    let Some(mark) = mark.first() else {
+        return Ok(0);
+    };
+    let is_ours = mark.try_get(0).unwrap_or(false);
+    let found = match is_ours {
+        true => session.query(VERSION, &[])?,
+        false => Vec::new(),
+    };
+    let found: Option<i32> = found.first().and_then(|row: &Row| row.try_get(0).ok());
+    let found = found.and_then(|version| u32::try_from(version).ok());
+    found.ok_or_else(|| {
+        MigrationError::Open(OpenError::ForeignSchema {
+            schema: session.facts().schema.clone(),
+            names: vec!["willcall".to_owned()],
+        })
+    })
+}
+
+/// Runs all that are missing under the lock, where the version is read again.
+fn run_missing(session: &Session, migrations: &[&str]) -> Result<SchemaVersions, MigrationError> {
+    session.limit_statements(LIMIT)?;
+    session.begin(TransactionMode::ReadWrite)?;
+    session.batch(&format!("set local lock_timeout = {}", LIMIT.as_millis()))?;
+    session.query(locks::TAKE, &[&vec![locks::MIGRATION.number()]])?;
+    let (before, missing) = missing(session, migrations)?;
+    let mut after = before;
+    for sql in missing {
+        session.batch(sql)?;
+        after = after.saturating_add(1);
+        let version = i32::try_from(after).unwrap_or(i32::MAX);
+        session.execute(SET_VERSION, &[&version])?;
+    }
+    match session.commit()? {
+        // A standby that lags behind runs no migration: it gets this one.
+        Committed::Durable | Committed::NotReplicated => Ok(SchemaVersions { before, after }),
+    }
+}
+
+/// The names of what a migration makes.
+fn names(sql: &str) -> impl Iterator<Item = &str> {
+    names_of(sql, &["table ", "index ", "unique index ", "sequence "])
+}
+
+/// The names of what a migration makes of these kinds.
+fn names_of<'a>(sql: &'a str, kinds: &'static [&str]) -> impl Iterator<Item = &'a str> {
+    sql.lines().filter_map(move |line| {
+        let rest = line.strip_prefix("create ")?;
+        let rest = kinds.iter().find_map(|kind| rest.strip_prefix(kind))?;
+        let name = rest.split([' ', ';']).next()?;
+        Some(name.trim_matches('"'))
+    })
+}
+
+pub(crate) fn failure(session: &Session, fault: HostFault) -> OpenError {
+    let host = session.facts().host.clone();
+    OpenError::NoHost(vec![HostFailure { host, fault }])
+}
+
+impl MigrationError {
+    fn into_open_error(self, session: &Session) -> OpenError {
+        match self {
+            Self::Open(error) => error,
+            Self::Session(SessionError::Refused(refused)) => OpenError::Migration {
+                schema: session.facts().schema.clone(),
+                words: refused.to_string(),
+            },
+            Self::Session(error) => failure(session, open::broken(error)),
+        }
+    }
+}
+
+impl From<SessionError> for MigrationError {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
+    }
+}

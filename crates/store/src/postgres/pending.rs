@@ -1,0 +1,142 @@
+//! Which webhooks have something pending, and what the engine has to know to call them.
+
+use model::contract::{PendingWebhook, StoreError, WebhookTarget};
+use model::id::{TenantId, WebhookId};
+use model::lease::Slots;
+use model::mutation::{Mutation, is_on};
+use model::time::Timestamp;
+use tokio_postgres::Row;
+
+use crate::postgres::batch::{Batch, Parameter};
+use crate::postgres::connection::PostgresConnection;
+use crate::postgres::schedule;
+use crate::sql::heartbeat::UnattemptedDue;
+use crate::sql::job_error::JobError;
+use crate::sql::row::ReadRow;
+use crate::sql::rows;
+
+statements! {
+    // By tenant and webhook, as the indexes have them. Each step seeks over all that the webhook
+    // before has pending, in both places.
+    PENDING = "
+        with recursive walk (tenant_id, webhook_id) as (
+          select coalesce((select tenant_id from webhook where id = $1), -9223372036854775807), $1
+          union all
+          select next.tenant_id, next.webhook_id from walk
+          cross join lateral (
+            select tenant_id, webhook_id from (
+              (select tenant_id, webhook_id from delivery
+                where state in (0, 4)
+                  and (tenant_id, webhook_id) > (walk.tenant_id, walk.webhook_id)
+                order by tenant_id, webhook_id
+                limit 1)
+              union all
+              (select tenant_id, webhook_id from fresh
+                where (tenant_id, webhook_id) > (walk.tenant_id, walk.webhook_id)
+                order by tenant_id, webhook_id
+                limit 1)) as either
+            order by tenant_id, webhook_id
+            limit 1) as next)
+        select walk.webhook_id,
+          (select due_at from delivery
+            where tenant_id = walk.tenant_id and webhook_id = walk.webhook_id
+              and state in (0, 4)
+            order by due_at, notification_id
+            limit 1),
+          (select (
+              select accepted_at from notification
+              where tenant_id = walk.tenant_id and id = fresh.notification_id)
+            from fresh
+            where tenant_id = walk.tenant_id and webhook_id = walk.webhook_id
+            order by notification_id
+            limit 1)
+        from walk
+        where (walk.tenant_id, walk.webhook_id) <> (
+            coalesce((select tenant_id from webhook where id = $1), -9223372036854775807), $1)
+          and get_bit($2::bytea, (walk.webhook_id & 255)::integer) = 1
+        limit $3";
+    TARGETS = "
+        select w.id, w.tenant_id, w.key, w.target_url, w.headers, w.disabled_at, w.retries_max,
+          w.paused_until, w.version, t.dialect, s.failing_since, s.ended_at, s.success
+        from unnest($1::bigint[]) with ordinality as asked (id, place)
+        cross join lateral (
+          select id, tenant_id, key, target_url, headers, disabled_at, retries_max, paused_until,
+            version
+          from webhook
+          where id = asked.id
+          limit 1) as w
+        cross join lateral (select dialect from tenant where id = w.tenant_id limit 1) as t
+        left join lateral (
+          select failing_since, ended_at, success from standing
+          where webhook_id = asked.id
+          limit 1) as s on true
+        order by asked.place";
+}
+
+/// Webhooks of these slots with something pending, by tenant and id and each once, with the
+/// earliest due time there is; at most `limit`, behind `after`.
+pub(crate) fn webhooks(
+    conn: &PostgresConnection,
+    slots: Slots,
+    after: Option<WebhookId>,
+    limit: usize,
+) -> Result<Vec<PendingWebhook>, JobError> {
+    let after = after.map_or(i64::MIN, |webhook| webhook.0);
+    let (slots, limit) = (slots.to_bytes(), rows::bound(limit));
+    let slots = slots.as_slice();
+    let mut batch = Batch::default();
+    let latest = batch.add(schedule::LATEST, []);
+    let values: [Parameter<'_>; 3] = [&after, &slots, &limit];
+    let pending = batch.add(PENDING, values);
+    let answers = batch.send(conn.session())?;
+    let latest = schedule::latest_of(answers.rows(Some(latest)))?;
+    let since = UnattemptedDue::of(latest);
+    let mut found = Vec::new();
+    for row in answers.rows(Some(pending)) {
+        let due_at = rows::time_if_any(row, 1)?;
+        let due_at = due_at.filter(|_| !is_on(Mutation::ForgetRetryOnRestart));
+        let unattempted = rows::time_if_any(row, 2)?.map(|at| since.due_at(at));
+        // Of a webhook that is found in both places the earlier time.
+        let due_at: Option<Timestamp> = due_at.into_iter().chain(unattempted).min();
+        found.extend(due_at.map(|due_at| {
+            Ok::<_, JobError>(PendingWebhook {
+                webhook: WebhookId(row.column(0)?),
+                due_at,
+            })
+        }));
+    }
+    found.into_iter().collect()
+}
+
+/// What calling these webhooks takes, in their order. Unknown ones are left out; `Fenced` if one is
+/// not in `slots`.
+pub(crate) fn targets(
+    conn: &PostgresConnection,
+    slots: Slots,
+    webhooks: &[WebhookId],
+) -> Result<Vec<WebhookTarget>, JobError> {
+    if !webhooks.iter().all(|webhook| slots.has(*webhook)) {
+        return Err(StoreError::Fenced.into());
+    }
+    let ids: Vec<i64> = webhooks.iter().map(|webhook| webhook.0).collect();
+    let found = conn.session().query(TARGETS, &[&ids])?;
+    found.iter().map(target).collect()
+}
+
+fn target(row: &Row) -> Result<WebhookTarget, JobError> {
+    let succeeded = row.column::<Option<bool>>(12)?.unwrap_or(false);
+    Ok(WebhookTarget {
+        webhook: WebhookId(row.column(0)?),
+        tenant: TenantId(row.column(1)?),
+        dialect: rows::dialect(row, 9)?,
+        key: row.column(2)?,
+        target_url: row.column(3)?,
+        headers: rows::headers(row, 4)?,
+        retries_max: row.column(6)?,
+        paused_until: rows::time_if_any(row, 7)?,
+        failing_since: rows::time_if_any(row, 10)?,
+        succeeded_at: rows::time_if_any(row, 11)?.filter(|_| succeeded),
+        version: row.column(8)?,
+        enabled: rows::time_if_any(row, 5)?.is_none() || is_on(Mutation::SendAfterDisable),
+    })
+}

@@ -1,0 +1,220 @@
+//! The contract on an engine that runs SQL: each question and each change becomes a job of its
+//! executor. The part for users and the dashboard is in `dashboard.rs`; that of the owner of slots,
+//! and leases, are each engine's own.
+
+use std::sync::Arc;
+
+use model::contract::{Catalog, Intake, ReplayRequest, ReplayResult, StoreFuture};
+use model::id::{DeliveryId, TenantId, WebhookId};
+use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use model::notification::{AcceptResult, NewNotification};
+use model::query::{
+    AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery,
+    StoredResponse, WebhookPage, WebhookQuery,
+};
+use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
+use model::time::Timestamp;
+use model::webhook::{NewWebhook, Webhook};
+
+use crate::sql::executor::{ChangeScope, Executor, shares};
+use crate::sql::queue::JobClass;
+use crate::sql::transaction::Transaction;
+use crate::sql::{
+    apply, audit, cancel, catalog, delivery_detail, idempotency, log, replay, stored_responses,
+    webhook_rows, webhooks,
+};
+
+/// A store on an engine.
+pub(crate) struct SqlStore<E> {
+    pub(crate) executor: Arc<E>,
+}
+
+impl<E: Executor> Intake for SqlStore<E> {
+    fn accept(&self, batch: Vec<NewNotification>) -> StoreFuture<Vec<AcceptResult>> {
+        self.executor.accept(batch)
+    }
+
+    fn replay(&self, ask: ReplayRequest, at: Timestamp) -> StoreFuture<ReplayResult> {
+        self.executor
+            .write(JobClass::Work, move |tx| replay::replay(tx, &ask, at))
+    }
+
+    fn cancel_deliveries(
+        &self,
+        tenant: TenantId,
+        deliveries: Vec<DeliveryId>,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<usize> {
+        self.executor.write(JobClass::Bulk, move |tx| {
+            cancel::cancel_deliveries(tx, tenant, deliveries, &actor, at)
+        })
+    }
+
+    fn run_idempotent(
+        &self,
+        key: IdempotencyKey,
+        effect: IdempotentOperation,
+        at: Timestamp,
+    ) -> StoreFuture<IdempotentResult> {
+        match &effect {
+            IdempotentOperation::Accept { batch, .. } => {
+                let shares = shares(batch);
+                let work = move |tx: &mut dyn Transaction| idempotency::run(tx, &key, &effect, at);
+                self.executor.write_intake(shares, work)
+            }
+            IdempotentOperation::CreateWebhook { webhook, .. } => {
+                let scope = ChangeScope::Tenant(webhook.tenant);
+                let work = move |tx: &mut dyn Transaction| idempotency::run(tx, &key, &effect, at);
+                self.executor.change(scope, 1, work)
+            }
+            IdempotentOperation::SaveWebhook { webhook, .. } => {
+                let scope = ChangeScope::Tenant(webhook.tenant);
+                let work = move |tx: &mut dyn Transaction| idempotency::run(tx, &key, &effect, at);
+                self.executor.change(scope, 1, work)
+            }
+            IdempotentOperation::Replay { .. } => {
+                let work = move |tx: &mut dyn Transaction| idempotency::run(tx, &key, &effect, at);
+                self.executor.write(JobClass::Work, work)
+            }
+        }
+    }
+
+    fn stored_response(
+        &self,
+        key: String,
+        holder: TokenHash,
+    ) -> StoreFuture<Option<StoredResponse>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            stored_responses::find(conn, &key, holder)
+        })
+    }
+
+    fn store_response(&self, answer: StoredResponse, at: Timestamp) -> StoreFuture<()> {
+        self.executor.write(JobClass::Work, move |tx| {
+            stored_responses::store(tx, &answer, at)
+        })
+    }
+}
+
+impl<E: Executor> Catalog for SqlStore<E> {
+    fn version(&self) -> u64 {
+        self.executor.version()
+    }
+
+    fn changes(&self) -> u64 {
+        self.executor.changes()
+    }
+
+    fn tenant(&self, dialect: DialectName, key: String) -> StoreFuture<Option<Tenant>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            catalog::tenant(conn, &dialect, &key)
+        })
+    }
+
+    fn tenants(&self, dialect: DialectName) -> StoreFuture<Vec<Tenant>> {
+        self.executor
+            .read(JobClass::Work, move |conn| catalog::tenants(conn, &dialect))
+    }
+
+    fn grants(&self, hash: TokenHash) -> StoreFuture<Vec<Grant>> {
+        self.executor
+            .read(JobClass::Work, move |conn| catalog::grants(conn, hash))
+    }
+
+    fn has_tokens(&self) -> StoreFuture<bool> {
+        self.executor.read(JobClass::Work, catalog::has_tokens)
+    }
+
+    fn create_token(&self, token: NewToken, actor: String, at: Timestamp) -> StoreFuture<()> {
+        let scope = token.tenant.map_or(ChangeScope::All, ChangeScope::Tenant);
+        self.executor.change(scope, 1, move |tx| {
+            catalog::create_token(tx, &token, &actor, at)
+        })
+    }
+
+    fn events(&self, tenant: TenantId) -> StoreFuture<Vec<Event>> {
+        self.executor
+            .read(JobClass::Work, move |conn| catalog::events(conn, tenant))
+    }
+
+    fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> StoreFuture<EventPage> {
+        self.executor.read(JobClass::Work, move |conn| {
+            catalog::event_page(conn, tenant, offset, limit)
+        })
+    }
+
+    fn event(&self, tenant: TenantId, slug: String) -> StoreFuture<Option<Event>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            catalog::event(conn, tenant, &slug)
+        })
+    }
+
+    fn webhooks(&self, tenants: Vec<TenantId>, query: WebhookQuery) -> StoreFuture<WebhookPage> {
+        self.executor.read(JobClass::Work, move |conn| {
+            catalog::webhooks(conn, &tenants, query)
+        })
+    }
+
+    fn webhook_by_key(&self, tenants: Vec<TenantId>, key: String) -> StoreFuture<Option<Webhook>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            webhook_rows::find_by_key(conn, &tenants, &key)
+        })
+    }
+
+    fn webhook(&self, tenant: TenantId, id: WebhookId) -> StoreFuture<Option<Webhook>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            webhook_rows::find(conn, tenant, id)
+        })
+    }
+
+    fn create_webhook(
+        &self,
+        webhook: NewWebhook,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<Webhook> {
+        let scope = ChangeScope::Tenant(webhook.tenant);
+        self.executor.change(scope, 1, move |tx| {
+            webhooks::create(tx, webhook, &actor, at)
+        })
+    }
+
+    fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> StoreFuture<Webhook> {
+        let scope = ChangeScope::Tenant(webhook.tenant);
+        self.executor
+            .change(scope, 1, move |tx| webhooks::save(tx, webhook, &actor, at))
+    }
+
+    fn log(&self, tenant: TenantId, query: LogQuery) -> StoreFuture<LogPage> {
+        self.executor
+            .read_deliveries(JobClass::Bulk, move |conn, horizon| {
+                log::log(conn, tenant, &query, horizon)
+            })
+    }
+
+    fn delivery(&self, tenant: TenantId, id: DeliveryId) -> StoreFuture<Option<DeliveryDetail>> {
+        self.executor
+            .read_deliveries(JobClass::Work, move |conn, horizon| {
+                delivery_detail::delivery(conn, tenant, id, horizon)
+            })
+    }
+
+    fn audit(&self, tenant: TenantId, limit: usize) -> StoreFuture<Vec<AuditEntry>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            audit::latest(conn, tenant, limit)
+        })
+    }
+
+    fn apply(
+        &self,
+        declarations: Vec<Declaration>,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<Vec<AppliedChange>> {
+        let weight = declarations.len();
+        self.executor.change(ChangeScope::All, weight, move |tx| {
+            apply::apply(tx, declarations, &actor, at)
+        })
+    }
+}

@@ -1,0 +1,216 @@
+//! Post-commit notices: what the jobs of a transaction have for the subscriber, held until the
+//! transaction is durable.
+//!
+//! Bounded, whatever is accepted in one transaction. Beyond the bound a delivery is skipped: only
+//! the webhook and the earliest due time are kept, and the subscriber reads it from the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::contract::{CommitSubscriber, PendingWebhook};
+use model::delivery::DueDelivery;
+use model::id::WebhookId;
+use model::limits;
+use model::time::Timestamp;
+
+/// What the subscriber is told once the transaction is durable.
+#[derive(Default)]
+pub(crate) struct PostCommit {
+    notices: Vec<PostCommitNotice>,
+    /// The number of deliveries in `notices`.
+    delivery_count: usize,
+    skipped: EarliestDue,
+    /// Those skipped since the latest savepoint, apart so that they can be rolled back.
+    skipped_since: EarliestDue,
+    catalog_changed: bool,
+    bulk_job_started: bool,
+    /// Whether there is something to spread. Not undone by a rollback: looking for nothing is no
+    /// harm.
+    fan_out_begun: bool,
+}
+
+/// Webhooks, each with the earliest due time.
+type EarliestDue = BTreeMap<WebhookId, Timestamp>;
+
+enum PostCommitNotice {
+    Accepted(Vec<DueDelivery>),
+    Requested(DueDelivery),
+    Changed(WebhookId),
+}
+
+impl PostCommitNotice {
+    fn webhooks(&self) -> Vec<WebhookId> {
+        match self {
+            Self::Accepted(due) => due.iter().map(|due| due.delivery.id.webhook).collect(),
+            Self::Requested(due) => vec![due.delivery.id.webhook],
+            Self::Changed(webhook) => vec![*webhook],
+        }
+    }
+}
+
+pub(crate) struct NoticeSavepoint {
+    notices: usize,
+    accepted: usize,
+    delivery_count: usize,
+    catalog_changed: bool,
+    bulk_job_started: bool,
+}
+
+impl PostCommit {
+    /// The webhooks that got something due, or changed.
+    pub(crate) fn webhooks(&self) -> BTreeSet<WebhookId> {
+        let told = self.notices.iter().flat_map(PostCommitNotice::webhooks);
+        let skipped = self.skipped.keys().chain(self.skipped_since.keys());
+        told.chain(skipped.copied()).collect()
+    }
+
+    /// About so many deliveries are to be accepted.
+    pub(crate) fn reserve(&mut self, deliveries: usize) {
+        let room = limits::BUFFERED_MAX.saturating_sub(self.delivery_count);
+        let deliveries = deliveries.min(room);
+        match self.notices.last_mut() {
+            Some(PostCommitNotice::Accepted(list)) => list.reserve(deliveries),
+            Some(PostCommitNotice::Changed(_) | PostCommitNotice::Requested(_)) | None => {
+                let list = Vec::with_capacity(deliveries);
+                self.notices.push(PostCommitNotice::Accepted(list));
+            }
+        }
+    }
+
+    /// A notification was accepted for these webhooks, due at `due_at`; `due` makes a delivery.
+    pub(crate) fn accepted(
+        &mut self,
+        webhooks: &[WebhookId],
+        due_at: Timestamp,
+        due: impl Fn(WebhookId) -> DueDelivery,
+    ) {
+        // The subscriber does not keep more, either.
+        let room = limits::BUFFERED_MAX.saturating_sub(self.delivery_count);
+        let (delivery_count, rest) = webhooks.split_at(webhooks.len().min(room));
+        self.delivery_count += delivery_count.len();
+        let deliveries = delivery_count.iter().map(|webhook| due(*webhook));
+        if let Some(PostCommitNotice::Accepted(list)) = self.notices.last_mut() {
+            list.extend(deliveries);
+        } else if !delivery_count.is_empty() {
+            self.notices
+                .push(PostCommitNotice::Accepted(deliveries.collect()));
+        }
+        for webhook in rest {
+            lower(&mut self.skipped_since, *webhook, due_at);
+        }
+    }
+
+    /// The webhook has something due that is not told: the subscriber reads it from the store.
+    pub(crate) fn skipped(&mut self, webhook: WebhookId, due_at: Timestamp) {
+        lower(&mut self.skipped_since, webhook, due_at);
+    }
+
+    /// Somebody asked for this delivery and waits for it.
+    pub(crate) fn requested(&mut self, due: DueDelivery) {
+        if self.delivery_count < limits::BUFFERED_MAX {
+            self.delivery_count += 1;
+            self.notices.push(PostCommitNotice::Requested(due));
+        } else {
+            let (webhook, due_at) = (due.delivery.id.webhook, due.delivery.due_at);
+            lower(&mut self.skipped_since, webhook, due_at);
+        }
+    }
+
+    pub(crate) fn changed(&mut self, webhook: WebhookId) {
+        self.notices.push(PostCommitNotice::Changed(webhook));
+    }
+
+    pub(crate) fn catalog_changed(&mut self) {
+        self.catalog_changed = true;
+    }
+
+    pub(crate) fn bulk_job_started(&mut self) {
+        self.bulk_job_started = true;
+    }
+
+    /// A notification has to be spread over its webhooks in steps.
+    pub(crate) fn fan_out_begun(&mut self) {
+        self.fan_out_begun = true;
+    }
+
+    pub(crate) fn has_fan_out(&self) -> bool {
+        self.fan_out_begun
+    }
+
+    pub(crate) fn has_new_catalog(&self) -> bool {
+        self.catalog_changed
+    }
+
+    /// Forgets everything about webhooks.
+    pub(crate) fn forget_webhooks(&mut self) {
+        self.notices.clear();
+        self.skipped.clear();
+        self.skipped_since.clear();
+    }
+
+    /// A savepoint for `rollback_to`, valid until the next one.
+    pub(crate) fn savepoint(&mut self) -> NoticeSavepoint {
+        for (webhook, due_at) in std::mem::take(&mut self.skipped_since) {
+            lower(&mut self.skipped, webhook, due_at);
+        }
+        let accepted = match self.notices.last() {
+            Some(PostCommitNotice::Accepted(list)) => list.len(),
+            Some(PostCommitNotice::Changed(_) | PostCommitNotice::Requested(_)) | None => 0,
+        };
+        NoticeSavepoint {
+            notices: self.notices.len(),
+            accepted,
+            delivery_count: self.delivery_count,
+            catalog_changed: self.catalog_changed,
+            bulk_job_started: self.bulk_job_started,
+        }
+    }
+
+    /// Forgets what came after the latest savepoint.
+    pub(crate) fn rollback_to(&mut self, mark: &NoticeSavepoint) {
+        self.notices.truncate(mark.notices);
+        if let Some(PostCommitNotice::Accepted(list)) = self.notices.last_mut() {
+            list.truncate(mark.accepted);
+        }
+        self.delivery_count = mark.delivery_count;
+        self.skipped_since.clear();
+        self.catalog_changed = mark.catalog_changed;
+        self.bulk_job_started = mark.bulk_job_started;
+    }
+
+    pub(crate) fn publish(mut self, subscriber: &dyn CommitSubscriber) {
+        // What was skipped since the latest savepoint is told, too.
+        self.savepoint();
+        let mut changed = Vec::new();
+        for notice in self.notices {
+            if let PostCommitNotice::Changed(webhook) = notice {
+                changed.push(webhook);
+                continue;
+            }
+            if !changed.is_empty() {
+                subscriber.on_changed(&changed);
+                changed.clear();
+            }
+            match notice {
+                PostCommitNotice::Accepted(due) if !due.is_empty() => subscriber.on_accepted(due),
+                PostCommitNotice::Requested(due) => subscriber.on_requested(vec![due]),
+                PostCommitNotice::Accepted(_) | PostCommitNotice::Changed(_) => {}
+            }
+        }
+        if !changed.is_empty() {
+            subscriber.on_changed(&changed);
+        }
+        if !self.skipped.is_empty() {
+            let lanes = self.skipped.into_iter();
+            let lanes = lanes.map(|(webhook, due_at)| PendingWebhook { webhook, due_at });
+            subscriber.on_skipped(lanes.collect());
+        }
+        if self.bulk_job_started {
+            subscriber.on_bulk_job_started();
+        }
+    }
+}
+
+fn lower(lanes: &mut EarliestDue, webhook: WebhookId, due_at: Timestamp) {
+    let earliest = lanes.entry(webhook).or_insert(due_at);
+    *earliest = due_at.min(*earliest);
+}

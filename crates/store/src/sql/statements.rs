@@ -1,0 +1,45 @@
+//! Every statement that both engines run, in one list.
+
+use crate::sql::{Statement, merge};
+use crate::sql::{
+    apply, audit, backlog, bulk_jobs, cancel, catalog, dashboard_queries, delivery_detail,
+    delivery_scans, expiry, fan_out, heartbeat, id_range, idempotency, log, notification_rows,
+    notifications, prune, read_horizon, replay, sessions, stored_responses, users, webhook_health,
+    webhook_history, webhook_rows, webhooks,
+};
+
+/// Every statement that both engines run.
+pub(crate) fn statements() -> impl Iterator<Item = Statement> {
+    let fixed = [
+        apply::STATEMENTS,
+        audit::STATEMENTS,
+        backlog::STATEMENTS,
+        bulk_jobs::STATEMENTS,
+        cancel::STATEMENTS,
+        catalog::STATEMENTS,
+        dashboard_queries::STATEMENTS,
+        delivery_detail::STATEMENTS,
+        delivery_scans::STATEMENTS,
+        expiry::STATEMENTS,
+        fan_out::STATEMENTS,
+        heartbeat::STATEMENTS,
+        id_range::STATEMENTS,
+        idempotency::STATEMENTS,
+        log::STATEMENTS,
+        merge::STATEMENTS,
+        notification_rows::STATEMENTS,
+        notifications::STATEMENTS,
+        prune::STATEMENTS,
+        read_horizon::STATEMENTS,
+        replay::STATEMENTS,
+        sessions::STATEMENTS,
+        stored_responses::STATEMENTS,
+        users::STATEMENTS,
+        webhook_health::STATEMENTS,
+        webhook_history::STATEMENTS,
+        webhook_rows::STATEMENTS,
+        webhooks::STATEMENTS,
+    ];
+    let log = merge::LOG_PARTS.into_iter().flatten().map(|part| part.sql);
+    fixed.into_iter().flatten().copied().chain(log)
+}

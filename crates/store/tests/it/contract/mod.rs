@@ -1,0 +1,25 @@
+//! The cases that hold for every store, once for each engine.
+
+pub(crate) mod harness;
+
+mod apply;
+mod bulk_jobs;
+mod catalog;
+mod clock;
+mod dashboard;
+pub(crate) mod fan_out;
+mod history;
+mod idempotency;
+mod leases;
+mod ledger;
+mod log;
+mod match_explanations;
+mod pages;
+mod prune;
+mod recovery;
+mod replay;
+mod settle;
+pub(crate) mod unattempted;
+mod users;
+mod webhook_health;
+mod webhooks;
