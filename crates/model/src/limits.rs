@@ -97,7 +97,7 @@ pub const RETRIES_MAX: u32 = 25;
 /// own deliveries for good.
 pub const RETRY_AFTER_MAX_MS: i64 = 3_600_000;
 
-/// Deliveries read from the store for one lane at a time, and one more for each that it has.
+/// Deliveries read from the store for one lane at a time.
 pub const LANE_READ_MAX: usize = 64;
 
 /// Deliveries that wait for a retry and are looked at in one read ahead of their time: few of

@@ -20,18 +20,17 @@ const SHARE: usize = 16;
 const REREAD_BYTES_MAX: usize = limits::LANE_READ_MAX * limits::NOTIFICATION_BODY_BYTES_MAX;
 
 impl Lane {
-    /// When it is to be read next. It reads on when no more is ready than the first read brings.
+    /// When it is to be read next. It reads on when half of what it read before is gone.
     pub(crate) fn wants_read_at(&self, load: MemoryLoad) -> Option<Timestamp> {
         let StoreView::Known(Some(stored_due_at)) = self.store else {
             return None;
         };
         let is_disabled = self.state == LaneState::Disabled;
-        if is_disabled || self.deliveries.ready() > limits::LANE_READ_MAX {
+        if is_disabled || self.deliveries.ready() > limits::LANE_READ_MAX / 2 {
             return None;
         }
-        // The store still has what is held as due, and an answer brings its bodies again unless it
-        // is unattempted. Sending and settling need no read, and whatever is let go has the lane
-        // reviewed.
+        // The store still has what is held as due, and an answer brings its bodies again. Sending
+        // and settling need no read, and whatever is let go has the lane reviewed.
         if self.deliveries.held_bytes() > REREAD_BYTES_MAX {
             return None;
         }
@@ -73,12 +72,9 @@ impl Lane {
         if circuit.is_open() && !CircuitBreaker::is_overdue(due_at, now) {
             room = room.min(1);
         }
-        // The others that are held may have become due again, and are answered once more.
-        let held = self.deliveries.held_unattempted();
         let query = DueQuery {
             webhook,
-            limit: self.deliveries.held().saturating_sub(held.len()) + room,
-            held,
+            limit: self.deliveries.held() + room,
             recovery: circuit.request_recovery(room),
         };
         self.store.begin_read();
@@ -171,8 +167,7 @@ impl Lane {
         let fits = (bytes.saturating_sub(own_bytes) / each).min(count.saturating_sub(own));
         // Who has nothing yet may have something, whatever the others hold.
         let fits = fits.max(1_usize.saturating_sub(own));
-        // Where much was there is more: each read costs the engine a turn, and the store a commit.
-        left.min(limits::LANE_READ_MAX + own).min(fits)
+        left.min(limits::LANE_READ_MAX).min(fits)
     }
 }
 

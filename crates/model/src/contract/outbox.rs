@@ -43,9 +43,8 @@ pub trait Outbox: Send + Sync {
     ) -> StoreFuture<Vec<WebhookTarget>>;
 
     /// For each webhook the pending deliveries due by `now`, earliest first, at most as many as
-    /// asked for, without those of [`DueQuery::held`] that are still unattempted; and ahead of
-    /// their time those that [`DueQuery::recovery`] asks for. Sees everything that was answered
-    /// before it was asked.
+    /// asked for; and ahead of their time those that [`DueQuery::recovery`] asks for. Sees
+    /// everything that was answered before it was asked.
     ///
     /// Errors: those of an owner. `Broken` and `Disk(Unreadable)` may come of one webhook
     /// ([`StoreError::is_of_a_part`](super::StoreError::is_of_a_part)).
@@ -137,14 +136,10 @@ pub struct WebhookTarget {
     pub enabled: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DueQuery {
     pub webhook: WebhookId,
     pub limit: usize,
-    /// Notifications whose deliveries the owner has as unattempted, in the order of their ids.
-    /// Those that are still unattempted are as if they were not there: they are not answered, do
-    /// not count, and are not what is due next.
-    pub held: Arc<[NotificationId]>,
     /// What is to be read ahead of its time, if all that is due was read and there is room.
     pub recovery: Option<RecoveryQuery>,
 }
@@ -155,7 +150,6 @@ impl DueQuery {
         Self {
             webhook,
             limit,
-            held: Arc::default(),
             recovery: None,
         }
     }

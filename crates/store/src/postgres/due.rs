@@ -170,7 +170,7 @@ pub(crate) fn due(
     let sources = read_sources(conn, queries, now)?;
     let pages = queries.iter().zip(sources);
     let mut pages: Vec<Page> = pages
-        .map(|(query, sources)| Page::merge(query.clone(), sources, now))
+        .map(|(query, sources)| Page::merge(*query, sources, now))
         .collect();
     read_early(conn, &mut pages, now)?;
     let found = pages.iter().flat_map(|page| {
@@ -199,7 +199,7 @@ pub(crate) fn one(
     Ok(found.complete(&notifications))
 }
 
-/// For each query what there is, without the unattempted that it holds.
+/// For each query what there is.
 fn read_sources(
     conn: &PostgresConnection,
     queries: &[DueQuery],
@@ -208,15 +208,11 @@ fn read_sources(
     let webhooks: Vec<i64> = queries.iter().map(|query| query.webhook.0).collect();
     let counts = queries.iter().map(|query| rows::bound(query.limit));
     let counts: Vec<i64> = counts.map(|count| count.saturating_add(1)).collect();
-    let with_held = queries.iter().zip(&counts);
-    let with_held =
-        with_held.map(|(query, count)| count.saturating_add(rows::bound(query.held.len())));
-    let with_held: Vec<i64> = with_held.collect();
     let now_ms = now.as_millis();
     let mut batch = Batch::default();
     let latest = batch.add(schedule::LATEST, []);
     let attempted = batch.add(ATTEMPTED, [&webhooks as _, &counts as _, &now_ms as _]);
-    let unattempted = batch.add(UNATTEMPTED, [&webhooks as _, &with_held as _]);
+    let unattempted = batch.add(UNATTEMPTED, [&webhooks as _, &counts as _]);
     let answers = batch.send(conn.session())?;
     let latest = schedule::latest_of(answers.rows(Some(latest)))?;
     let since = UnattemptedDue::of(latest).by(now);
@@ -233,9 +229,6 @@ fn read_sources(
         let query = queries.get(place).ok_or(CorruptRow("answer"))?;
         let own = sources.get_mut(place).ok_or(CorruptRow("answer"))?;
         let notification = NotificationId(row.column(2)?);
-        if query.held.binary_search(&notification).is_ok() {
-            continue;
-        }
         own.unattempted.push(Found {
             tenant: row.column(1)?,
             delivery: Delivery {

@@ -41,6 +41,12 @@ statements! {
         where f.webhook_id = ?1
         order by f.notification_id
         limit ?2";
+    AFTER_UNATTEMPTED = "
+        select n.accepted_at from fresh f
+        join notification n on n.id = f.notification_id
+        where f.webhook_id = ?1 and f.notification_id > ?2
+        order by f.notification_id
+        limit 1";
     INLINE = "
         select id as notification_id, ?1 as webhook_id, 1 as round, 0 as attempts,
           0 as round_start, null as round_began_at, accepted_at as due_at, headers, body, key
@@ -125,8 +131,7 @@ struct SourceCursor<'r> {
     source: DueSource,
     rows: Rows<'r>,
     since: UnattemptedDue,
-    held: HeldUnattempted<'r>,
-    /// The row that it stands at, due or not; `None` behind the last.
+    /// The row that it stands at; `None` behind the last that is due.
     at: Option<DueCursor>,
 }
 
@@ -141,10 +146,6 @@ struct InlineCursor<'r, 'c, I> {
     at: Option<DueDelivery>,
 }
 
-/// Unattempted deliveries that whoever asks has: they are passed by.
-#[derive(Debug, Clone, Copy)]
-struct HeldUnattempted<'r>(&'r [NotificationId]);
-
 pub(crate) fn due(
     tx: &mut Tx<'_>,
     queries: &[DueQuery],
@@ -153,25 +154,17 @@ pub(crate) fn due(
     let since = tx.unattempted_due()?.by(now);
     let mut reader = DueReader::new(tx.conn, since, now)?;
     let inline = unattempted::inline_deliveries(tx)?;
+    // One more than is taken, to tell when that is due.
     let limits = queries
         .iter()
-        .map(|query| (query.webhook, unattempted_looked_at(query)));
+        .map(|query| (query.webhook, query.limit.saturating_add(1)));
     let first = inline.first_unattempted(limits);
     let pages = queries.iter().map(|query| {
         let first = first.get(&query.webhook);
         let ids = first.map(|first| inline.unattempted_of(query.webhook, first));
-        let held = HeldUnattempted(&query.held);
-        let ids = ids.into_iter().flatten().filter(|id| !held.has(*id));
-        reader.page(query, ids)
+        reader.page(*query, ids.into_iter().flatten())
     });
     pages.collect()
-}
-
-/// Unattempted deliveries that a page may have to look at: those that are passed by, those that are
-/// answered, and one more, to tell when that is due.
-fn unattempted_looked_at(query: &DueQuery) -> usize {
-    let most = query.held.len().saturating_add(query.limit);
-    most.saturating_add(1)
 }
 
 /// A delivery that is pending.
@@ -211,23 +204,21 @@ impl<'c> DueReader<'c> {
         })
     }
 
-    /// `inline`: notifications in whose own rows an unattempted delivery of this webhook is that is
-    /// not passed by.
+    /// `inline`: notifications in whose own rows an unattempted delivery of this webhook is.
     fn page(
         &mut self,
-        query: &DueQuery,
+        query: DueQuery,
         inline: impl Iterator<Item = i64>,
     ) -> Result<DuePage, JobError> {
         let (conn, since, now) = (self.conn, self.since, self.now);
         let (webhook, limit) = (query.webhook.0, query.limit);
-        let held = HeldUnattempted(&query.held);
-        let attempted = params![webhook, now.as_millis(), rows::bound(limit)];
+        let bound = rows::bound(limit);
+        let attempted = params![webhook, now.as_millis(), bound];
         let attempted = self.attempted.query(attempted)?;
-        let bound = rows::bound(unattempted_looked_at(query));
         let unattempted = self.unattempted.query(params![webhook, bound])?;
         let mut cursors = [
-            SourceCursor::begin(DueSource::Attempted, attempted, since, held)?,
-            SourceCursor::begin(DueSource::Unattempted, unattempted, since, held)?,
+            SourceCursor::begin(DueSource::Attempted, attempted, since, now)?,
+            SourceCursor::begin(DueSource::Unattempted, unattempted, since, now)?,
         ];
         let mut inline = InlineCursor {
             webhook,
@@ -239,11 +230,11 @@ impl<'c> DueReader<'c> {
         let mut found: Vec<(DueSource, DueDelivery)> = Vec::new();
         while found.len() < limit {
             let next_inline = inline.look()?;
-            let first = cursors.iter_mut().min_by_key(|cursor| cursor.order(now));
-            let first = first.filter(|cursor| cursor.due(now).is_some());
+            let first = cursors.iter_mut().min_by_key(|cursor| cursor.order());
+            let first = first.filter(|cursor| cursor.at.is_some());
             match (first, next_inline) {
                 (Some(cursor), other) if other.is_none_or(|other| cursor.at < Some(other)) => {
-                    found.extend(cursor.take()?);
+                    found.extend(cursor.take(now)?);
                 }
                 (_, Some(cursor)) if cursor.due_at <= now => {
                     found.extend(inline.take());
@@ -252,10 +243,9 @@ impl<'c> DueReader<'c> {
             }
         }
         let latest = found.iter().map(|(_, due)| due.delivery.due_at).max();
-        let [_, unattempted] = &cursors;
         let next_due_at = [
             next_attempted(conn, webhook, &found)?,
-            unattempted.at.map(|cursor| cursor.due_at),
+            next_unattempted(conn, webhook, &found)?.map(|at| since.due_at(at)),
             inline.next_due_at(conn)?,
         ];
         let room = limit.saturating_sub(found.len());
@@ -282,62 +272,45 @@ impl<'r> SourceCursor<'r> {
         source: DueSource,
         rows: Rows<'r>,
         since: UnattemptedDue,
-        held: HeldUnattempted<'r>,
+        now: Timestamp,
     ) -> Result<Self, JobError> {
         let mut cursor = Self {
             source,
             rows,
             since,
-            held,
             at: None,
         };
-        cursor.advance()?;
+        cursor.advance(now)?;
         Ok(cursor)
     }
 
-    fn advance(&mut self) -> Result<(), JobError> {
-        loop {
-            self.at = self.rows.next()?.map(place).transpose()?;
-            let Some(at) = &mut self.at else {
-                return Ok(());
-            };
-            match self.source {
-                DueSource::Attempted => return Ok(()),
-                DueSource::Unattempted | DueSource::Inline if self.held.has(at.notification.0) => {}
-                DueSource::Unattempted | DueSource::Inline => {
-                    at.due_at = self.since.due_at(at.due_at);
-                    return Ok(());
-                }
-            }
-        }
+    fn advance(&mut self, now: Timestamp) -> Result<(), JobError> {
+        let next = self.rows.next()?.map(place).transpose()?;
+        let next = next.map(|next| match self.source {
+            DueSource::Attempted => next,
+            DueSource::Unattempted | DueSource::Inline => DueCursor {
+                due_at: self.since.due_at(next.due_at),
+                ..next
+            },
+        });
+        self.at = next.filter(|next| next.due_at <= now);
+        Ok(())
     }
 
-    /// The row that it stands at, if that is due.
-    fn due(&self, now: Timestamp) -> Option<DueCursor> {
-        self.at.filter(|at| at.due_at <= now)
+    /// Those that are at an end come last.
+    fn order(&self) -> (bool, Option<DueCursor>) {
+        (self.at.is_none(), self.at)
     }
 
-    /// Those that have nothing due come last.
-    fn order(&self, now: Timestamp) -> (bool, Option<DueCursor>) {
-        let due = self.due(now);
-        (due.is_none(), due)
-    }
-
-    fn take(&mut self) -> Result<Option<(DueSource, DueDelivery)>, JobError> {
+    fn take(&mut self, now: Timestamp) -> Result<Option<(DueSource, DueDelivery)>, JobError> {
         let (source, since) = (self.source, self.since);
         let due = self.rows.get().map(|row| match source {
             DueSource::Attempted => delivery(row),
             DueSource::Unattempted | DueSource::Inline => unattempted_delivery(row, since),
         });
         let due = due.transpose()?;
-        self.advance()?;
+        self.advance(now)?;
         Ok(due.map(|due| (source, due)))
-    }
-}
-
-impl HeldUnattempted<'_> {
-    fn has(self, notification: i64) -> bool {
-        self.0.binary_search(&NotificationId(notification)).is_ok()
     }
 }
 
@@ -388,6 +361,18 @@ fn next_attempted(
         AFTER_ATTEMPTED,
         params![webhook, due_at, notification],
     )
+}
+
+/// When the next one in `fresh` was accepted, behind the last that was found there. An inline one
+/// does not count: it may have a higher id and an earlier time, if the clock was set back.
+fn next_unattempted(
+    conn: &Connection,
+    webhook: i64,
+    found: &[(DueSource, DueDelivery)],
+) -> Result<Option<Timestamp>, JobError> {
+    let last = last_of(DueSource::Unattempted, found);
+    let notification = last.map_or(i64::MIN, |last| last.id.notification.0);
+    next_at(conn, AFTER_UNATTEMPTED, params![webhook, notification])
 }
 
 fn last_of(source: DueSource, found: &[(DueSource, DueDelivery)]) -> Option<&Delivery> {

@@ -723,7 +723,11 @@ fn a_write_that_the_system_refuses_is_a_full_disk_too() {
     assert_eq!(given.due(webhook, 3_000, 1).0.len(), accepted);
     wait(given.store.close()).unwrap();
     let again = store::open_inline_at(path).unwrap();
-    let ask = model::contract::DueQuery::new(webhook, 3_000);
+    let ask = model::contract::DueQuery {
+        webhook,
+        limit: 3_000,
+        recovery: None,
+    };
     let due = wait(again.due(Epoch::FIRST, vec![ask], at(1))).unwrap();
     assert_eq!(due[0].deliveries.len(), accepted);
 }

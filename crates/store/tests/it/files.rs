@@ -145,7 +145,13 @@ fn a_crash_at_any_moment_leaves_a_beginning_of_what_was_accepted() {
     // The files as the disk has them, while the store runs.
     let file = fs::read(&path).unwrap();
     let log = fs::read(running.path().join("willcall.db-wal")).unwrap();
-    let ask = || vec![DueQuery::new(webhook, 99)];
+    let ask = || {
+        vec![DueQuery {
+            webhook,
+            limit: 99,
+            recovery: None,
+        }]
+    };
     // Its room is there from the start; what was written of it last may not be.
     let written = log.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     for tenth in 0..=10 {

@@ -121,7 +121,11 @@ impl Killed {
     /// What is owed, if the store opens.
     fn owed(&self) -> Result<usize, OpenError> {
         let given = open(&self.path())?;
-        let ask = DueQuery::new(self.webhook, 99);
+        let ask = DueQuery {
+            webhook: self.webhook,
+            limit: 99,
+            recovery: None,
+        };
         let due = wait(given.store.due(Epoch::FIRST, vec![ask], at(99))).unwrap();
         Ok(due[0].deliveries.len())
     }

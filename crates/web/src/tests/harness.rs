@@ -359,7 +359,11 @@ impl TestApp {
             .pending_webhooks(Epoch::FIRST, None, 1_000)
             .await
             .unwrap();
-        let ask = |lane: PendingWebhook| DueQuery::new(lane.webhook, 1_000);
+        let ask = |lane: PendingWebhook| DueQuery {
+            webhook: lane.webhook,
+            limit: 1_000,
+            recovery: None,
+        };
         let lanes = lanes.into_iter().map(ask).collect();
         let reads = self
             .store

@@ -30,7 +30,11 @@ fn an_epoch_that_is_not_the_owners_is_told_nothing_and_changes_nothing() {
     fenced(store.release(lease, beat));
     assert_eq!(store.last_heartbeat(), before);
 
-    let ask = DueQuery::new(webhook, 10);
+    let ask = DueQuery {
+        webhook,
+        limit: 10,
+        recovery: None,
+    };
     let done = settlement(id, 1_100, answered(200), delivered());
     fenced(store.pending_webhooks(epoch, None, 10));
     fenced(store.webhook_targets(epoch, vec![webhook]));

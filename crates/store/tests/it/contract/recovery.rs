@@ -9,8 +9,9 @@ use super::harness::{Given, answered, at, delivered, delivery_id, retry, settlem
 
 fn read(given: &Given, webhook: WebhookId, ahead: RecoveryQuery, now: i64) -> Option<RecoveryPage> {
     let ask = DueQuery {
+        webhook,
+        limit: 100,
         recovery: Some(ahead),
-        ..DueQuery::new(webhook, 100)
     };
     let mut reads = wait(given.store.due(given.epoch(), vec![ask], at(now))).unwrap();
     reads.remove(0).recovery
@@ -177,8 +178,9 @@ fn nothing_is_read_ahead_while_more_is_due_than_is_asked_for() {
         given.notified(&number.to_string(), 0);
     }
     let ask = DueQuery {
+        webhook,
+        limit: 3,
         recovery: Some(everything(200)),
-        ..DueQuery::new(webhook, 3)
     };
     let reads = wait(given.store.due(given.epoch(), vec![ask], at(100))).unwrap();
     assert_eq!((reads[0].deliveries.len(), &reads[0].recovery), (3, &None));

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use model::contract::{DueQuery, ReplayResult, ReplayScope, StoreError};
+use model::contract::{ReplayResult, ReplayScope, StoreError};
 use model::delivery::{CancelCause, DeliveryState};
-use model::id::{DeliveryId, NotificationId, WebhookId};
+use model::id::{DeliveryId, WebhookId};
 use model::query::{DeclaredToken, DeclaredWebhook, WebhookDefaults};
 use model::tenant::{NewToken, Permissions, TokenHash, TokenKind};
-use model::time::{Heartbeat, Moment, Timestamp};
+use model::time::{Heartbeat, Moment};
 use model::webhook::NewWebhook;
 use proptest::prelude::*;
 
@@ -70,39 +70,6 @@ fn reading_the_log_changes_nothing_of_what_is_due() {
     assert_eq!(states, [owed, ended, owed, ended]);
     let given = given.reopened();
     assert_eq!(due(&given, webhook), [ids[1], ids[3]]);
-}
-
-#[test]
-fn what_the_asker_has_is_passed_by_until_it_is_attempted() {
-    let given = Given::new();
-    let webhook = given.paid_webhook();
-    let ids: Vec<i64> = (0..6).map(|n| given.notified(&n.to_string(), n)).collect();
-    let ask = |held: &[i64], limit| {
-        let query = DueQuery {
-            held: held.iter().map(|id| NotificationId(*id)).collect(),
-            ..DueQuery::new(webhook, limit)
-        };
-        let page = wait(given.store.due(given.epoch(), vec![query], at(100)));
-        let page = page.unwrap().remove(0);
-        let found = page.deliveries.iter().map(|due| due.delivery.id);
-        let found: Vec<i64> = found.map(|id| id.notification.0).collect();
-        (found, page.next_due_at.map(Timestamp::as_millis))
-    };
-    for is_materialized in [false, true] {
-        if is_materialized {
-            assert_eq!(given.log(webhook).len(), 6);
-        }
-        let held = [ids[0], ids[2], ids[3]];
-        assert_eq!(ask(&held, 2), (vec![ids[1], ids[4]], Some(5)));
-        assert_eq!(ask(&held, 3), (vec![ids[1], ids[4], ids[5]], None));
-        assert_eq!(ask(&ids[1..], 1), (vec![ids[0]], None));
-        assert_eq!(ask(&ids[..5], 0), (vec![], Some(5)));
-        assert_eq!(ask(&ids, 9), (vec![], None));
-    }
-    let id = delivery_id(ids[3], webhook);
-    given.settle(settlement(id, 10, answered(500), retry(50)));
-    assert_eq!(ask(&ids, 9), (vec![ids[3]], None));
-    assert_eq!(ask(&ids, 0), (vec![], Some(50)));
 }
 
 #[test]
