@@ -126,7 +126,7 @@ async fn wind_up(app: App, server: ServerHandle) -> Result<()> {
     server.end().await;
     let App { store, engine, .. } = app;
     let stopped = engine.stop(ATTEMPTS_LIMIT).await;
-    let is_moved = matches!(store.ping().await, Err(StoreError::Disk(DiskFault::Moved)));
+    let is_moved = is_moved(&*store).await;
     if !stopped.is_clean() {
         tracing::warn!(
             attempts_dropped = stopped.attempts_dropped,
@@ -148,6 +148,13 @@ async fn wind_up(app: App, server: ServerHandle) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Whether the store's files were removed or replaced. A database that does not answer is not
+/// waited for.
+async fn is_moved(store: &dyn Frontend) -> bool {
+    let said = tokio::time::timeout(PING_EVERY, store.ping()).await;
+    matches!(said, Ok(Err(StoreError::Disk(DiskFault::Moved))))
 }
 
 /// Creates and prints an administrator's token if there is no token at all.

@@ -137,7 +137,7 @@ pub struct ConnectionCount {
 
 impl ConnectionCount {
     /// That one node needs: one for each thread of its executor.
-    pub const NODE: i64 = 9;
+    pub const NODE: i64 = 11;
 }
 
 /// What keeps the database from removing dead rows.

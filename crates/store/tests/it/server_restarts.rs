@@ -40,7 +40,14 @@ fn what_was_accepted_survives_a_server_that_crashes_and_all_goes_on_by_itself() 
     while let Err(error) = wait(given.store.accept(vec![given.new_notification("2", 2_000)])) {
         assert!(is_away(&error) && tries.next().is_some(), "{error:?}");
     }
-    given.settle(done);
+    loop {
+        let settled = given.store.settle(given.epoch(), [done.clone()].into());
+        given.store.flush();
+        match wait(settled) {
+            Ok(()) => break,
+            Err(error) => assert!(is_away(&error) && tries.next().is_some(), "{error:?}"),
+        }
+    }
     assert_eq!(given.log(webhook).len(), 2);
     assert_eq!(given.story(id).attempts.len(), 1);
     wait(given.store.close()).unwrap();

@@ -92,7 +92,7 @@ fn of_disk(fault: DiskFault) -> (StatusCode, &'static str, String, &'static str)
         DiskFault::Unreadable => "The store cannot be read",
         DiskFault::NoDatabase => "The database does not answer",
         DiskFault::ReadOnlyDatabase => "The database is read-only",
-        DiskFault::FullDatabase => "The database's disk is full",
+        DiskFault::FullDatabase => "The disk of the database is full",
     };
     (
         StatusCode::SERVICE_UNAVAILABLE,

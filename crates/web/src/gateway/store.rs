@@ -95,7 +95,7 @@ pub(crate) fn disk_words(fault: DiskFault) -> &'static str {
         DiskFault::Unreadable => "A part of the server's store cannot be read",
         DiskFault::NoDatabase => "The database of the server does not answer",
         DiskFault::ReadOnlyDatabase => "The database of the server takes no changes",
-        DiskFault::FullDatabase => "The disk of the server's database is full",
+        DiskFault::FullDatabase => "The disk of the database is full",
     }
 }
 

@@ -260,8 +260,8 @@ async fn what_is_wrong_with_the_database_is_said_to_programs_and_people() {
         ),
         (
             DiskFault::FullDatabase,
-            "The disk of the server's database is full",
-            "The database's disk is full",
+            "The disk of the database is full",
+            "The disk of the database is full",
             "30",
         ),
     ] {

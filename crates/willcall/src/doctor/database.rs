@@ -3,8 +3,8 @@
 
 use model::limits::CLOCK_STEP_MS;
 use store::{
-    CertificateCheck, ConnectionCount, DatabaseInspection, DatabaseSettings, Encryption,
-    SchemaVersions, StoreContents, VacuumState,
+    CertificateCheck, ConnectionCount, DatabaseInspection, DatabaseSettings, Durability,
+    Encryption, SchemaVersions, StoreContents, VacuumState,
 };
 
 use super::clock;
@@ -21,7 +21,7 @@ pub(super) fn findings(settings: &DatabaseSettings) -> Vec<Finding> {
         Ok(found) => vec![
             reached(settings, &found),
             schema(&found),
-            durability(&found),
+            durability(&found.durability),
             connections(found.connections),
             vacuum(&found.vacuum),
             self::clock(&found),
@@ -134,9 +134,8 @@ fn contents(contents: &StoreContents) -> String {
     )
 }
 
-fn durability(found: &DatabaseInspection) -> Finding {
+fn durability(durability: &Durability) -> Finding {
     let about = "durability";
-    let durability = &found.durability;
     let off: Vec<&str> = [
         ("fsync", durability.fsync),
         ("full_page_writes", durability.full_page_writes),
@@ -251,5 +250,102 @@ fn clock(found: &DatabaseInspection) -> Finding {
             Finding::new("clock", Verdict::Odd, words)
         }
         Verdict::Good | Verdict::Odd | Verdict::Wrong => finding,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_odd(finding: &Finding) -> bool {
+        matches!(finding.verdict, Verdict::Odd)
+    }
+
+    #[test]
+    fn too_few_connections_are_wrong_unless_a_server_may_have_them_already() {
+        let count = |free, own| ConnectionCount {
+            free,
+            own,
+            most: 97,
+        };
+        let verdict = |free, own| connections(count(free, own)).verdict;
+        assert!(matches!(verdict(9, 0), Verdict::Good));
+        assert!(matches!(verdict(8, 0), Verdict::Wrong));
+        assert!(matches!(verdict(0, 9), Verdict::Odd));
+        let words = connections(count(-2, 0)).words;
+        assert!(words.contains("raise max_connections"), "{words}");
+    }
+
+    #[test]
+    fn what_holds_vacuum_back_is_said_with_what_to_do() {
+        let good = VacuumState {
+            autovacuum: true,
+            ..VacuumState::default()
+        };
+        assert!(matches!(vacuum(&good).verdict, Verdict::Good));
+        let hidden = VacuumState {
+            has_hidden: true,
+            ..good.clone()
+        };
+        assert!(matches!(vacuum(&hidden).verdict, Verdict::Good));
+        assert!(vacuum(&hidden).words.contains("pg_read_all_stats"));
+        let one = || vec!["process 1".to_owned()];
+        for (state, to_do) in [
+            (VacuumState::default(), "turn on autovacuum"),
+            (
+                VacuumState {
+                    transactions: one(),
+                    ..good.clone()
+                },
+                "process 1. See what they wait for, or end them (pg_terminate_backend)",
+            ),
+            (
+                VacuumState {
+                    prepared: one(),
+                    ..good.clone()
+                },
+                "process 1. End them (COMMIT PREPARED or ROLLBACK PREPARED)",
+            ),
+            (
+                VacuumState {
+                    slots: one(),
+                    ..good.clone()
+                },
+                "process 1. Start their readers, or drop them (pg_drop_replication_slot)",
+            ),
+            (
+                VacuumState {
+                    oldest_row_age: ROW_AGE_HIGH + 1,
+                    ..good
+                },
+                "have VACUUM FREEZE done",
+            ),
+        ] {
+            let finding = vacuum(&state);
+            assert!(is_odd(&finding), "{}", finding.words);
+            assert!(finding.words.contains(to_do), "{}", finding.words);
+        }
+    }
+
+    #[test]
+    fn a_server_that_may_lose_what_it_confirmed_is_odd() {
+        let found = |fsync, full_page_writes, synchronous_commit: &str| {
+            durability(&Durability {
+                fsync,
+                full_page_writes,
+                synchronous_commit: synchronous_commit.to_owned(),
+            })
+        };
+        assert!(is_odd(&found(false, true, "on")));
+        assert!(is_odd(&found(true, false, "on")));
+        let words = found(false, false, "on").words;
+        assert!(
+            words.starts_with("fsync and full_page_writes of"),
+            "{words}"
+        );
+        // Our own sessions ask for more.
+        let weak = found(true, true, "off");
+        assert!(!is_odd(&weak) && weak.words.contains("turn it on"));
+        assert!(!is_odd(&found(true, true, "remote_apply")));
     }
 }

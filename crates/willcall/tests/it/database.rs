@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::harness::{API, Client, PATIENCE, Receiver, Server, TENANT, willcall};
-use crate::postgres_server::PostgresServer;
+use crate::postgres_server::{PostgresServer, SUPERUSER, programs, run as output_of};
 
 const PAID: &str = "pretix.event.order.paid";
 
@@ -206,6 +206,51 @@ fn servers_that_start_at_once_on_an_empty_database_print_one_token() {
 pub(crate) fn database_of(url: &str) -> &str {
     let (rest, _) = url.split_once('?').unwrap();
     rest.rsplit('/').next().unwrap()
+}
+
+#[test]
+fn a_dump_that_is_restored_elsewhere_is_the_store_as_it_was() {
+    let postgres = PostgresServer::shared();
+    let url = postgres.create_database();
+    let folder = tempfile::tempdir().unwrap();
+    apply(&url);
+    let receiver = Receiver::start(|_| 200);
+    let server = start(&url, folder.path());
+    let client = server.client();
+    let webhook = client.webhook(&receiver.url("/"), &[PAID]);
+    hand_in(&client, 1);
+    receiver.next();
+    let is_delivered =
+        |states: &BTreeMap<u64, String>| states.values().all(|state| state == "delivered");
+    wait_for("the first", || states(&client, webhook), is_delivered);
+
+    let program = |name: &str, database: &str| {
+        let mut program = Command::new(programs().join(name));
+        program.args(["-U", SUPERUSER, "-p", &postgres.port.to_string(), "-h"]);
+        program.arg(&postgres.folder).args(["-d", database]);
+        program
+    };
+    let file = folder.path().join("willcall.dump");
+    let mut dump = program("pg_dump", database_of(&url));
+    dump.args(["--format=custom", "--file"]).arg(&file);
+    output_of(dump);
+    assert_eq!(server.terminate().0, Some(0));
+    let copy = postgres.create_database();
+    let mut restore = program("pg_restore", database_of(&copy));
+    restore.args(["--no-owner", "--role=willcall"]).arg(&file);
+    output_of(restore);
+
+    let words = done(&["doctor", "--listen", "127.0.0.1:0"], &copy);
+    assert!(
+        words.contains("good   store         tenants: 1, webhooks: 1"),
+        "{words}"
+    );
+    let server = start(&copy, folder.path());
+    let client = server.client();
+    assert!(is_delivered(&states(&client, webhook)));
+    assert_eq!(send(&client, 1).0, 200, "it is known");
+    hand_in(&client, 2);
+    assert_eq!(id_of(&receiver.next().body), 2);
 }
 
 #[test]

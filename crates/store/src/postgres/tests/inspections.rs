@@ -138,7 +138,11 @@ fn what_keeps_dead_rows_is_named() {
     let [transaction] = &<[String; 1]>::try_from(found.transactions).unwrap();
     assert!(transaction.ends_with(words), "{transaction}");
     assert_eq!(found.prepared, ["'left' of user postgres (for 0 min)"]);
-    assert_eq!(found.slots, ["gone (0 MiB of WAL)"]);
+    let [slot] = &<[String; 1]>::try_from(found.slots).unwrap();
+    assert!(
+        slot.starts_with("gone (") && slot.ends_with(" MiB of WAL)"),
+        "{slot}"
+    );
     assert!(!found.has_hidden);
     let found = inspect(&settings(&url), &clock, Duration::from_secs(300));
     let found = found.unwrap().vacuum;
