@@ -46,8 +46,10 @@ pub(crate) fn may_try_again(error: &JobError) -> bool {
     match error {
         JobError::Postgres(error) => {
             let fault = error.fault();
-            matches!(error, SessionError::Refused(_))
-                && matches!(fault, Some(SqlFault::Conflict | SqlFault::StalePlan))
+            let is_refused = matches!(error, SessionError::Refused(_));
+            // What is lost was not written, and another session may be there at once.
+            is_refused && matches!(fault, Some(SqlFault::Conflict | SqlFault::StalePlan))
+                || matches!(error, SessionError::Lost(_))
         }
         JobError::Sqlite(_) | JobError::Store(_) | JobError::Refused(_) => false,
     }

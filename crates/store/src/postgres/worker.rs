@@ -15,6 +15,7 @@ use crate::postgres::connection::PostgresConnection;
 use crate::postgres::job_answer::{of_session, store_error};
 use crate::postgres::jobs::Guard;
 use crate::postgres::session::{Committed, Session, TransactionMode};
+use crate::postgres::session_error::SessionError;
 use crate::postgres::settings::DatabaseSettings;
 use crate::postgres::shared::Shared;
 use crate::postgres::tx::{PostgresTx, SessionCache};
@@ -126,12 +127,12 @@ impl Worker {
         jobs: usize,
         work: impl FnOnce(&mut PostgresTx<'_>) -> Result<T, JobError>,
     ) -> Result<T, JobError> {
-        self.connect()?;
         let began_at = Instant::now();
+        let slots = self.begin(|conn| begin_guarded(conn, guard))?;
         let mut cache = std::mem::take(&mut self.cache);
         let mut post_commit = PostCommit::default();
         let conn = self.conn()?;
-        let done = transact(conn, &mut cache, &mut post_commit, guard, work);
+        let done = transact(conn, &mut cache, &mut post_commit, slots, work);
         let version = match &done {
             Ok((_, version)) => *version,
             Err(_) => None,
@@ -173,6 +174,24 @@ impl Worker {
         Ok(acceptances)
     }
 
+    /// Begins a transaction. A session that ended while nobody used it is replaced by another,
+    /// since nothing was asked on it yet.
+    fn begin<T>(
+        &mut self,
+        begin: impl Fn(&PostgresConnection) -> Result<T, JobError>,
+    ) -> Result<T, JobError> {
+        self.connect()?;
+        let mut begun = begin(self.conn()?);
+        if matches!(begun, Err(JobError::Postgres(SessionError::Lost(_)))) {
+            self.connect()?;
+            begun = begin(self.conn()?);
+        }
+        if begun.is_err() {
+            undo(self.conn()?);
+        }
+        begun
+    }
+
     fn publish(&self, post_commit: PostCommit, version: Option<i64>) {
         let shared = &self.shared;
         if let Some(version) = version.and_then(|version| u64::try_from(version).ok()) {
@@ -197,13 +216,11 @@ impl Worker {
         &mut self,
         work: impl FnOnce(&PostgresConnection) -> Result<(), JobError>,
     ) -> Result<(), StoreError> {
-        self.connect()?;
+        let begun = self.begin(|conn| Ok(conn.session().begin(TransactionMode::ReadOnly)?));
+        begun.map_err(store_error)?;
         let conn = self.conn().map_err(store_error)?;
         let session = conn.session();
-        let done = session
-            .begin(TransactionMode::ReadOnly)
-            .map_err(JobError::from)
-            .and_then(|()| work(conn));
+        let done = work(conn);
         let ended = match &done {
             Ok(()) => session.commit().map(drop),
             Err(_) => session.rollback(),
@@ -220,26 +237,32 @@ fn undo(conn: &PostgresConnection) {
     }
 }
 
-fn transact<T>(
-    conn: &PostgresConnection,
-    cache: &mut SessionCache,
-    post_commit: &mut PostCommit,
-    guard: Guard,
-    work: impl FnOnce(&mut PostgresTx<'_>) -> Result<T, JobError>,
-) -> Result<(T, Option<i64>), JobError> {
+/// Begins a transaction that changes something. Answers the slots of the lease that it is under, if
+/// it is.
+fn begin_guarded(conn: &PostgresConnection, guard: Guard) -> Result<Option<Slots>, JobError> {
     let session = conn.session();
-    let slots = match guard {
+    match guard {
         Guard::Nothing => {
             session.begin(TransactionMode::ReadWrite)?;
-            None
+            Ok(None)
         }
         Guard::Turn(scope) => {
             session.begin(TransactionMode::ReadWrite)?;
             locks::turn(conn, scope)?;
-            None
+            Ok(None)
         }
-        Guard::Lease(epoch) => Some(leases::begin(conn, epoch)?),
-    };
+        Guard::Lease(epoch) => leases::begin(conn, epoch).map(Some),
+    }
+}
+
+fn transact<T>(
+    conn: &PostgresConnection,
+    cache: &mut SessionCache,
+    post_commit: &mut PostCommit,
+    slots: Option<Slots>,
+    work: impl FnOnce(&mut PostgresTx<'_>) -> Result<T, JobError>,
+) -> Result<(T, Option<i64>), JobError> {
+    let session = conn.session();
     let mut tx = PostgresTx {
         conn,
         cache,
