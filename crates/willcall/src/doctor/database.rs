@@ -269,9 +269,12 @@ mod tests {
             most: 97,
         };
         let verdict = |free, own| connections(count(free, own)).verdict;
-        assert!(matches!(verdict(9, 0), Verdict::Good));
-        assert!(matches!(verdict(8, 0), Verdict::Wrong));
-        assert!(matches!(verdict(0, 9), Verdict::Odd));
+        assert!(matches!(verdict(ConnectionCount::NODE, 0), Verdict::Good));
+        assert!(matches!(
+            verdict(ConnectionCount::NODE - 1, 0),
+            Verdict::Wrong
+        ));
+        assert!(matches!(verdict(0, ConnectionCount::NODE), Verdict::Odd));
         let words = connections(count(-2, 0)).words;
         assert!(words.contains("raise max_connections"), "{words}");
     }
