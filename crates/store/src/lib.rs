@@ -108,6 +108,11 @@ pub mod probe {
         crate::sqlite::statements::statements()
     }
 
+    /// Registers the metrics of a store on PostgreSQL.
+    pub fn postgres_metrics(metrics: &mut Registry) {
+        crate::postgres::metrics::Metrics::default().register(metrics);
+    }
+
     /// Every statement the store runs on PostgreSQL.
     pub fn postgres_statements() -> Vec<String> {
         crate::postgres::statements::statements()

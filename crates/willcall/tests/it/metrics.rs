@@ -189,7 +189,19 @@ fn the_operators_guide_names_metrics_that_exist() {
         .map(str::to_owned)
         .collect();
     assert!(named.len() > 30, "{named:?}");
-    let exposed = scrape().exposed();
+    let mut exposed = scrape().exposed();
+    exposed.extend(on_postgres());
     let missing: Vec<_> = named.difference(&exposed).collect();
     assert!(missing.is_empty(), "{missing:?} of {exposed:#?}");
+}
+
+/// The names of a store's metrics where it is in a database.
+fn on_postgres() -> BTreeSet<String> {
+    let mut registry = prometheus_client::registry::Registry::default();
+    store::probe::postgres_metrics(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let name = |line: &str| line.split(['{', ' ']).next().unwrap().to_owned();
+    samples.map(name).collect()
 }
