@@ -77,17 +77,17 @@ pub(crate) fn cpu_us(pid: u32) -> Result<u64> {
 }
 
 /// The same of a process and everything below it, children that have ended included: those that
-/// somebody waited for, as every server does.
+/// somebody waited for, as every server does. A process that runs counts by the microsecond: many
+/// that do little each would be nothing in steps of ten milliseconds.
 pub(crate) fn tree_cpu_us(root: u32) -> Result<u64> {
     let mut before = stat_of(root)?;
     for _ in 0..TREE_TRIES {
         let below = descendants(root, &all_processes()?);
-        let below: u64 = below.iter().map(|stat| stat.own + stat.ended).sum();
+        let below: u64 = below.iter().map(ProcessStat::tree_us).sum();
         let after = stat_of(root)?;
         // A child that ends in between would count twice, or not at all.
         if after.ended == before.ended {
-            let ticks = after.own + after.ended + below;
-            return Ok(ticks.saturating_mul(TICK_US));
+            return Ok(after.tree_us().saturating_add(below));
         }
         before = after;
     }
@@ -105,6 +105,13 @@ struct ProcessStat {
 }
 
 impl ProcessStat {
+    /// Its time and that of its children that have ended, in microseconds.
+    fn tree_us(&self) -> u64 {
+        let own = self.own.saturating_mul(TICK_US);
+        let ended = self.ended.saturating_mul(TICK_US);
+        own.max(threads_us(self.pid)).saturating_add(ended)
+    }
+
     fn parse(stat: &str) -> Option<Self> {
         // The program's name may contain spaces and brackets; nothing after its last bracket does.
         let (head, rest) = stat.rsplit_once(')')?;
@@ -123,6 +130,19 @@ impl ProcessStat {
 fn stat_of(pid: u32) -> Result<ProcessStat> {
     let stat = read(&format!("/proc/{pid}/stat"))?;
     ProcessStat::parse(&stat).with_context(|| format!("/proc/{pid}/stat has an unknown format"))
+}
+
+/// How long the threads of a process that still run have run, in microseconds; 0 if it has ended
+/// or the kernel does not count it.
+fn threads_us(pid: u32) -> u64 {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return 0;
+    };
+    let nanoseconds = |thread: std::io::Result<std::fs::DirEntry>| {
+        let stat = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        stat.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    threads.filter_map(nanoseconds).sum::<u64>() / 1_000
 }
 
 fn all_processes() -> Result<Vec<ProcessStat>> {
@@ -300,6 +320,28 @@ mod tests {
         child.wait().unwrap();
         assert!(alone <= 20_000, "the shell itself does nothing: {alone}");
         assert!(one_runs >= 40_000 + alone, "{one_runs} of which {alone}");
+    }
+
+    #[test]
+    fn cpu_time_below_a_hundredth_of_a_second_counts() {
+        use std::io::Read;
+        use std::process::{Command, Stdio};
+        let script = "(i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; echo; read it) & wait";
+        let mut child = Command::new("sh")
+            .args([
+                "-c",
+                &format!("exec 3<&0; {}", script.replace("read it", "read it <&3")),
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let told = child.stdout.as_mut().unwrap();
+        told.read_exact(&mut [0]).unwrap();
+        let all = tree_cpu_us(child.id()).unwrap();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(all > 0 && !all.is_multiple_of(TICK_US), "{all} µs");
     }
 
     #[test]
