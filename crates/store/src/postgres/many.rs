@@ -1,5 +1,10 @@
 //! Changes of many deliveries of one webhook, each kind with one statement for all. Keys that are
 //! given as an array are looked up, and locked, in their order.
+//!
+//! Rows are changed by their place in the table, found for each key by itself: of a condition
+//! `= any(…)` on a later column of an index the planner may think that it is cheaper to read all
+//! that the webhook has. Where a row is may change until it is locked, so it is locked before, by a
+//! statement of its own.
 
 use model::contract::ReplayFilter;
 use model::delivery::CancelCause;
@@ -9,29 +14,58 @@ use model::time::Timestamp;
 use crate::postgres::connection::PostgresConnection;
 use crate::postgres::pipeline::Params;
 use crate::postgres::text::SafeText;
+use crate::postgres::unattempted;
 use crate::sql::delivery_change::DeliveryChange;
 use crate::sql::job_error::JobError;
 use crate::sql::row::ReadRow;
 use crate::sql::rows;
 
-// The state is asked for so that no index of states is taken for one of keys.
+// With `+ 0` no index of states is read as a whole.
 statements! {
+    // Of the webhook and its notifications.
+    pub(crate) LOCK = "
+        select found.notification_id
+        from unnest($2::bigint[]) as asked (notification_id)
+        cross join lateral (
+          select notification_id from delivery
+          where tenant_id = (select tenant_id from webhook where id = $1) and webhook_id = $1
+            and notification_id = asked.notification_id
+          limit 1
+          for update) as found";
     RETRY_NOW = "
         update delivery set due_at = $3
-        where tenant_id = (select tenant_id from webhook where id = $1) and webhook_id = $1
-          and notification_id = any($2::bigint[]) and state + 0 in (0, 4)";
+        where ctid = any(array(
+          select found.place
+          from unnest($2::bigint[]) as asked (notification_id)
+          cross join lateral (
+            select ctid as place from delivery
+            where tenant_id = (select tenant_id from webhook where id = $1) and webhook_id = $1
+              and notification_id = asked.notification_id
+            limit 1) as found)) and state + 0 in (0, 4)";
     REPLAY = "
         update delivery
         set state = case when attempts = 0 then 4 else 0 end, cause = null, round = round + 1,
           round_start = attempts,
           round_began_at = null, due_at = $3, ended_at = null
-        where tenant_id = (select tenant_id from webhook where id = $1) and webhook_id = $1
-          and notification_id = any($2::bigint[]) and state + 0 in (1, 2, 3)";
+        where ctid = any(array(
+          select found.place
+          from unnest($2::bigint[]) as asked (notification_id)
+          cross join lateral (
+            select ctid as place from delivery
+            where tenant_id = (select tenant_id from webhook where id = $1) and webhook_id = $1
+              and notification_id = asked.notification_id
+            limit 1) as found)) and state + 0 in (1, 2, 3)";
     CANCEL_UNATTEMPTED = "
         with taken as (
           delete from fresh
-          where tenant_id = (select tenant_id from webhook where id = $1) and webhook_id = $1
-            and notification_id = any($2::bigint[])
+          where ctid = any(array(
+            select found.place
+            from unnest($2::bigint[]) as asked (notification_id)
+            cross join lateral (
+              select ctid as place from fresh
+              where tenant_id = (select tenant_id from webhook where id = $1) and webhook_id = $1
+                and notification_id = asked.notification_id
+              limit 1) as found))
           returning tenant_id, webhook_id, notification_id)
         insert into delivery
           (tenant_id, webhook_id, notification_id, state, cause, round, attempts, round_start,
@@ -40,13 +74,29 @@ statements! {
     CANCEL = "
         update delivery
         set state = 3, cause = $4, round_began_at = null, due_at = null, ended_at = $3
+        where ctid = any(array(
+          select found.place
+          from unnest($2::bigint[]) as asked (notification_id)
+          cross join lateral (
+            select ctid as place from delivery
+            where tenant_id = (select tenant_id from webhook where id = $1) and webhook_id = $1
+              and notification_id = asked.notification_id
+            limit 1) as found)) and state + 0 in (0, 4)";
+    PENDING = "
+        select notification_id from delivery
         where tenant_id = (select tenant_id from webhook where id = $1) and webhook_id = $1
-          and notification_id = any($2::bigint[]) and state + 0 in (0, 4)";
+          and state in (0, 4)
+        order by due_at
+        limit $2";
     MATCHING = "
-        select id from notification
-        where tenant_id = $1 and id = any($2::bigint[])
-          and action_type = coalesce($3, action_type) and accepted_at >= $4 and accepted_at < $5
-        order by id";
+        select found.id
+        from unnest($2::bigint[]) as asked (id)
+        cross join lateral (
+          select id, action_type, accepted_at from notification
+          where tenant_id = $1 and id = asked.id
+          limit 1) as found
+        where action_type = coalesce($3, action_type) and accepted_at >= $4 and accepted_at < $5
+        order by found.id";
 }
 
 /// Changes those of the deliveries that are in a state for it. Answers how many.
@@ -58,22 +108,65 @@ pub(crate) fn change(
     at: Timestamp,
 ) -> Result<usize, JobError> {
     let at = at.as_millis();
-    let cause = rows::cause_number(CancelCause::Requested);
-    let cause = i16::try_from(cause).unwrap_or(i16::MAX);
+    let cause = unattempted::number(CancelCause::Requested);
     let keys: Params<'_> = &[&webhook.0, &notifications, &at];
     let keys_and_cause: Params<'_> = &[&webhook.0, &notifications, &at, &cause];
+    let lock: (&str, Params<'_>) = (LOCK, &[&webhook.0, &notifications]);
     let statements: &[(&str, Params<'_>)] = match change {
-        DeliveryChange::RetryNow => &[(RETRY_NOW, keys)],
-        DeliveryChange::Replay => &[(REPLAY, keys)],
+        DeliveryChange::RetryNow => &[lock, (RETRY_NOW, keys)],
+        DeliveryChange::Replay => &[lock, (REPLAY, keys)],
         // In this order: what is not unattempted any more is found in its new place.
         DeliveryChange::Cancel => &[
             (CANCEL_UNATTEMPTED, keys_and_cause),
+            lock,
             (CANCEL, keys_and_cause),
         ],
     };
     let answers = conn.session().pipeline(statements)?;
-    let changed = answers.iter().map(|answer| answer.count).sum::<u64>();
+    let changes = statements.iter().zip(&answers);
+    let changes = changes.filter(|((sql, _), _)| *sql != LOCK);
+    let changed: u64 = changes.map(|(_, answer)| answer.count).sum();
     Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+}
+
+/// Cancels at most `limit` of the deliveries that a webhook has pending: what is due first first,
+/// unattempted ones last. Answers how many.
+pub(crate) fn cancel_some(
+    conn: &PostgresConnection,
+    webhook: WebhookId,
+    cause: CancelCause,
+    at: Timestamp,
+    limit: i64,
+) -> Result<usize, JobError> {
+    let cancelled = cancel_listed(conn, webhook, cause, at, limit)?;
+    let left = limit.saturating_sub(rows::bound(cancelled));
+    let unattempted = unattempted::cancel_some(conn, webhook, cause, at, left)?;
+    Ok(cancelled + unattempted)
+}
+
+/// Those of the table `delivery`.
+fn cancel_listed(
+    conn: &PostgresConnection,
+    webhook: WebhookId,
+    cause: CancelCause,
+    at: Timestamp,
+    limit: i64,
+) -> Result<usize, JobError> {
+    let session = conn.session();
+    let pending = session.query(PENDING, &[&webhook.0, &limit])?;
+    let pending: Result<Vec<i64>, JobError> = pending.iter().map(|row| row.column(0)).collect();
+    let mut pending = pending?;
+    if pending.is_empty() {
+        return Ok(0);
+    }
+    pending.sort_unstable();
+    let (at, cause) = (at.as_millis(), unattempted::number(cause));
+    let answers = session.pipeline(&[
+        (LOCK, &[&webhook.0, &pending]),
+        (CANCEL, &[&webhook.0, &pending, &at, &cause]),
+    ])?;
+    let cancelled = answers.last().map_or(0, |answer| answer.count);
+    Ok(usize::try_from(cancelled).unwrap_or(usize::MAX))
 }
 
 /// Those of the notifications that are of the action type and the time of a filter.

@@ -31,6 +31,7 @@ pub(crate) mod outcomes;
 mod passfile;
 pub(crate) mod pending;
 pub(crate) mod pipeline;
+mod plan_age;
 #[cfg(test)]
 #[path = "../../tests/it/postgres_server.rs"]
 mod postgres_server;

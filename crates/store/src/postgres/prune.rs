@@ -10,9 +10,10 @@ use model::id::{NotificationId, TenantId};
 use tokio_postgres::Row;
 
 use crate::postgres::connection::PostgresConnection;
+use crate::postgres::many;
 use crate::postgres::pipeline::Params;
 use crate::sql::id_range::LogRange;
-use crate::sql::job_error::JobError;
+use crate::sql::job_error::{CorruptRow, JobError};
 use crate::sql::row::ReadRow;
 use crate::sql::row_budget::RowBudget;
 use crate::sql::rows::{RETRYING, UNATTEMPTED};
@@ -24,17 +25,27 @@ statements! {
           and notification_id >= $3 and notification_id < $4
         order by notification_id
         limit $5";
-    // Keys that are given as an array are looked up, and locked, in their order.
+    // Keys that are given as an array are looked up in their order. The rows are locked.
     DROP_DELIVERIES = "
         with gone as (
-          delete from delivery
-          where tenant_id = $1 and webhook_id = $2 and notification_id = any($3)
-            and state in (1, 2, 3)
+          delete from delivery where ctid = any(array(
+            select found.place
+            from unnest($3::bigint[]) as asked (notification_id)
+            cross join lateral (
+              select ctid as place from delivery
+              where tenant_id = $1 and webhook_id = $2
+                and notification_id = asked.notification_id
+              limit 1) as found))
+            and state + 0 in (1, 2, 3)
           returning notification_id),
         tried as (
-          delete from attempt
-          where tenant_id = $1 and webhook_id = $2
-            and notification_id = any(array(select notification_id from gone)))
+          delete from attempt where ctid = any(array(
+            select found.place
+            from gone
+            cross join lateral (
+              select ctid as place from attempt
+              where tenant_id = $1 and notification_id = gone.notification_id and webhook_id = $2
+              offset 0) as found)))
         select notification_id from gone";
     // Attempts are numbered without gaps. The latest one is part of the delivery's row.
     DROP_ATTEMPTS = "
@@ -136,8 +147,15 @@ fn drop_deliveries(
     ended: &[i64],
 ) -> Result<(), JobError> {
     let session = conn.session();
-    let gone = session.query(DROP_DELIVERIES, &[&part.tenant.0, &part.webhook, &ended])?;
-    let gone: Vec<i64> = numbers(&gone)?;
+    let keys: Params<'_> = &[&part.tenant.0, &part.webhook, &ended];
+    let answers = session.pipeline(&[
+        (many::LOCK, &[&part.webhook, &ended]),
+        (DROP_DELIVERIES, keys),
+    ])?;
+    let gone: Vec<i64> = match answers.as_slice() {
+        [_, gone] => numbers(&gone.rows)?,
+        _ => return Err(CorruptRow("answer").into()),
+    };
     let dropped = session.query(DROP_NOTIFICATIONS, &[&part.tenant.0, &gone])?;
     let dropped: BTreeSet<i64> = numbers(&dropped)?.into_iter().collect();
     let mut left: Vec<i64> = gone

@@ -20,6 +20,7 @@ use crate::postgres::exchange::{Exchange, Phase};
 use crate::postgres::host_fault::{HostFailure, HostFault};
 use crate::postgres::open;
 use crate::postgres::pipeline::{self, Answer, Answered, Params};
+use crate::postgres::plan_age::{DISCARD, PlanAge};
 use crate::postgres::server::ServerFacts;
 use crate::postgres::session_error::{Loss, Refused, SessionError};
 use crate::postgres::settings::{DatabaseSettings, SessionLimits};
@@ -43,6 +44,7 @@ pub(crate) struct Session {
     limits: SessionLimits,
     /// When the server was last asked whether it is read-only.
     asked_at: Cell<Instant>,
+    plans: PlanAge,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +114,7 @@ impl Session {
             facts,
             limits: settings.limits.clone(),
             asked_at: Cell::new(Instant::now()),
+            plans: PlanAge::new(settings.limits.plans, Instant::now()),
         })
     }
 
@@ -395,6 +398,9 @@ impl Session {
         if frame.begins == Some(TransactionMode::ReadWrite) {
             self.refuse_if_read_only()?;
         }
+        if frame.begins.is_some() {
+            self.renew_plans()?;
+        }
         let client = self.exchange.client();
         let begin = frame
             .begins
@@ -470,6 +476,16 @@ impl Session {
             return Err(SessionError::Refused(Refused::of_read_only()));
         }
         self.asked_at.set(Instant::now());
+        Ok(())
+    }
+
+    /// Now and then, before a transaction begins.
+    fn renew_plans(&self) -> Result<(), SessionError> {
+        let now = Instant::now();
+        if self.plans.is_over(now) {
+            self.batch(DISCARD)?;
+            self.plans.renew(now);
+        }
         Ok(())
     }
 

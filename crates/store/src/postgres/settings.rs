@@ -129,6 +129,8 @@ pub(crate) struct SessionLimits {
     pub(crate) grace: Duration,
     /// How often the server is asked whether it has become read-only: that takes it a millisecond.
     pub(crate) read_only_check: Duration,
+    /// For how long plans of statements are kept at most.
+    pub(crate) plans: Duration,
 }
 
 impl Default for SessionLimits {
@@ -139,6 +141,7 @@ impl Default for SessionLimits {
             idle_in_transaction: Duration::from_secs(5),
             grace: Duration::from_secs(5),
             read_only_check: Duration::from_secs(5),
+            plans: Duration::from_secs(60),
         }
     }
 }

@@ -8,7 +8,7 @@ use model::notification::{AcceptResult, NewNotification};
 use model::time::{TimeBounds, Timestamp};
 
 use crate::postgres::tx::PostgresTx;
-use crate::postgres::{accept, due, envelopes, fan_out, locks, prune, schedule, unattempted};
+use crate::postgres::{accept, due, envelopes, fan_out, locks, many, prune, schedule, unattempted};
 use crate::sql::job_error::JobError;
 use crate::sql::post_commit::PostCommit;
 use crate::sql::row_budget::RowBudget;
@@ -61,14 +61,14 @@ impl Transaction for PostgresTx<'_> {
         unattempted::cancel(self.conn, id, cause, at)
     }
 
-    fn cancel_some_unattempted(
+    fn cancel_some(
         &mut self,
         webhook: WebhookId,
         cause: CancelCause,
         at: Timestamp,
         limit: i64,
     ) -> Result<usize, JobError> {
-        unattempted::cancel_some(self.conn, webhook, cause, at, limit)
+        many::cancel_some(self.conn, webhook, cause, at, limit)
     }
 
     fn materialize(&mut self) -> Result<(), JobError> {

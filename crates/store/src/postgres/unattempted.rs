@@ -96,6 +96,7 @@ pub(crate) fn cancel_some(
     Ok(usize::try_from(cancelled).unwrap_or(usize::MAX))
 }
 
-fn number(cause: CancelCause) -> i16 {
+/// As a column has it.
+pub(crate) fn number(cause: CancelCause) -> i16 {
     i16::try_from(rows::cause_number(cause)).unwrap_or(i16::MAX)
 }

@@ -20,28 +20,6 @@ shared_statements! {
         set state = 3, cause = ?4, round_began_at = null, due_at = null, ended_at = ?3
         where /*postgres tenant_id = (select tenant_id from webhook where id = ?2) and */
           notification_id = ?1 and webhook_id = ?2 and state + 0 in (0, 4)";
-    CANCEL_SOME = "
-        update delivery
-        set state = 3, cause = ?2, round_began_at = null, due_at = null, ended_at = ?3
-        where (webhook_id, notification_id) in (
-          select webhook_id, notification_id from delivery indexed by delivery_due
-          where state in (0, 4) and webhook_id = ?1
-          limit ?4)" | "
-        update delivery d
-        set state = 3, cause = ?2, round_began_at = null, due_at = null, ended_at = ?3
-        from (
-          select tenant_id, notification_id from delivery
-          where tenant_id = (select tenant_id from webhook where id = ?1) and webhook_id = ?1
-            and state + 0 in (0, 4) and notification_id = any(array(
-              select notification_id from delivery
-              where tenant_id = (select tenant_id from webhook where id = ?1)
-                and webhook_id = ?1 and state in (0, 4)
-              order by due_at
-              limit ?4))
-          order by notification_id
-          for update) locked
-        where d.tenant_id = locked.tenant_id and d.webhook_id = ?1
-          and d.notification_id = locked.notification_id";
 }
 
 /// The most deliveries named in one audit entry.
@@ -58,17 +36,7 @@ pub(crate) fn cancel_pending(
         return Ok(0);
     }
     let cause = rows::cancel_cause(cause);
-    let mut cancelled = tx.execute(
-        CANCEL_SOME,
-        values![
-            webhook.0,
-            rows::cause_number(cause),
-            at.as_millis(),
-            rows::bound(limits::BULK_STEP_MAX),
-        ],
-    )?;
-    let room = rows::bound(limits::BULK_STEP_MAX.saturating_sub(cancelled));
-    cancelled += tx.cancel_some_unattempted(webhook, cause, at, room)?;
+    let cancelled = tx.cancel_some(webhook, cause, at, rows::bound(limits::BULK_STEP_MAX))?;
     webhook_health::count_failed(tx, webhook, at, cancelled)?;
     Ok(cancelled)
 }

@@ -47,8 +47,9 @@ pub(crate) trait Transaction {
         at: Timestamp,
     ) -> Result<bool, JobError>;
 
-    /// Cancels at most `limit` unattempted deliveries of a webhook. Answers how many.
-    fn cancel_some_unattempted(
+    /// Cancels at most `limit` of the deliveries that a webhook has pending. Answers how many; fewer
+    /// than the limit if that were all.
+    fn cancel_some(
         &mut self,
         webhook: WebhookId,
         cause: CancelCause,

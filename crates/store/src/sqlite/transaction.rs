@@ -57,7 +57,7 @@ impl Transaction for Tx<'_> {
         unattempted::cancel(self, id, cause, at)
     }
 
-    fn cancel_some_unattempted(
+    fn cancel_some(
         &mut self,
         webhook: WebhookId,
         cause: CancelCause,

@@ -33,6 +33,13 @@ statements! {
     WAS_TRIED = "
         select 1 from delivery where webhook_id = ?1 and notification_id = ?2";
     CANCEL_SOME = "
+        update delivery
+        set state = 3, cause = ?2, round_began_at = null, due_at = null, ended_at = ?3
+        where (webhook_id, notification_id) in (
+          select webhook_id, notification_id from delivery indexed by delivery_due
+          where state in (0, 4) and webhook_id = ?1
+          limit ?4)";
+    CANCEL_SOME_UNATTEMPTED = "
         insert into delivery
           (webhook_id, notification_id, state, cause, round, attempts, round_start, ended_at)
         select webhook_id, notification_id, 3, ?2, 1, 0, 0, ?3 from fresh
@@ -124,7 +131,8 @@ pub(crate) fn cancel(
     Ok(was_unattempted)
 }
 
-/// Cancels at most `limit` unattempted deliveries of a webhook. Answers how many.
+/// Cancels at most `limit` of the deliveries that a webhook has pending, unattempted ones last.
+/// Answers how many.
 pub(crate) fn cancel_some(
     tx: &mut Tx<'_>,
     webhook: WebhookId,
@@ -132,13 +140,13 @@ pub(crate) fn cancel_some(
     at: Timestamp,
     limit: i64,
 ) -> Result<usize, JobError> {
+    let (cause, at) = (rows::cause_number(cause), at.as_millis());
+    let cancelled = tx.execute(CANCEL_SOME, (webhook.0, cause, at, limit))?;
     materialize(tx)?;
-    tx.execute(
-        CANCEL_SOME,
-        (webhook.0, rows::cause_number(cause), at.as_millis(), limit),
-    )?;
-    let cancelled = tx.execute(REMOVE_SOME, [webhook.0, limit])?;
-    Ok(cancelled)
+    let limit = limit.saturating_sub(rows::bound(cancelled));
+    tx.execute(CANCEL_SOME_UNATTEMPTED, (webhook.0, cause, at, limit))?;
+    let unattempted = tx.execute(REMOVE_SOME, [webhook.0, limit])?;
+    Ok(cancelled + unattempted)
 }
 
 /// Materializes all inline deliveries.

@@ -8,9 +8,11 @@ statements! {
         with found as materialized (
           select i.tenant, n.key, n.id
           from unnest($1::bigint[], $2::int[], $3::int[]) as i (tenant, first, last)
+          cross join lateral unnest(($4::text[])[i.first:i.last]) as k (key)
           cross join lateral (
             select key, id from notification
-            where tenant_id = i.tenant and key = any (($4::text[])[i.first:i.last])) n)
+            where tenant_id = i.tenant and key = k.key
+            limit 1) n)
         select i.tenant,
           (select version from catalog where id = 1),
           (select reached_at from clock where id = 1),

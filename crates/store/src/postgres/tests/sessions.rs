@@ -6,6 +6,7 @@ use super::proxy::Proxy;
 use super::support::{
     INSERT, database, fault, make_table, open, open_with_limits, settings, stored,
 };
+use crate::postgres::pipeline::Params;
 use crate::postgres::postgres_server::{PostgresServer, run};
 use crate::postgres::session::{COMMIT, Committed, Session, TransactionMode};
 use crate::postgres::session_error::{SessionError, SqlFault};
@@ -301,6 +302,55 @@ fn a_cached_statement_that_no_longer_fits_breaks_the_session() {
     );
     assert!(session.is_broken());
     assert_eq!(open(&url).query("SELECT * FROM t", &[]).unwrap().len(), 0);
+}
+
+#[test]
+fn a_plan_that_was_made_while_a_table_was_empty_does_not_stay() {
+    const LOOK: &str = "SELECT name FROM wide WHERE tenant = $1 AND id = $2";
+    let url = PostgresServer::shared().create_database();
+    let limits = SessionLimits {
+        plans: Duration::ZERO,
+        ..SessionLimits::default()
+    };
+    let renewed = Session::open(&settings(&url).with_limits(limits), "willcall test").unwrap();
+    let kept = open(&url);
+    renewed.begin(TransactionMode::ReadWrite).unwrap();
+    renewed
+        .batch(
+            "CREATE TABLE wide (tenant bigint, id bigint, name bigint, PRIMARY KEY (tenant, id),
+               UNIQUE (tenant, name));
+             ALTER TABLE wide SET (autovacuum_enabled = off);
+             ANALYZE wide",
+        )
+        .unwrap();
+    assert_eq!(renewed.commit().unwrap(), Committed::Durable);
+    let values: Params<'_> = &[&1_i64, &2_i64];
+    let plan = |session: &Session| {
+        session.begin(TransactionMode::ReadOnly).unwrap();
+        let found = session.query(LOOK, values).unwrap();
+        let name = "SELECT name FROM pg_prepared_statements WHERE statement = $1";
+        let name: String = session.query(name, &[&LOOK]).unwrap()[0].get(0);
+        let explain = format!("EXPLAIN (COSTS OFF) EXECUTE {name} (1, 2)");
+        let plan = session.query(&explain, &[]).unwrap();
+        let _ = session.commit().unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        (found.len(), plan.join("\n"))
+    };
+    let (_, while_empty) = plan(&kept);
+    let by_tenant = "Index Cond: (tenant = $1)\n";
+    assert!(while_empty.contains(by_tenant), "{while_empty}");
+    assert_eq!(plan(&renewed).1, while_empty);
+
+    renewed.begin(TransactionMode::ReadWrite).unwrap();
+    renewed
+        .batch("INSERT INTO wide SELECT 1, n, n FROM generate_series(1, 9999) n")
+        .unwrap();
+    assert_eq!(renewed.commit().unwrap(), Committed::Durable);
+    assert_eq!(plan(&kept), (1, while_empty), "the server keeps it");
+    let (found, anew) = plan(&renewed);
+    assert_eq!(found, 1);
+    let by_key = "Index Cond: ((tenant = $1) AND (id = $2))";
+    assert!(anew.contains(by_key), "{anew}");
 }
 
 #[test]
