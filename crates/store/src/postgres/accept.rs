@@ -29,9 +29,8 @@ use crate::postgres::accept::events::{NewEvents, UnknownEvents};
 use crate::postgres::accept::plan::{Plan, Planner};
 use crate::postgres::accept::repeated::Repeated;
 use crate::postgres::accept::subscribers::Subscribers;
-use crate::postgres::accept::talk::{Statements, Talk, Whose};
+use crate::postgres::accept::talk::Statements;
 use crate::postgres::accept::write::Columns;
-use crate::postgres::connection::PostgresConnection;
 use crate::postgres::locks;
 use crate::postgres::session_caches::AcceptCache;
 use crate::postgres::tx::PostgresTx;
@@ -41,6 +40,7 @@ use crate::sql::row::ReadRow;
 
 pub(crate) use crate::postgres::accept::ask::Locking;
 pub(crate) use crate::postgres::accept::plan::Acceptance;
+pub(crate) use crate::postgres::accept::talk::{Talk, Whose};
 
 /// Takes in one batch in a transaction that the caller has begun and will commit. Waits for its
 /// tenants, of which the caller holds none, or the turn to change the catalog as well.
@@ -66,13 +66,12 @@ pub(crate) fn accept(
 /// became of each, and the catalog's version if it has a new one. A batch that is refused costs
 /// only itself; an error says that nothing of any was written, or that nobody knows.
 pub(crate) fn accept_group(
-    conn: &PostgresConnection,
+    talk: Talk<'_>,
     cache: &mut AcceptCache,
     post_commit: &mut PostCommit,
     batches: &[&[NewNotification]],
     locking: Locking,
 ) -> Result<(Vec<Acceptance>, Option<i64>), JobError> {
-    let talk = Talk::new(conn.session(), Whose::Own);
     run(talk, cache, post_commit, batches, locking)
 }
 

@@ -273,12 +273,17 @@ impl crate::sql::executor::Executor for PostgresExecutor {
         let shares = shares(&batch);
         let (reply, answer) = oneshot::channel();
         let weight = shares.iter().map(|(_, own)| own).sum::<usize>();
+        let tenants = shares.iter().map(|(tenant, _)| *tenant).collect();
         let job = Queued {
             class: JobClass::Intake,
             shares,
             weight: weight.max(1),
             commit_delay: None,
-            job: IntakeJob { batch, reply },
+            job: IntakeJob {
+                tenants,
+                batch,
+                reply,
+            },
         };
         self.put(&self.handles.intake, job, answer)
     }

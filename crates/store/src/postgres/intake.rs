@@ -2,9 +2,14 @@
 //!
 //! The first takes all that have arrived as one transaction, and waits for no tenant. What it
 //! cannot accept at once, because another node accepts for the same tenant, is left to the second,
-//! which waits: so a tenant that is held for long delays no other.
+//! which waits: so a tenant that is held for long delays no other. As long as something of a tenant
+//! waits there, more of it is left there at once, and is accepted together: two nodes with the same
+//! busy tenant take turns with all that has come meanwhile.
+
+use std::collections::btree_map::Entry;
 
 use model::contract::StoreError;
+use model::id::TenantId;
 
 use crate::postgres::accept::{Acceptance, Locking};
 use crate::postgres::job_answer::{may_try_again, store_error};
@@ -13,39 +18,92 @@ use crate::postgres::queues::{Queues, next_group};
 use crate::postgres::worker::Worker;
 use crate::sql::executor::shares;
 use crate::sql::job_error::JobError;
-use crate::sql::queue::JobClass;
+use crate::sql::queue::{GroupWait, JobClass};
+use crate::sync::lock;
 
 /// Accepts what has arrived.
 pub(crate) fn run(mut worker: Worker, handles: &Queues) {
     while let Some(jobs) = next_group(handles.intake.take_group(false)) {
         let group: Vec<IntakeJob> = jobs.into_iter().map(|queued| queued.job).collect();
-        if !group.is_empty() {
-            accept(&mut worker, handles, group);
+        let (waiting, free): (Vec<_>, Vec<_>) = {
+            let held = lock(&handles.held_tenants);
+            let is_held = |job: &IntakeJob| job.tenants.iter().any(|one| held.contains_key(one));
+            group.into_iter().partition(is_held)
+        };
+        for job in waiting {
+            wait(handles, job);
+        }
+        if !free.is_empty() {
+            accept(&mut worker, handles, free, GroupLocks::Try);
         }
     }
     handles.contested.close();
 }
 
-/// Accepts what has to wait for a tenant.
+/// Accepts what has to wait for a tenant: once it is free, all that has come for it meanwhile.
 pub(crate) fn run_contested(mut worker: Worker, handles: &Queues) {
-    while let Some(queued) = handles.contested.take_one(true) {
-        let job = queued.job;
-        let done = try_twice(&mut worker, &[&job.batch], Locking::All);
-        let acceptance = done.map(|all| all.into_iter().next());
-        let answer = match acceptance {
-            Ok(Some(Acceptance::Done(results))) => Ok(results),
-            Ok(Some(Acceptance::Refused(error))) => Err(error),
-            Ok(Some(Acceptance::Later) | None) => Err(StoreError::Busy),
-            Err(error) => Err(store_error(error)),
-        };
-        // The caller may have gone, which changes nothing.
-        drop(job.reply.send(answer));
+    while let Some(jobs) = next_group(handles.contested.take_group(false)) {
+        let mut jobs: Vec<IntakeJob> = jobs.into_iter().map(|queued| queued.job).collect();
+        while let Some(first) = jobs.first() {
+            let tenants = first.tenants.clone();
+            // Of several tenants each is locked when it comes to it, after the catalog.
+            let waited = match tenants[..] {
+                [tenant] => Some(wait_for(&mut worker, tenant)),
+                _ => None,
+            };
+            let more = handles.contested.take_more(|| GroupWait::No);
+            jobs.extend(more.into_iter().flatten().map(|queued| queued.job));
+            let (group, rest): (Vec<_>, Vec<_>) =
+                jobs.into_iter().partition(|job| job.tenants == tenants);
+            jobs = rest;
+            let count = group.len();
+            match waited {
+                Some(Ok(())) => accept(&mut worker, handles, group, GroupLocks::Held),
+                Some(Err(error)) => refuse(group, error),
+                None => accept(&mut worker, handles, group, GroupLocks::Wait),
+            }
+            release(handles, &tenants, count);
+        }
     }
 }
 
-fn accept(worker: &mut Worker, handles: &Queues, group: Vec<IntakeJob>) {
+/// Begins a transaction that has the tenant to itself.
+fn wait_for(worker: &mut Worker, tenant: TenantId) -> Result<(), JobError> {
+    match worker.begin_with_tenant(tenant) {
+        Err(error) if may_try_again(&error) => worker.begin_with_tenant(tenant),
+        done => done,
+    }
+}
+
+fn refuse(group: Vec<IntakeJob>, error: JobError) {
+    let error = store_error(error);
+    for job in group {
+        // The caller may have gone, which changes nothing.
+        drop(job.reply.send(Err(error.clone())));
+    }
+}
+
+/// How a group comes to have its tenants to itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GroupLocks {
+    /// It leaves out what others hold.
+    Try,
+    /// It waits.
+    Wait,
+    /// The transaction has begun, and has its one tenant.
+    Held,
+}
+
+fn accept(worker: &mut Worker, handles: &Queues, group: Vec<IntakeJob>, locks: GroupLocks) {
     let batches: Vec<&[_]> = group.iter().map(|job| &job.batch[..]).collect();
-    let done = try_twice(worker, &batches, Locking::Try);
+    let done = match locks {
+        GroupLocks::Try => try_twice(worker, &batches, Locking::Try),
+        GroupLocks::Wait => try_twice(worker, &batches, Locking::All),
+        GroupLocks::Held => match worker.accept_begun(&batches) {
+            Err(error) if may_try_again(&error) => worker.accept(&batches, Locking::All),
+            done => done,
+        },
+    };
     drop(batches);
     match done {
         Ok(acceptances) => {
@@ -53,22 +111,28 @@ fn accept(worker: &mut Worker, handles: &Queues, group: Vec<IntakeJob>) {
                 match acceptance {
                     Acceptance::Done(results) => drop(job.reply.send(Ok(results))),
                     Acceptance::Refused(error) => drop(job.reply.send(Err(error))),
-                    Acceptance::Later => wait(handles, job),
+                    Acceptance::Later => match locks {
+                        GroupLocks::Try => wait(handles, job),
+                        // The turn to change the catalog is missing, too.
+                        GroupLocks::Held => accept(worker, handles, vec![job], GroupLocks::Wait),
+                        GroupLocks::Wait => drop(job.reply.send(Err(StoreError::Busy))),
+                    },
                 }
             }
         }
         // One of them may be to blame: the others are not refused for it.
-        Err(JobError::Postgres(_)) if group.len() > 1 && worker.is_connected() => {
+        Err(JobError::Postgres(_))
+            if (group.len() > 1 || locks == GroupLocks::Held) && worker.is_connected() =>
+        {
+            let locks = match locks {
+                GroupLocks::Held => GroupLocks::Wait,
+                locks => locks,
+            };
             for job in group {
-                accept(worker, handles, vec![job]);
+                accept(worker, handles, vec![job], locks);
             }
         }
-        Err(error) => {
-            let error = store_error(error);
-            for job in group {
-                drop(job.reply.send(Err(error.clone())));
-            }
-        }
+        Err(error) => refuse(group, error),
     }
 }
 
@@ -88,6 +152,7 @@ fn try_twice(
 fn wait(handles: &Queues, job: IntakeJob) {
     let shares = shares(&job.batch);
     let weight = shares.iter().map(|(_, own)| own).sum::<usize>();
+    let tenants = job.tenants.clone();
     let queued = Queued {
         class: JobClass::Intake,
         shares,
@@ -95,7 +160,26 @@ fn wait(handles: &Queues, job: IntakeJob) {
         commit_delay: None,
         job,
     };
+    let mut held = lock(&handles.held_tenants);
+    for tenant in &tenants {
+        *held.entry(*tenant).or_insert(0) += 1;
+    }
+    drop(held);
     if let Err((queued, error)) = handles.contested.put_or_return(queued) {
+        release(handles, &tenants, 1);
         drop(queued.job.reply.send(Err(error)));
+    }
+}
+
+/// So many jobs of these tenants wait no longer.
+fn release(handles: &Queues, tenants: &[TenantId], count: usize) {
+    let mut held = lock(&handles.held_tenants);
+    for tenant in tenants {
+        if let Entry::Occupied(mut jobs) = held.entry(*tenant) {
+            *jobs.get_mut() = jobs.get().saturating_sub(count);
+            if *jobs.get() == 0 {
+                jobs.remove();
+            }
+        }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Queued<J> {
 
 /// Notifications to be accepted.
 pub(crate) struct IntakeJob {
+    /// Whose they are, each once, in order.
+    pub(crate) tenants: Vec<TenantId>,
     pub(crate) batch: Vec<NewNotification>,
     pub(crate) reply: Reply<Vec<AcceptResult>>,
 }

@@ -15,6 +15,7 @@ pub(crate) mod fan_out;
 mod fan_out_thread;
 mod fan_out_waker;
 pub(crate) mod health_columns;
+pub(crate) mod hints;
 pub(crate) mod host_fault;
 pub(crate) mod inspect;
 pub(crate) mod intake;

@@ -1,7 +1,9 @@
 //! The queues in front of the executor's threads, closed together.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
+use model::id::TenantId;
 use tokio::sync::watch;
 
 use crate::postgres::jobs::{IntakeJob, OutcomeJob, Queued, ReadJob, WriteJob};
@@ -13,6 +15,8 @@ use crate::sql::queue::{JobQueue, NextWork};
 pub(crate) struct Queues {
     pub(crate) intake: JobQueue<Queued<IntakeJob>>,
     pub(crate) contested: JobQueue<Queued<IntakeJob>>,
+    /// Tenants of jobs that are in `contested` or being accepted from there, and how many.
+    pub(crate) held_tenants: Mutex<BTreeMap<TenantId, usize>>,
     pub(crate) outcomes: JobQueue<Queued<OutcomeJob>>,
     pub(crate) writing: JobQueue<Queued<WriteJob>>,
     pub(crate) reading: JobQueue<Queued<ReadJob>>,
@@ -27,6 +31,7 @@ impl Queues {
         Self {
             intake: JobQueue::default(),
             contested: JobQueue::default(),
+            held_tenants: Mutex::default(),
             outcomes: JobQueue::default(),
             writing: JobQueue::default(),
             reading: JobQueue::default(),

@@ -1,21 +1,17 @@
 //! What the threads of the executor and the contract share.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use model::contract::{CommitSubscriber, DiskFault};
-use model::id::WebhookId;
 use model::lease::Slots;
 use model::time::Heartbeat;
 
 use crate::postgres::fan_out_waker::FanOutWaker;
+use crate::postgres::hints::{Hint, Hints};
 use crate::postgres::metrics::Metrics;
 use crate::postgres::session::SessionWaker;
 use crate::sync::lock;
-
-/// More webhooks than this are not named in a hint: whoever owns them looks through all it has.
-const HINTS_MAX: usize = 1_000;
 
 #[derive(Default)]
 pub(crate) struct Shared {
@@ -31,22 +27,14 @@ pub(crate) struct Shared {
     own: Mutex<Option<Slots>>,
     /// What is wrong with the database.
     fault: Mutex<Option<DiskFault>>,
-    hints: Mutex<Hints>,
+    telling: Mutex<Telling>,
 }
 
-/// Webhooks of other owners that got something due.
+/// What others are to be told, and who tells it.
 #[derive(Default)]
-struct Hints {
-    webhooks: BTreeSet<WebhookId>,
-    all: bool,
+struct Telling {
+    hints: Hints,
     waker: Option<SessionWaker>,
-}
-
-/// What is to be told to the owners of other slots.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Hint {
-    Webhooks(Vec<WebhookId>),
-    All,
 }
 
 impl Shared {
@@ -78,17 +66,14 @@ impl Shared {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// These webhooks of others got something due.
-    pub(crate) fn hint(&self, webhooks: impl Iterator<Item = WebhookId>) {
-        let mut hints = lock(&self.hints);
-        let before = hints.webhooks.len();
-        hints.webhooks.extend(webhooks);
-        if hints.webhooks.len() > HINTS_MAX {
-            hints.webhooks.clear();
-            hints.all = true;
+    /// The owners of other slots are to be told this.
+    pub(crate) fn hint(&self, hints: Hints) {
+        if hints.is_empty() {
+            return;
         }
-        if (hints.all || hints.webhooks.len() > before)
-            && let Some(waker) = &hints.waker
+        let mut telling = lock(&self.telling);
+        if telling.hints.add(hints)
+            && let Some(waker) = &telling.waker
         {
             waker.wake();
         }
@@ -96,17 +81,11 @@ impl Shared {
 
     /// Who is woken when there is a hint.
     pub(crate) fn set_hint_waker(&self, waker: SessionWaker) {
-        lock(&self.hints).waker = Some(waker);
+        lock(&self.telling).waker = Some(waker);
     }
 
     /// What is to be told since this was last asked.
-    pub(crate) fn take_hint(&self) -> Option<Hint> {
-        let mut hints = lock(&self.hints);
-        let webhooks = std::mem::take(&mut hints.webhooks);
-        match (std::mem::take(&mut hints.all), webhooks.is_empty()) {
-            (true, _) => Some(Hint::All),
-            (false, true) => None,
-            (false, false) => Some(Hint::Webhooks(webhooks.into_iter().collect())),
-        }
+    pub(crate) fn take_hints(&self) -> Vec<Hint> {
+        std::mem::take(&mut lock(&self.telling).hints).told()
     }
 }

@@ -1,18 +1,19 @@
 //! The thread that watches: hears what other nodes have done, and tells them what was done here.
 //!
-//! Hints are ids of webhooks that got something due, on one channel. They are only hints: a hint
-//! may be lost, so every second this looks itself whether the catalog has changed, and whether
-//! another node accepted something.
+//! Hints (`hints.rs`) go through one channel. They are only hints: one may be lost, so every second
+//! this looks itself whether the catalog has changed, and whether another node accepted something.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use model::contract::PendingWebhook;
 use model::id::WebhookId;
 use tokio::time::Instant;
 
 use crate::postgres::connection::PostgresConnection;
+use crate::postgres::hints::Hint;
 use crate::postgres::session::Heard;
-use crate::postgres::shared::{Hint, Shared};
+use crate::postgres::shared::Shared;
 use crate::postgres::watch_state::WatchState;
 use crate::postgres::worker::Worker;
 use crate::sql::job_error::JobError;
@@ -31,14 +32,8 @@ shared_statements! {
 
 const CHANNEL: &str = "willcall";
 
-/// What is said instead of ids when there are too many.
-const ALL: &str = "*";
-
 /// How often it looks, whatever it hears.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// A notification holds less than 8,000 bytes.
-const IDS_A_HINT: usize = 300;
 
 /// What was seen at the latest look.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,7 +82,7 @@ fn listen(
             look_at = Instant::now() + LOOK_EVERY;
             look(conn, &shared, seen)?;
         }
-        while let Some(hint) = shared.take_hint() {
+        for hint in shared.take_hints() {
             tell(conn, &hint)?;
         }
         let limit = look_at.saturating_duration_since(Instant::now());
@@ -126,32 +121,33 @@ fn look(
 }
 
 fn tell(conn: &PostgresConnection, hint: &Hint) -> Result<(), JobError> {
-    match hint {
-        Hint::All => notify(conn, ALL),
-        Hint::Webhooks(webhooks) => webhooks.chunks(IDS_A_HINT).try_for_each(|some| {
-            let ids: Vec<String> = some.iter().map(|id| id.0.to_string()).collect();
-            notify(conn, &ids.join(" "))
-        }),
-    }
+    let words = hint.to_words();
+    query::exists(conn, NOTIFY, values![&*words]).map(drop)
 }
 
-fn notify(conn: &PostgresConnection, words: &str) -> Result<(), JobError> {
-    query::exists(conn, NOTIFY, values![words]).map(drop)
-}
-
-/// Does what another node hints at. What cannot be read is a hint at anything.
+/// Does what another node hints at.
 fn obey(shared: &Shared, heard: &Heard) {
-    let ids: Result<Vec<i64>, _> = heard.text.split(' ').map(str::parse).collect();
-    let Ok(ids) = ids else {
-        return changed_elsewhere(shared);
-    };
     let own = shared.own_slots();
-    let webhooks = ids.into_iter().map(WebhookId);
-    let webhooks: Vec<WebhookId> = webhooks.filter(|webhook| own.has(*webhook)).collect();
-    if let Some(subscriber) = shared.subscriber.get()
-        && !webhooks.is_empty()
-    {
-        subscriber.on_changed(&webhooks);
+    let is_own = |webhook: &WebhookId| own.has(*webhook);
+    let Some(subscriber) = shared.subscriber.get() else {
+        return shared.changed();
+    };
+    match Hint::parse(&heard.text) {
+        Hint::All => return changed_elsewhere(shared),
+        Hint::Changed(webhooks) => {
+            let webhooks: Vec<WebhookId> = webhooks.into_iter().filter(is_own).collect();
+            if !webhooks.is_empty() {
+                subscriber.on_changed(&webhooks);
+            }
+        }
+        Hint::Due(due_at, webhooks) => {
+            let webhooks = webhooks.into_iter().filter(is_own);
+            let lanes = webhooks.map(|webhook| PendingWebhook { webhook, due_at });
+            let lanes: Vec<PendingWebhook> = lanes.collect();
+            if !lanes.is_empty() {
+                subscriber.on_skipped(lanes);
+            }
+        }
     }
     shared.changed();
 }

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use model::contract::{DiskFault, StoreError};
-use model::id::WebhookId;
+use model::id::TenantId;
 use model::lease::Slots;
 use model::notification::NewNotification;
 use tokio::time::Instant;
 
-use crate::postgres::accept::{self, Acceptance, Locking};
+use crate::postgres::accept::{self, Acceptance, Locking, Talk, Whose};
 use crate::postgres::connection::PostgresConnection;
 use crate::postgres::job_answer::{of_session, store_error};
 use crate::postgres::jobs::Guard;
@@ -149,6 +149,16 @@ impl Worker {
         Ok(found)
     }
 
+    /// Begins a transaction, and waits for a tenant in it.
+    pub(crate) fn begin_with_tenant(&mut self, tenant: TenantId) -> Result<(), JobError> {
+        self.begin(|conn| {
+            let keys = vec![locks::tenant(tenant).number()];
+            let mode = TransactionMode::ReadWrite;
+            let waited = conn.session().begin_with(mode, &[(locks::TAKE, &[&keys])]);
+            Ok(waited.map(drop)?)
+        })
+    }
+
     /// Takes in the batches of many callers in a transaction of their own, and tells the
     /// subscriber.
     pub(crate) fn accept(
@@ -157,12 +167,35 @@ impl Worker {
         locking: Locking,
     ) -> Result<Vec<Acceptance>, JobError> {
         self.connect()?;
+        self.accept_in(Whose::Own, batches, locking)
+    }
+
+    /// The same in the transaction that has begun, which it commits.
+    pub(crate) fn accept_begun(
+        &mut self,
+        batches: &[&[NewNotification]],
+    ) -> Result<Vec<Acceptance>, JobError> {
+        self.accept_in(Whose::Begun, batches, Locking::Try)
+    }
+
+    fn accept_in(
+        &mut self,
+        whose: Whose,
+        batches: &[&[NewNotification]],
+        locking: Locking,
+    ) -> Result<Vec<Acceptance>, JobError> {
         let began_at = Instant::now();
         let mut cache = std::mem::take(&mut self.cache);
         let mut post_commit = PostCommit::default();
         let conn = self.conn()?;
         let accept = &mut cache.accept;
-        let done = accept::accept_group(conn, accept, &mut post_commit, batches, locking);
+        let done = accept::accept_group(
+            Talk::new(conn.session(), whose),
+            accept,
+            &mut post_commit,
+            batches,
+            locking,
+        );
         if done.is_err() {
             cache = SessionCache::default();
             undo(conn);
@@ -203,8 +236,9 @@ impl Worker {
         }
         let own = shared.own_slots();
         if own != Slots::ALL {
-            let others = |webhook: &WebhookId| !own.has(*webhook);
-            shared.hint(post_commit.webhooks().into_iter().filter(others));
+            let mut hints = post_commit.hints();
+            hints.retain(|webhook| !own.has(webhook));
+            shared.hint(hints);
         }
         if let Some(subscriber) = shared.subscriber.get() {
             post_commit.publish(subscriber.as_ref());

@@ -4,13 +4,15 @@
 //! Bounded, whatever is accepted in one transaction. Beyond the bound a delivery is skipped: only
 //! the webhook and the earliest due time are kept, and the subscriber reads it from the store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use model::contract::{CommitSubscriber, PendingWebhook};
 use model::delivery::DueDelivery;
 use model::id::WebhookId;
 use model::limits;
 use model::time::Timestamp;
+
+use crate::postgres::hints::Hints;
 
 /// What the subscriber is told once the transaction is durable.
 #[derive(Default)]
@@ -37,16 +39,6 @@ enum PostCommitNotice {
     Changed(WebhookId),
 }
 
-impl PostCommitNotice {
-    fn webhooks(&self) -> Vec<WebhookId> {
-        match self {
-            Self::Accepted(due) => due.iter().map(|due| due.delivery.id.webhook).collect(),
-            Self::Requested(due) => vec![due.delivery.id.webhook],
-            Self::Changed(webhook) => vec![*webhook],
-        }
-    }
-}
-
 pub(crate) struct NoticeSavepoint {
     notices: usize,
     accepted: usize,
@@ -56,11 +48,22 @@ pub(crate) struct NoticeSavepoint {
 }
 
 impl PostCommit {
-    /// The webhooks that got something due, or changed.
-    pub(crate) fn webhooks(&self) -> BTreeSet<WebhookId> {
-        let told = self.notices.iter().flat_map(PostCommitNotice::webhooks);
-        let skipped = self.skipped.keys().chain(self.skipped_since.keys());
-        told.chain(skipped.copied()).collect()
+    /// What the owners of the webhooks have to know, if this node is not.
+    pub(crate) fn hints(&self) -> Hints {
+        let mut hints = Hints::default();
+        for notice in &self.notices {
+            match notice {
+                PostCommitNotice::Accepted(list) => list.iter().for_each(|due| {
+                    hints.due(due.delivery.id.webhook, due.delivery.due_at);
+                }),
+                PostCommitNotice::Requested(due) => hints.changed(due.delivery.id.webhook),
+                PostCommitNotice::Changed(webhook) => hints.changed(*webhook),
+            }
+        }
+        for (webhook, due_at) in self.skipped.iter().chain(&self.skipped_since) {
+            hints.due(*webhook, *due_at);
+        }
+        hints
     }
 
     /// About so many deliveries are to be accepted.

@@ -19,14 +19,16 @@ pub(super) struct Answers(std::vec::IntoIter<Answer>);
 
 /// Whose transaction it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(crate) enum Whose {
     /// The group's own: begun with its first statements and committed with its last.
     Own,
+    /// The same, begun already.
+    Begun,
     /// Of a caller, who has begun it and will commit it.
     Callers,
 }
 
-pub(super) struct Talk<'a> {
+pub(crate) struct Talk<'a> {
     session: &'a Session,
     whose: Whose,
     is_begun: bool,
@@ -58,16 +60,16 @@ impl Answers {
 }
 
 impl<'a> Talk<'a> {
-    pub(super) fn new(session: &'a Session, whose: Whose) -> Self {
+    pub(crate) fn new(session: &'a Session, whose: Whose) -> Self {
         Self {
             session,
             whose,
-            is_begun: whose == Whose::Callers,
+            is_begun: whose != Whose::Own,
         }
     }
 
     pub(super) fn is_own(&self) -> bool {
-        self.whose == Whose::Own
+        self.whose != Whose::Callers
     }
 
     pub(super) fn ask(&mut self, statements: &Statements<'_>) -> Result<Answers, JobError> {
@@ -88,7 +90,7 @@ impl<'a> Talk<'a> {
         let answers = match self.whose {
             Whose::Callers if statements.is_empty() => Vec::new(),
             Whose::Callers => self.session.pipeline(&params)?,
-            Whose::Own => match self.session.commit_with(&params)? {
+            Whose::Own | Whose::Begun => match self.session.commit_with(&params)? {
                 (answers, Committed::Durable) => answers,
                 (_, Committed::NotReplicated) => return Err(StoreError::Unknown.into()),
             },

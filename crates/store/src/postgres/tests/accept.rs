@@ -12,7 +12,7 @@ use model::notification::{AcceptResult, NewNotification};
 use model::time::Timestamp;
 use model::webhook::Headers;
 
-use crate::postgres::accept::{Acceptance, Locking, accept, accept_group};
+use crate::postgres::accept::{Acceptance, Locking, Talk, Whose, accept, accept_group};
 use crate::postgres::connection::PostgresConnection;
 use crate::postgres::fan_out;
 use crate::postgres::locks::{self, LockKey};
@@ -104,7 +104,8 @@ impl Node {
     ) -> Result<Vec<Acceptance>, JobError> {
         let mut post_commit = PostCommit::default();
         let cache = &mut self.cache.accept;
-        let done = accept_group(&self.conn, cache, &mut post_commit, batches, locking);
+        let talk = Talk::new(self.conn.session(), Whose::Own);
+        let done = accept_group(talk, cache, &mut post_commit, batches, locking);
         if done.is_err() {
             self.conn.session().rollback().unwrap();
             self.cache = SessionCache::default();

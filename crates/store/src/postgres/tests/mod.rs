@@ -1,6 +1,7 @@
 //! Sessions with a real server.
 
 mod accept;
+mod contested;
 mod every_plan;
 mod guarded;
 mod inspections;

@@ -1,5 +1,7 @@
 //! A database with the tables of a store, and what tests write into it and read from it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
 use model::contract::Settlement;
@@ -13,7 +15,8 @@ use crate::postgres::connection::PostgresConnection;
 use crate::postgres::migrate::migrate;
 use crate::postgres::postgres_server::PostgresServer;
 use crate::postgres::session::{Committed, TransactionMode};
-use crate::postgres::tests::support::open;
+use crate::postgres::settings::DatabaseSettings;
+use crate::postgres::tests::support::{open, settings};
 use crate::postgres::tx::{PostgresTx, SessionCache};
 use crate::postgres::{leases, settle};
 use crate::sql::job_error::JobError;
@@ -106,6 +109,10 @@ impl StoreDatabase {
              alter sequence notification_id restart;
              alter sequence lease_epoch restart",
         );
+    }
+
+    pub(super) fn settings(&self) -> Arc<DatabaseSettings> {
+        Arc::new(settings(&self.url))
     }
 
     pub(super) fn thread(&self) -> Thread {
