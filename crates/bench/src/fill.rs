@@ -260,11 +260,7 @@ impl DirectStore {
     pub(crate) async fn due(&mut self, asks: u64) -> Result<Samples> {
         let lanes = self.webhooks.iter().take(DUE_LANES);
         let lanes: Vec<DueQuery> = lanes
-            .map(|webhook| DueQuery {
-                webhook: *webhook,
-                limit: LANE_READ_MAX,
-                recovery: None,
-            })
+            .map(|webhook| DueQuery::new(*webhook, LANE_READ_MAX))
             .collect();
         let mut samples = Vec::new();
         for _ in 0..asks {

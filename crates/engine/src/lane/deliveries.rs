@@ -3,6 +3,7 @@
 //! What is held must not be taken up again: it waits, is in flight, or is not settled yet.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use model::delivery::{Delivery, DueDelivery};
 use model::id::NotificationId;
@@ -82,6 +83,13 @@ impl Deliveries {
 
     pub(super) fn held(&self) -> usize {
         self.held.len()
+    }
+
+    /// The notifications of those that were unattempted when they were taken up, by id.
+    pub(super) fn held_unattempted(&self) -> Arc<[NotificationId]> {
+        let held = self.held.iter();
+        let unattempted = held.filter(|(_, held)| (held.round, held.attempts) == (1, 0));
+        unattempted.map(|(notification, _)| *notification).collect()
     }
 
     pub(super) fn held_bytes(&self) -> usize {

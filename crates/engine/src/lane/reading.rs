@@ -75,6 +75,7 @@ impl Lane {
         let query = DueQuery {
             webhook,
             limit: self.deliveries.held() + room,
+            held: self.deliveries.held_unattempted(),
             recovery: circuit.request_recovery(room),
         };
         self.store.begin_read();

@@ -292,6 +292,21 @@ fn what_arrives_goes_behind_what_is_older_in_the_store() {
 }
 
 #[test]
+fn a_read_names_what_is_held_unless_it_was_attempted_before() {
+    let mut lanes = lanes(8, 8);
+    lanes.lower(HOOK, at(0));
+    see(&mut lanes);
+    assert_eq!(asked(&mut lanes, 0).len(), 1);
+    let mut again = due(1, 0);
+    again.delivery.attempts = 1;
+    answer(&mut lanes, vec![again, due(2, 0), due(3, 0)], Some(0), 0);
+    let asks = lanes.ask_due(at(0));
+    // Of a retry the answer may say that it was settled and is due once more.
+    assert_eq!(*asks[0].held, [NotificationId(2), NotificationId(3)]);
+    assert_eq!(asks[0].limit, 3 + limits::LANE_READ_MAX);
+}
+
+#[test]
 fn a_lane_holds_no_more_than_its_bound_and_reads_on_when_it_runs_low() {
     let mut lanes = lanes(1_000, 1_000);
     let bound = i64::try_from(limits::LANE_BUFFERED_MAX).unwrap();

@@ -136,10 +136,14 @@ pub struct WebhookTarget {
     pub enabled: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueQuery {
     pub webhook: WebhookId,
     pub limit: usize,
+    /// Notifications whose deliveries the owner holds as unattempted, in the order of their ids.
+    /// They count towards the limit, but those that are still unattempted may be left out of the
+    /// answer: the owner has what it would say.
+    pub held: Arc<[NotificationId]>,
     /// What is to be read ahead of its time, if all that is due was read and there is room.
     pub recovery: Option<RecoveryQuery>,
 }
@@ -150,6 +154,7 @@ impl DueQuery {
         Self {
             webhook,
             limit,
+            held: Arc::default(),
             recovery: None,
         }
     }

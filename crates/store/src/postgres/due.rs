@@ -139,7 +139,10 @@ type Notifications = BTreeMap<(i64, NotificationId), Shared>;
 /// A page, and what is left to read for it.
 struct Page {
     query: DueQuery,
+    /// Without what its owner holds.
     deliveries: Vec<Found>,
+    /// How many more it may have.
+    room: usize,
     next_due_at: Option<Timestamp>,
     recovery: Option<EarlyPage>,
 }
@@ -170,7 +173,7 @@ pub(crate) fn due(
     let sources = read_sources(conn, queries, now)?;
     let pages = queries.iter().zip(sources);
     let mut pages: Vec<Page> = pages
-        .map(|(query, sources)| Page::merge(*query, sources, now))
+        .map(|(query, sources)| Page::merge(query, sources, now))
         .collect();
     read_early(conn, &mut pages, now)?;
     let found = pages.iter().flat_map(|page| {
@@ -265,7 +268,7 @@ fn read_early(
     };
     let mut asked: Vec<(&mut Page, RecoveryQuery)> = pages
         .iter_mut()
-        .filter(|page| page.deliveries.len() < page.query.limit)
+        .filter(|page| page.room > 0)
         .filter_map(|page| page.query.recovery.map(|query| (page, query)))
         .collect();
     if asked.is_empty() {
@@ -295,8 +298,7 @@ fn read_early(
     }
     for ((page, query), mut found) in asked.into_iter().zip(found) {
         found.sort_by_key(|(found, _)| found.cursor());
-        let room = page.query.limit.saturating_sub(page.deliveries.len());
-        let limit = query.limit.min(room);
+        let limit = query.limit.min(page.room);
         page.recovery = Some(EarlyPage::of(found, after(&query), limit));
     }
     Ok(())
@@ -329,7 +331,7 @@ fn read_notifications<'f>(
 }
 
 impl Page {
-    fn merge(query: DueQuery, sources: Sources, now: Timestamp) -> Self {
+    fn merge(query: &DueQuery, sources: Sources, now: Timestamp) -> Self {
         let mut attempted = sources.attempted.into_iter().peekable();
         let mut unattempted = sources.unattempted.into_iter().peekable();
         let mut deliveries: Vec<Found> = Vec::new();
@@ -345,13 +347,16 @@ impl Page {
             };
             deliveries.extend(taken);
         }
+        let room = query.limit.saturating_sub(deliveries.len());
         let latest = deliveries.iter().map(|found| found.delivery.due_at).max();
         let heads = [attempted.peek(), unattempted.peek()];
         let next = heads.into_iter().flatten();
         let next = next.map(|found| found.delivery.due_at).min();
+        deliveries.retain(|found| !found.is_held_by(query));
         Self {
-            query,
+            query: query.clone(),
             deliveries,
+            room,
             // The unattempted come by id: not the order of their times, if the clock was set back.
             next_due_at: next.map(|at| at.max(latest.unwrap_or(at))),
             recovery: None,
@@ -401,6 +406,13 @@ impl EarlyPage {
 }
 
 impl Found {
+    /// Whether the owner has it as it is: unattempted.
+    fn is_held_by(&self, query: &DueQuery) -> bool {
+        let delivery = &self.delivery;
+        let is_unattempted = (delivery.round, delivery.attempts) == (1, 0);
+        is_unattempted && query.held.binary_search(&delivery.id.notification).is_ok()
+    }
+
     /// Its place in the order in which a webhook's deliveries are due.
     fn cursor(&self) -> DueCursor {
         DueCursor {

@@ -162,7 +162,7 @@ pub(crate) fn due(
     let pages = queries.iter().map(|query| {
         let first = first.get(&query.webhook);
         let ids = first.map(|first| inline.unattempted_of(query.webhook, first));
-        reader.page(*query, ids.into_iter().flatten())
+        reader.page(query, ids.into_iter().flatten())
     });
     pages.collect()
 }
@@ -207,7 +207,7 @@ impl<'c> DueReader<'c> {
     /// `inline`: notifications in whose own rows an unattempted delivery of this webhook is.
     fn page(
         &mut self,
-        query: DueQuery,
+        query: &DueQuery,
         inline: impl Iterator<Item = i64>,
     ) -> Result<DuePage, JobError> {
         let (conn, since, now) = (self.conn, self.since, self.now);

@@ -726,6 +726,7 @@ fn a_write_that_the_system_refuses_is_a_full_disk_too() {
     let ask = model::contract::DueQuery {
         webhook,
         limit: 3_000,
+        held: [].into(),
         recovery: None,
     };
     let due = wait(again.due(Epoch::FIRST, vec![ask], at(1))).unwrap();

@@ -149,6 +149,7 @@ fn a_crash_at_any_moment_leaves_a_beginning_of_what_was_accepted() {
         vec![DueQuery {
             webhook,
             limit: 99,
+            held: [].into(),
             recovery: None,
         }]
     };

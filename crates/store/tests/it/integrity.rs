@@ -124,6 +124,7 @@ impl Killed {
         let ask = DueQuery {
             webhook: self.webhook,
             limit: 99,
+            held: [].into(),
             recovery: None,
         };
         let due = wait(given.store.due(Epoch::FIRST, vec![ask], at(99))).unwrap();

@@ -362,6 +362,7 @@ impl TestApp {
         let ask = |lane: PendingWebhook| DueQuery {
             webhook: lane.webhook,
             limit: 1_000,
+            held: [].into(),
             recovery: None,
         };
         let lanes = lanes.into_iter().map(ask).collect();

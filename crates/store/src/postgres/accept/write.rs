@@ -12,7 +12,6 @@ use crate::sql::{rows, webhook_list};
 
 /// The rows of a group by their columns, as the statements are given them.
 pub(super) struct Columns<'p> {
-    plan: &'p Plan<'p>,
     tenants: Vec<i64>,
     ids: Vec<i64>,
     keys: Vec<SafeText<'p>>,
@@ -42,7 +41,6 @@ impl<'p> Columns<'p> {
     pub(super) fn of(plan: &'p Plan<'p>) -> Self {
         let rows = &plan.notifications;
         Self {
-            plan,
             tenants: rows.iter().map(|row| row.new.tenant.0).collect(),
             ids: rows.iter().map(|row| row.id).collect(),
             keys: rows.iter().map(|row| SafeText(&row.new.key)).collect(),

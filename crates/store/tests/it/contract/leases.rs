@@ -33,6 +33,7 @@ fn an_epoch_that_is_not_the_owners_is_told_nothing_and_changes_nothing() {
     let ask = DueQuery {
         webhook,
         limit: 10,
+        held: [].into(),
         recovery: None,
     };
     let done = settlement(id, 1_100, answered(200), delivered());

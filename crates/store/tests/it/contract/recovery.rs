@@ -11,6 +11,7 @@ fn read(given: &Given, webhook: WebhookId, ahead: RecoveryQuery, now: i64) -> Op
     let ask = DueQuery {
         webhook,
         limit: 100,
+        held: [].into(),
         recovery: Some(ahead),
     };
     let mut reads = wait(given.store.due(given.epoch(), vec![ask], at(now))).unwrap();
@@ -180,6 +181,7 @@ fn nothing_is_read_ahead_while_more_is_due_than_is_asked_for() {
     let ask = DueQuery {
         webhook,
         limit: 3,
+        held: [].into(),
         recovery: Some(everything(200)),
     };
     let reads = wait(given.store.due(given.epoch(), vec![ask], at(100))).unwrap();

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use model::contract::{ReplayResult, ReplayScope, StoreError};
+use model::contract::{DueQuery, ReplayResult, ReplayScope, StoreError};
 use model::delivery::{CancelCause, DeliveryState};
-use model::id::{DeliveryId, WebhookId};
+use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::query::{DeclaredToken, DeclaredWebhook, WebhookDefaults};
 use model::tenant::{NewToken, Permissions, TokenHash, TokenKind};
 use model::time::{Heartbeat, Moment};
@@ -137,6 +137,38 @@ fn any_part_of_what_is_due_is_the_first_of_all_kinds_and_says_when_the_next_is()
     }
     let (found, next) = given.due(webhook, 4, 25);
     assert_eq!((found.len(), next), (2, Some(30)));
+}
+
+#[test]
+fn what_is_held_counts_and_is_left_out_at_most_while_it_is_unattempted() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let ids: Vec<i64> = (0..4).map(|n| given.notified(&n.to_string(), n)).collect();
+    let tried = delivery_id(ids[1], webhook);
+    given.settle(settlement(tried, 15, answered(500), retry(20)));
+    let ask = DueQuery {
+        held: ids[..2].iter().map(|id| NotificationId(*id)).collect(),
+        ..DueQuery::new(webhook, 3)
+    };
+    let pages = wait(given.store.due(given.epoch(), vec![ask], at(1_000))).unwrap();
+    let found = pages[0].deliveries.iter();
+    let found = found.map(|due| due.delivery.id.notification.0);
+    let found: Vec<i64> = found.filter(|id| *id != ids[0]).collect();
+    assert_eq!(
+        found,
+        [ids[2], ids[3]],
+        "the first is held, and the third to come is the last"
+    );
+    assert_eq!(pages[0].next_due_at, Some(at(20)));
+    let ask = DueQuery {
+        held: [NotificationId(ids[1])].into(),
+        ..DueQuery::new(webhook, 4)
+    };
+    let pages = wait(given.store.due(given.epoch(), vec![ask], at(1_000))).unwrap();
+    let found = pages[0].deliveries.iter();
+    let found: Vec<i64> = found.map(|due| due.delivery.id.notification.0).collect();
+    assert_eq!(found, [ids[0], ids[2], ids[3], ids[1]], "it was attempted");
+    assert_eq!(pages[0].next_due_at, None);
 }
 
 #[test]
