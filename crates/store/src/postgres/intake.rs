@@ -45,7 +45,10 @@ pub(crate) fn run_contested(mut worker: Worker, handles: &Queues) {
 
 fn accept(worker: &mut Worker, handles: &Queues, group: Vec<IntakeJob>) {
     let batches: Vec<&[_]> = group.iter().map(|job| &job.batch[..]).collect();
-    let done = try_twice(worker, &batches, Locking::Try);
+    let done = match batches.iter().all(|batch| batch.is_empty()) {
+        true => probe(worker, batches.len()),
+        false => try_twice(worker, &batches, Locking::Try),
+    };
     drop(batches);
     match done {
         Ok(acceptances) => {
@@ -70,6 +73,13 @@ fn accept(worker: &mut Worker, handles: &Queues, group: Vec<IntakeJob>) {
             }
         }
     }
+}
+
+/// Whoever hands in nothing asks whether something could be accepted.
+fn probe(worker: &mut Worker, count: usize) -> Result<Vec<Acceptance>, JobError> {
+    worker.probe()?;
+    let nothing = || Acceptance::Done(Vec::new());
+    Ok(std::iter::repeat_with(nothing).take(count).collect())
 }
 
 fn try_twice(

@@ -1,9 +1,11 @@
 //! The thread that watches: hears what other nodes have done, and tells them what was done here.
 //!
-//! Hints are ids of webhooks that got something due, on one channel. They are only hints: a hint
-//! may be lost, so every second this looks itself whether the catalog has changed, and whether
-//! another node accepted something.
+//! Hints are ids of webhooks that got something due, on one channel, and each has a number. A hint
+//! may be lost, so twice a second this looks itself: whether the catalog has changed, whether
+//! somebody accepted something, and whether it heard all hints that were told. If it did not, all
+//! that is owed is looked through.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,20 +13,23 @@ use model::id::WebhookId;
 use tokio::time::Instant;
 
 use crate::postgres::connection::PostgresConnection;
-use crate::postgres::session::Heard;
+use crate::postgres::heard_hints::HeardHints;
+use crate::postgres::session::Committed;
 use crate::postgres::shared::{Hint, Shared};
 use crate::postgres::watch_state::WatchState;
 use crate::postgres::worker::Worker;
-use crate::sql::job_error::JobError;
+use crate::sql::job_error::{CorruptRow, JobError};
 use crate::sql::query;
 use crate::sync::lock;
 
+/// What it is about was committed before it got its number.
+const NOTIFY: &str = "select pg_notify('willcall', nextval('hint_id') || ' ' || $1::text)";
+
 shared_statements! {
-    NOTIFY = "select pg_notify('willcall', ?1)";
     // What another node accepted moves the sequence, what it changed the version.
     LOOK = "
         select version, (select last_value from notification_id),
-          pg_current_wal_insert_lsn() - '0/0'::pg_lsn
+          (select case when is_called then last_value else 0 end from hint_id)
         from catalog
         where id = 1";
 }
@@ -35,30 +40,35 @@ const CHANNEL: &str = "willcall";
 const ALL: &str = "*";
 
 /// How often it looks, whatever it hears.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A notification holds less than 8,000 bytes.
 const IDS_A_HINT: usize = 300;
 
-/// What was seen at the latest look.
+/// What was seen at a look.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Seen {
     version: i64,
     written: i64,
+    /// The number of the latest hint.
+    told: i64,
 }
 
 pub(crate) fn run(mut worker: Worker, watch: &WatchState) {
     let mut seen = None;
     while !watch.is_closed() {
         if worker.connect().is_err() {
-            // Nothing can be heard meanwhile.
-            seen = None;
-            let pause = worker.retry_after().unwrap_or(LOOK_EVERY);
-            watch.pause(pause);
+            // Nothing is heard meanwhile. Other threads may have the sessions that this one lacks.
+            changed_elsewhere(&worker.shared);
+            watch.pause(LOOK_EVERY);
             continue;
         }
         if let Err(error) = listen(&mut worker, watch, &mut seen) {
-            tracing::debug!(?error, "the session that listens to other nodes ended");
+            worker.met(&error);
+            if worker.is_connected() {
+                // It was refused, and is not asked again at once.
+                watch.pause(LOOK_EVERY);
+            }
         }
     }
 }
@@ -69,7 +79,7 @@ fn listen(
     watch: &WatchState,
     seen: &mut Option<Seen>,
 ) -> Result<(), JobError> {
-    let shared = std::sync::Arc::clone(&worker.shared);
+    let shared = Arc::clone(&worker.shared);
     let conn = worker.conn()?;
     let session = conn.session();
     session.listen(CHANNEL)?;
@@ -77,43 +87,65 @@ fn listen(
     shared.set_hint_waker(waker.clone());
     *lock(&watch.waker) = Some(waker);
     let own = session.facts().backend;
-    if seen.is_some() {
-        // What was told before this session listened was not heard.
-        changed_elsewhere(&shared);
-    }
-    let mut look_at = Instant::now();
+    let mut hints = HeardHints::after(look(conn, &shared, seen)?);
+    // What was told before this session listened was not heard.
+    changed_elsewhere(&shared);
+    let mut look_at = Instant::now() + LOOK_EVERY;
     while !watch.is_closed() {
-        if look_at <= Instant::now() {
-            look_at = Instant::now() + LOOK_EVERY;
-            look(conn, &shared, seen)?;
-        }
         while let Some(hint) = shared.take_hint() {
-            tell(conn, &hint)?;
+            tell(conn, &hint).inspect_err(|_| shared.hint_at_all())?;
         }
         let limit = look_at.saturating_duration_since(Instant::now());
-        for heard in session.wait_for_notification(limit)? {
-            if heard.backend != own {
-                obey(&shared, &heard);
+        hear(conn, &shared, &mut hints, own, limit)?;
+        if look_at <= Instant::now() {
+            look_at = Instant::now() + LOOK_EVERY;
+            let told = look(conn, &shared, seen)?;
+            worker.works();
+            // Hints that came before this answer have been received, but not taken.
+            hear(conn, &shared, &mut hints, own, Duration::ZERO)?;
+            if hints.misses(told) {
+                shared.metrics.hints_missed.inc();
+                changed_elsewhere(&shared);
             }
         }
     }
     Ok(())
 }
 
+/// Waits for what others tell, for so long at most, and obeys it.
+fn hear(
+    conn: &PostgresConnection,
+    shared: &Shared,
+    hints: &mut HeardHints,
+    own: i32,
+    limit: Duration,
+) -> Result<(), JobError> {
+    for heard in conn.session().wait_for_notification(limit)? {
+        let (number, about) = heard.text.split_once(' ').unwrap_or(("", &heard.text));
+        if let Ok(number) = number.parse() {
+            hints.hear(number);
+        }
+        if heard.backend != own {
+            obey(shared, about);
+        }
+    }
+    Ok(())
+}
+
+/// Looks what has changed. Answers the number of the latest hint.
 fn look(
     conn: &PostgresConnection,
     shared: &Shared,
     seen: &mut Option<Seen>,
-) -> Result<(), JobError> {
+) -> Result<i64, JobError> {
     let now = query::first(conn, LOOK, values![], |row| {
         Ok(Seen {
             version: row.get(0)?,
             written: row.get(1)?,
+            told: row.get(2)?,
         })
     })?;
-    let Some(now) = now else {
-        return Ok(());
-    };
+    let now = now.ok_or(CorruptRow("catalog"))?;
     let version = u64::try_from(now.version).unwrap_or(0);
     if shared.version.fetch_max(version, Ordering::AcqRel) < version {
         changed_elsewhere(shared);
@@ -122,7 +154,7 @@ fn look(
         shared.changed();
     }
     *seen = Some(now);
-    Ok(())
+    Ok(now.told)
 }
 
 fn tell(conn: &PostgresConnection, hint: &Hint) -> Result<(), JobError> {
@@ -136,12 +168,17 @@ fn tell(conn: &PostgresConnection, hint: &Hint) -> Result<(), JobError> {
 }
 
 fn notify(conn: &PostgresConnection, words: &str) -> Result<(), JobError> {
-    query::exists(conn, NOTIFY, values![words]).map(drop)
+    // A sequence is changed by transactions that write only. What became of it is not asked: a hint
+    // that is repeated does no harm.
+    let (_, committed) = conn.session().transaction(&[(NOTIFY, &[&words])])?;
+    match committed {
+        Committed::Durable | Committed::NotReplicated => Ok(()),
+    }
 }
 
 /// Does what another node hints at. What cannot be read is a hint at anything.
-fn obey(shared: &Shared, heard: &Heard) {
-    let ids: Result<Vec<i64>, _> = heard.text.split(' ').map(str::parse).collect();
+fn obey(shared: &Shared, about: &str) {
+    let ids: Result<Vec<i64>, _> = about.split(' ').map(str::parse).collect();
     let Ok(ids) = ids else {
         return changed_elsewhere(shared);
     };

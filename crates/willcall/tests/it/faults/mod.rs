@@ -1,0 +1,7 @@
+//! What fails around servers on PostgreSQL: nodes, the database, its disk and its connections, the
+//! network in between, clocks. The servers and the database are real ones, of the test's own.
+
+mod hints;
+mod house;
+mod proxy;
+mod stop;
