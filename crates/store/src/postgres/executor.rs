@@ -84,13 +84,7 @@ impl PostgresExecutor {
             handles,
             closed,
         };
-        let watching = Arc::new(
-            DatabaseSettings::clone(settings).with_limits(SessionLimits {
-                statement: WATCH_LIMIT,
-                grace: WATCH_GRACE,
-                ..settings.limits.clone()
-            }),
-        );
+        let watching = Arc::new(watching_settings(settings));
         let run = |role: &'static str, work: fn(Worker, &Queues, usize), index: usize| {
             let settings = match role == WATCH_ROLE {
                 true => &watching,
@@ -337,6 +331,18 @@ impl PostgresExecutor {
             Ok(())
         })
     }
+}
+
+/// Of the session that watches.
+fn watching_settings(settings: &DatabaseSettings) -> DatabaseSettings {
+    let mut settings = settings.clone().with_limits(SessionLimits {
+        statement: WATCH_LIMIT,
+        grace: WATCH_GRACE,
+        ..settings.limits.clone()
+    });
+    let network = &mut settings.network;
+    network.connect_timeout = network.connect_timeout.min(WATCH_LIMIT);
+    settings
 }
 
 impl Drop for PostgresExecutor {

@@ -16,6 +16,10 @@ use crate::sync::lock;
 /// another failure it is, if others can write.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(12);
 
+/// A fault that was over is not told of again sooner, unless it lasts for so long.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(60);
+const STAYS_AFTER: Duration = Duration::from_secs(3);
+
 /// What somebody has done, and so can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Proof {
@@ -33,7 +37,7 @@ pub(crate) const WATCH_ROLE: &str = "willcall watch";
 #[derive(Default)]
 pub(crate) struct Faults {
     inner: Mutex<FaultsInner>,
-    /// Whether the thread that watches gets no answer, so that nobody has to wait for one.
+    /// Whether the thread that watches gets no session, so that nobody has to wait for an answer.
     is_silent: watch::Sender<bool>,
     /// Whether there is any, for those who do not want to wait for the lock.
     are_any: AtomicBool,
@@ -45,7 +49,10 @@ struct FaultsInner {
     threads: BTreeMap<&'static str, Fault>,
     /// Since when there has been one at any time.
     since: Option<Instant>,
+    /// What the log was told of these.
     said: BTreeSet<DiskFault>,
+    /// And when it was told of each at any time.
+    said_at: BTreeMap<DiskFault, Instant>,
 }
 
 #[derive(Debug, Clone)]
@@ -69,15 +76,13 @@ impl Faults {
         let known = inner.threads.get(role).filter(|known| known.kind == kind);
         let fault = Fault {
             kind,
-            // The first words say what began it, later ones only that it goes on.
-            words: known.map_or_else(|| words.to_owned(), |known| known.words.clone()),
+            words: words.to_owned(),
             since: known.map_or(now, |known| known.since),
             latest: now,
         };
         inner.threads.insert(role, fault);
-        self.tell_silence(&inner);
         inner.since.get_or_insert(now);
-        let is_new = inner.said.insert(kind);
+        let is_new = inner.is_news(now, kind);
         drop(inner);
         if is_new {
             tracing::error!("{kind} ({words}). {}", kind.to_do());
@@ -103,25 +108,28 @@ impl Faults {
             let is_forgotten = now.duration_since(fault.latest) >= FORGOTTEN_AFTER;
             !(is_over || is_forgotten && proof >= Proof::Committed)
         });
-        self.tell_silence(&inner);
+        if !inner.threads.contains_key(WATCH_ROLE) {
+            self.is_silent.send_replace(false);
+        }
         if !inner.threads.is_empty() {
             return;
         }
         self.are_any.store(false, Ordering::Release);
-        inner.said.clear();
+        let is_said = !std::mem::take(&mut inner.said).is_empty();
         let since = inner.since.take();
         drop(inner);
-        if let Some(since) = since {
+        if let Some(since) = since.filter(|_| is_said) {
             let seconds = now.duration_since(since).as_secs();
             tracing::info!(seconds, "the database answers again");
         }
     }
 
-    fn tell_silence(&self, inner: &FaultsInner) {
-        let fault = inner.threads.get(WATCH_ROLE);
-        let is_silent = fault.is_some_and(|fault| fault.kind == DiskFault::NoDatabase);
-        self.is_silent
-            .send_if_modified(|was| std::mem::replace(was, is_silent) != is_silent);
+    /// A thread has got no session. If it is the one that watches, nobody has to wait.
+    pub(crate) fn met_at_door(&self, role: &'static str, kind: DiskFault, words: &str) {
+        self.met(role, kind, words);
+        if role == WATCH_ROLE && kind == DiskFault::NoDatabase {
+            self.is_silent.send_replace(true);
+        }
     }
 
     /// Whether the database does not answer at all.
@@ -169,6 +177,23 @@ impl Faults {
     }
 }
 
+impl FaultsInner {
+    /// Whether the log is to be told of this. What comes and goes is told of once a minute, unless
+    /// it stays.
+    fn is_news(&mut self, now: Instant, kind: DiskFault) -> bool {
+        let since = self.since.unwrap_or(now);
+        let latest = self.said_at.get(&kind);
+        let is_fresh = latest.is_none_or(|at| now.duration_since(*at) >= SAID_AGAIN_AFTER);
+        let stays = now.duration_since(since) >= STAYS_AFTER;
+        let is_news = !self.said.contains(&kind) && (is_fresh || stays);
+        if is_news {
+            self.said.insert(kind);
+            self.said_at.insert(kind, now);
+        }
+        is_news
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,15 +206,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_first_words_and_since_when_until_somebody_writes() {
+    fn what_is_wrong_is_told_with_its_latest_words_and_since_when_until_somebody_writes() {
         let (faults, t) = (Faults::default(), Instant::now());
         let kind = DiskFault::NoDatabase;
         assert_eq!(faults.words(), None);
         faults.met_at(t, "settle", kind, "no route");
-        faults.met_at(after(t, 3), "settle", kind, "this session has ended");
+        faults.met_at(after(t, 3), "settle", kind, "connection refused");
         faults.met_at(after(t, 3), "read 0", kind, "this session has ended");
         let words = faults.words_at(after(t, 4)).unwrap();
-        let start = "the database does not answer, for 4 s (no route). Look at PostgreSQL";
+        let start =
+            "the database does not answer, for 4 s (connection refused). Look at PostgreSQL";
         assert!(words.starts_with(start), "{words}");
         // What began before says nothing, and neither does who only reads.
         faults.are_over_at(after(t, 5), "write 0", after(t, 2), COMMITTED);
@@ -200,24 +226,46 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_database_that_gives_no_answer_to_who_watches() {
-        let faults = Faults::default();
-        faults.met("settle", DiskFault::NoDatabase, "no answer within 35000 ms");
-        assert!(!faults.is_silent());
-        faults.met(WATCH_ROLE, DiskFault::NoConnection, "too many clients");
+    fn nobody_waits_for_a_database_that_gives_no_session_to_who_watches() {
+        let (faults, kind) = (Faults::default(), DiskFault::NoDatabase);
+        faults.met_at_door("settle", kind, "no route");
+        faults.met_at_door(WATCH_ROLE, DiskFault::NoConnection, "too many clients");
+        // It may have been this connection only.
+        faults.met(WATCH_ROLE, kind, "no answer within 2500 ms");
         assert!(!faults.is_silent());
         let silence = faults.silence();
-        faults.met(
-            WATCH_ROLE,
-            DiskFault::NoDatabase,
-            "no answer within 2500 ms",
-        );
+        faults.met_at_door(WATCH_ROLE, kind, "no answer within 4 s");
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(silence);
         assert!(faults.is_silent());
         faults.are_over(WATCH_ROLE, Instant::now(), Proof::Answered);
         assert!(!faults.is_silent());
         assert!(faults.words().is_some());
+    }
+
+    #[test]
+    fn a_fault_that_comes_and_goes_is_told_of_once_a_minute_and_one_that_stays_at_once() {
+        let t = Instant::now();
+        let (mut inner, kind) = (FaultsInner::default(), DiskFault::NoDatabase);
+        for (seconds, since, is_news) in [
+            (0, 0, true),
+            (1, 0, false),
+            (9, 0, false),
+            // It was over in between.
+            (10, 10, false),
+            (12, 10, false),
+            (13, 10, true),
+            (14, 10, false),
+            (60, 60, false),
+            (73, 73, true),
+        ] {
+            if inner.since != Some(after(t, since)) {
+                inner.said.clear();
+                inner.since = Some(after(t, since));
+            }
+            assert_eq!(inner.is_news(after(t, seconds), kind), is_news, "{seconds}");
+        }
+        assert!(inner.is_news(after(t, 74), DiskFault::ReadOnlyDatabase));
     }
 
     #[test]

@@ -65,6 +65,7 @@ pub(crate) fn run(mut worker: Worker, watch: &WatchState) {
         }
         if let Err(error) = listen(&mut worker, watch, &mut seen) {
             worker.met(&error);
+            changed_elsewhere(&worker.shared);
             if worker.is_connected() {
                 // It was refused, and is not asked again at once.
                 watch.pause(LOOK_EVERY);

@@ -97,7 +97,8 @@ impl Worker {
             Err(error) => {
                 self.failed_at = Some(Instant::now());
                 let fault = error.database_fault();
-                self.shared.faults.met(self.role, fault, &error.to_string());
+                let faults = &self.shared.faults;
+                faults.met_at_door(self.role, fault, &error.to_string());
                 Err(self.fault())
             }
         }

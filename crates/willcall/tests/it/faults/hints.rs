@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::house::{House, WEBHOOKS, hand_in, id_of, wait_for};
 use super::proxy::Proxy;
-use crate::harness::{API, Receiver, Server};
+use crate::harness::{API, PATIENCE, Receiver, Server};
 
 /// Waits until each of two nodes sends for its half: the first one had all.
 fn share(nodes: [&Server; 2]) {
@@ -21,7 +21,9 @@ fn delivered_after(house: &House, node: &Server, id: u64) -> Duration {
     hand_in(&node.client(), id);
     let mut left = WEBHOOKS;
     while left > 0 {
-        left -= usize::from(id_of(&house.receiver.next()) == id);
+        let call = house.receiver.calls.recv_timeout(PATIENCE);
+        let call = call.unwrap_or_else(|_| panic!("{id}: {left} left: {}", node.log()));
+        left -= usize::from(id_of(&call) == id);
     }
     began.elapsed()
 }
@@ -70,10 +72,7 @@ fn what_is_changed_on_one_node_is_obeyed_by_all_within_a_second_though_nothing_i
     let proxy = Proxy::new(&house.url);
     let first = house.node();
     let failing = Receiver::start(|_| 503);
-    for n in 0..WEBHOOKS {
-        let url = failing.url(&format!("/{n}"));
-        first.client().webhook(&url, &[super::house::PAID]);
-    }
+    house.subscribe_at(&first, &failing);
     let second = house.node_on(&proxy.url);
     share([&first, &second]);
     proxy.leave_out_notifications();
@@ -85,7 +84,9 @@ fn what_is_changed_on_one_node_is_obeyed_by_all_within_a_second_though_nothing_i
     for webhook in webhooks["results"].as_array().unwrap() {
         let path = format!("{API}/webhooks/{}/", webhook["id"]);
         let client = first.client();
-        let changed = client.call("PATCH", &path, r#"{"enabled": false}"#).unwrap();
+        let changed = client
+            .call("PATCH", &path, r#"{"enabled": false}"#)
+            .unwrap();
         assert_eq!(changed.0, 200, "{}", changed.1);
     }
     for webhook in webhooks["results"].as_array().unwrap() {

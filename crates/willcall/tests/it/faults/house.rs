@@ -1,8 +1,8 @@
 //! A database server, nodes, a receiver, and applications that hand in to them meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver as Inbox, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -11,17 +11,16 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::database::apply;
+use crate::database::{apply, database_of};
 use crate::harness::{API, Call, Client, PATIENCE, Receiver, Server, spawn};
 use crate::postgres_server::PostgresServer;
 
 pub(super) const PAID: &str = "pretix.event.order.paid";
 
-/// Their slots lie next to one another, so each node has some.
 pub(super) const WEBHOOKS: usize = 6;
 
 /// Attempts that a node may have begun and not written down: so many may be made again after it.
-pub(super) const IN_FLIGHT_MAX: usize = 16;
+pub(super) const IN_FLIGHT_MAX: usize = 64;
 
 /// Applications that hand in at once.
 const APPLICATIONS: usize = 3;
@@ -75,10 +74,19 @@ impl House {
         std::array::from_fn(|_| self.node())
     }
 
-    /// Makes all webhooks.
+    /// Makes all webhooks, at the receiver.
     pub(super) fn subscribe(&self, node: &Server) {
+        self.subscribe_at(node, &self.receiver);
+    }
+
+    /// Their slots lie far from one another, so that each of two or three nodes has some.
+    pub(super) fn subscribe_at(&self, node: &Server, receiver: &Receiver) {
+        let database = database_of(&self.url);
         for n in 0..WEBHOOKS {
-            let url = self.receiver.url(&format!("/{n}"));
+            let id = 1 + n * 256 / WEBHOOKS;
+            let sql = format!("alter sequence webhook_id_seq restart with {id}");
+            self.postgres.run_sql(database, &sql);
+            let url = receiver.url(&format!("/{n}"));
             node.client().webhook(&url, &[PAID]);
         }
     }
@@ -145,7 +153,7 @@ pub(super) fn wait_for<T: std::fmt::Debug>(
         }
         assert!(begun.elapsed() < PATIENCE, "{what}: {found:?}");
         // What is asked has to do its work meanwhile.
-        drop(between.recv_timeout(PACE));
+        assert!(between.recv_timeout(PACE).is_err());
     }
 }
 
@@ -251,22 +259,56 @@ fn try_one(clients: &Mutex<Vec<Client>>, tries: &mut usize, id: u64) -> bool {
     }
 }
 
-/// Sends a signal to all processes of a database server.
-pub(super) fn signal_all(postgres: &PostgresServer, signal: &str) {
-    let main = main_pid(&postgres.data());
-    let children = format!("/proc/{main}/task/{main}/children");
-    let children = std::fs::read_to_string(children).unwrap_or_default();
-    // It makes no more of them from then on.
-    for pid in [main.as_str()].into_iter().chain(children.split(' ')) {
-        if !pid.is_empty() {
-            let sent = Command::new("kill").args(["-s", signal, pid]).status();
-            // A child may have ended meanwhile.
-            assert!(sent.unwrap().success() || pid != main);
-        }
+/// A database server of which no process does anything, until this is dropped.
+pub(super) struct Frozen<'p>(&'p PostgresServer);
+
+impl<'p> Frozen<'p> {
+    pub(super) fn new(postgres: &'p PostgresServer) -> Self {
+        signal_all(postgres, "STOP");
+        Self(postgres)
     }
 }
 
-fn main_pid(data: &Path) -> String {
-    let file = std::fs::read_to_string(data.join("postmaster.pid")).unwrap();
-    file.lines().next().unwrap().to_owned()
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        signal_all(self.0, "CONT");
+    }
+}
+
+/// Kills all processes of a database server, and waits until they are gone.
+pub(super) fn kill_all(postgres: &PostgresServer) {
+    let pids = signal_all(postgres, "KILL");
+    for pid in pids {
+        let status = PathBuf::from(format!("/proc/{pid}/stat"));
+        let is_gone = |stat: &String| stat.is_empty() || stat.contains(") Z ");
+        let stat = || std::fs::read_to_string(&status).unwrap_or_default();
+        wait_for("its end", stat, is_gone);
+    }
+    // In a container nobody may take note of its end, and it would seem to run.
+    let socket = format!(".s.PGSQL.{}.lock", postgres.port);
+    for lock in [
+        postgres.data().join("postmaster.pid"),
+        postgres.folder.join(socket),
+    ] {
+        std::fs::remove_file(lock).unwrap();
+    }
+}
+
+/// Sends a signal to all processes of a database server: first to the one that makes the others.
+fn signal_all(postgres: &PostgresServer, signal: &str) -> Vec<String> {
+    let file = std::fs::read_to_string(postgres.data().join("postmaster.pid")).unwrap();
+    let main = file.lines().next().unwrap();
+    let children = format!("/proc/{main}/task/{main}/children");
+    let children = std::fs::read_to_string(children).unwrap_or_default();
+    let children = children.split_whitespace();
+    let pids: Vec<String> = [main]
+        .into_iter()
+        .chain(children)
+        .map(str::to_owned)
+        .collect();
+    // A child may have ended meanwhile.
+    let mut kill = Command::new("kill");
+    kill.args(["-s", signal]).args(&pids).stderr(Stdio::null());
+    kill.status().unwrap();
+    pids
 }

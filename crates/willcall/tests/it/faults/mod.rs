@@ -1,7 +1,11 @@
 //! What fails around servers on PostgreSQL: nodes, the database, its disk and its connections, the
 //! network in between, clocks. The servers and the database are real ones, of the test's own.
 
+mod cuts;
+mod frozen;
 mod hints;
 mod house;
+mod killed;
 mod proxy;
+mod standby;
 mod stop;

@@ -16,8 +16,8 @@ pub(super) struct Proxy {
 struct State {
     /// Notifications of the database are left out.
     is_mute: bool,
-    /// The database's words on connections that listen, as long as they last.
-    swallows_listeners: bool,
+    /// Of so many first connections, those that listen: the database's words do not arrive.
+    deaf: usize,
     /// How many bytes connections carry before they are cut, each in turn.
     budgets: Vec<usize>,
     /// Which commits are cut: each so many.
@@ -31,9 +31,9 @@ struct State {
 struct Way {
     client: TcpStream,
     server: TcpStream,
+    number: usize,
     left: Mutex<Option<usize>>,
     listens: Mutex<bool>,
-    is_deaf: Mutex<bool>,
     /// The answer to what was said is not to arrive.
     ends_with_answer: Mutex<bool>,
 }
@@ -72,7 +72,8 @@ impl Proxy {
 
     /// The connections that listen now hear nothing more, and are told nothing of it.
     pub(super) fn swallow_listeners(&self) {
-        self.state().swallows_listeners = true;
+        let mut state = self.state();
+        state.deaf = state.connections;
     }
 
     /// New connections carry so many bytes, in turn, and then break.
@@ -99,19 +100,20 @@ impl Proxy {
 fn carry(client: TcpStream, server: TcpStream, state: &Arc<Mutex<State>>) {
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
-    let left = {
+    let (number, left) = {
         let mut state = state.lock().unwrap();
         state.connections += 1;
         let number = state.connections;
         let budgets = &state.budgets;
-        budgets.get(number % budgets.len().max(1)).copied()
+        let left = budgets.get(number % budgets.len().max(1)).copied();
+        (number, left)
     };
     let way = Arc::new(Way {
         client,
         server,
+        number,
         left: Mutex::new(left),
         listens: Mutex::default(),
-        is_deaf: Mutex::default(),
         ends_with_answer: Mutex::default(),
     });
     let (asking, to_server) = (Arc::clone(&way), Arc::clone(state));
@@ -177,10 +179,7 @@ fn answer(way: &Way, state: &Mutex<State>) {
         }
         messages.extend_from_slice(&buffer[..length]);
         let whole = take_whole(&mut messages, state.lock().unwrap().is_mute);
-        if *way.listens.lock().unwrap() && state.lock().unwrap().swallows_listeners {
-            *way.is_deaf.lock().unwrap() = true;
-        }
-        if *way.is_deaf.lock().unwrap() {
+        if *way.listens.lock().unwrap() && way.number <= state.lock().unwrap().deaf {
             continue;
         }
         let passed = way.spend(whole.len(), state);
