@@ -142,7 +142,7 @@ pub(super) fn ready(node: &Server) -> (u16, String) {
 pub(super) fn wait_for<T: std::fmt::Debug>(
     what: &str,
     ask: impl Fn() -> T,
-    is: impl Fn(&T) -> bool,
+    mut is: impl FnMut(&T) -> bool,
 ) -> (T, Duration) {
     let begun = Instant::now();
     let (_never, between) = channel::<()>();
