@@ -184,12 +184,18 @@ impl Frontend for Postgres {
             }
             let faults = executor.shared().faults.words();
             let faults = faults.map(|words| format!("A part of the work has to wait: {words}"));
-            Ok(faults.into_iter().collect())
+            let held = executor.shared().hold_ups.sentences();
+            Ok(faults.into_iter().chain(held).collect())
         })
     }
 
     fn trouble(&self) -> Option<String> {
-        self.executor.shared().faults.words()
+        let shared = self.executor.shared();
+        let held = || {
+            let sentences = shared.hold_ups.sentences();
+            (!sentences.is_empty()).then(|| sentences.join(" "))
+        };
+        shared.faults.words().or_else(held)
     }
 }
 

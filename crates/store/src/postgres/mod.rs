@@ -17,6 +17,7 @@ mod fan_out_waker;
 mod faults;
 pub(crate) mod health_columns;
 mod heard_hints;
+mod hold_ups;
 pub(crate) mod host_fault;
 pub(crate) mod inspect;
 pub(crate) mod intake;

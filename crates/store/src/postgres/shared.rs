@@ -11,6 +11,7 @@ use model::time::Heartbeat;
 
 use crate::postgres::fan_out_waker::FanOutWaker;
 use crate::postgres::faults::Faults;
+use crate::postgres::hold_ups::HoldUps;
 use crate::postgres::metrics::Metrics;
 use crate::postgres::session::SessionWaker;
 use crate::sync::lock;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     /// The slots that this process owns, as far as it knows.
     own: Mutex<Option<Slots>>,
     pub(crate) faults: Faults,
+    pub(crate) hold_ups: HoldUps,
     hints: Mutex<Hints>,
 }
 

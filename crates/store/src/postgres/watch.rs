@@ -42,6 +42,9 @@ const ALL: &str = "*";
 /// How often it looks, whatever it hears.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// At each so many looks it asks who holds up the database.
+const HOLD_UPS_EVERY: u32 = 4;
+
 /// A notification holds less than 8,000 bytes.
 const IDS_A_HINT: usize = 300;
 
@@ -92,6 +95,7 @@ fn listen(
     // What was told before this session listened was not heard.
     changed_elsewhere(&shared);
     let mut look_at = Instant::now() + LOOK_EVERY;
+    let mut looks = 0_u32;
     while !watch.is_closed() {
         while let Some(hint) = shared.take_hint() {
             tell(conn, &hint).inspect_err(|_| shared.hint_at_all())?;
@@ -104,6 +108,10 @@ fn listen(
             worker.works();
             // Hints that came before this answer have been received, but not taken.
             hear(conn, &shared, &mut hints, own, Duration::ZERO)?;
+            looks += 1;
+            if looks % HOLD_UPS_EVERY == 0 {
+                shared.hold_ups.look(conn)?;
+            }
             if hints.misses(told) {
                 shared.metrics.hints_missed.inc();
                 changed_elsewhere(&shared);

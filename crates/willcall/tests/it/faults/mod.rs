@@ -6,6 +6,7 @@ mod connections;
 mod cuts;
 mod frozen;
 mod full_disk;
+mod held_up;
 mod hints;
 mod house;
 mod killed;
