@@ -12,7 +12,8 @@
 //! | watch | tells other nodes, and hears what they tell (`watch.rs`) |
 //!
 //! Queues are bounded: what does not fit is `Busy` at once. While the database is away every job is
-//! answered so at once, and a close waits no longer than a moment. If a thread panics the whole executor ends, and nobody waits in vain.
+//! answered so at once, and a close waits no longer than a moment. If a thread panics the whole
+//! executor ends, and nobody waits in vain.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

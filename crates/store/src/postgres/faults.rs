@@ -103,7 +103,14 @@ impl Faults {
                 DiskFault::FullDatabase => proof == Proof::HasRoom,
                 // Others may have a session, or not have asked yet.
                 DiskFault::NoConnection | DiskFault::ReadOnlyDatabase => *other == role,
-                _ => *other == role || proof >= Proof::Committed && fault.latest < began_at,
+                DiskFault::Full
+                | DiskFault::ReadOnly
+                | DiskFault::Failing
+                | DiskFault::Moved
+                | DiskFault::Unreadable
+                | DiskFault::NoDatabase => {
+                    *other == role || proof >= Proof::Committed && fault.latest < began_at
+                }
             };
             let is_forgotten = now.duration_since(fault.latest) >= FORGOTTEN_AFTER;
             !(is_over || is_forgotten && proof >= Proof::Committed)

@@ -1,6 +1,6 @@
-//! Which hints of other nodes were heard. Hints are numbered by a sequence, after what they are about
-//! was committed; so one that was lost shows by its number, and whoever then looks through
-//! everything finds what it was about.
+//! Which hints of other nodes were heard. A sequence numbers hints, after what they are about was
+//! committed; so one that was lost shows by its number, and whoever then looks through everything
+//! finds what it was about.
 
 use std::collections::BTreeSet;
 

@@ -109,7 +109,7 @@ fn listen(
             // Hints that came before this answer have been received, but not taken.
             hear(conn, &shared, &mut hints, own, Duration::ZERO)?;
             looks += 1;
-            if looks % HOLD_UPS_EVERY == 0 {
+            if looks.is_multiple_of(HOLD_UPS_EVERY) {
                 shared.hold_ups.look(conn)?;
             }
             if hints.misses(told) {

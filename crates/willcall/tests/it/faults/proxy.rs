@@ -154,7 +154,7 @@ fn ask(way: &Way, state: &Mutex<State>) {
             let mut state = state.lock().unwrap();
             state.commits += 1;
             let every = state.commit_every.unwrap_or(usize::MAX);
-            if state.commits % every == 0 {
+            if state.commits.is_multiple_of(every) {
                 state.cuts += 1;
                 match state.commits / every % 2 {
                     0 => break,
@@ -193,10 +193,7 @@ fn answer(way: &Way, state: &Mutex<State>) {
 /// Takes the messages that have come as a whole, without notifications if they are left out.
 fn take_whole(bytes: &mut Vec<u8>, is_mute: bool) -> Vec<u8> {
     let mut whole = Vec::new();
-    loop {
-        let Some(length) = bytes.get(1..5) else {
-            break;
-        };
+    while let Some(length) = bytes.get(1..5) {
         let length = u32::from_be_bytes(length.try_into().unwrap());
         let end = 1 + usize::try_from(length).unwrap();
         if bytes.len() < end {
