@@ -25,7 +25,7 @@ use model::delivery::DeliveryState;
 use model::id::TenantId;
 use model::lease::Epoch;
 use model::notification::{AcceptResult, NewNotification};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::postgres::connection::PostgresConnection;
 use crate::postgres::fan_out_thread;
@@ -37,6 +37,7 @@ use crate::postgres::jobs::{
 };
 use crate::postgres::outcomes::OutcomeLoop;
 use crate::postgres::queues::{PanicGuard, Queues};
+use crate::postgres::running::RunningThreads;
 use crate::postgres::settings::{DatabaseSettings, SessionLimits};
 use crate::postgres::shared::Shared;
 use crate::postgres::tx::PostgresTx;
@@ -68,8 +69,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct PostgresExecutor {
     shared: Arc<Shared>,
     handles: Arc<Queues>,
-    /// Each thread holds a clone until it has closed its session.
-    closed: watch::Receiver<()>,
+    running: Arc<RunningThreads>,
 }
 
 impl PostgresExecutor {
@@ -77,13 +77,11 @@ impl PostgresExecutor {
         settings: &Arc<DatabaseSettings>,
         shared: Arc<Shared>,
     ) -> std::io::Result<Self> {
-        let (open, closed) = watch::channel(());
-        let open = Arc::new(open);
         let handles = Arc::new(Queues::new(&shared));
         let executor = Self {
             shared,
             handles,
-            closed,
+            running: Arc::default(),
         };
         let watching = Arc::new(watching_settings(settings));
         let run = |role: &'static str, work: fn(Worker, &Queues, usize), index: usize| {
@@ -92,13 +90,13 @@ impl PostgresExecutor {
                 false => settings,
             };
             let worker = Worker::new(Arc::clone(settings), role, Arc::clone(&executor.shared));
-            let (handles, held) = (Arc::clone(&executor.handles), Arc::clone(&open));
+            let (handles, running) = (Arc::clone(&executor.handles), executor.running.begin());
             let thread = std::thread::Builder::new().name(role.replace("willcall", "store"));
             let started = thread.spawn(move || {
                 let guard = PanicGuard(&handles);
                 work(worker, &handles, index);
                 drop(guard);
-                drop(held);
+                drop(running);
             });
             started.map(drop)
         };
@@ -312,26 +310,35 @@ impl PostgresExecutor {
 
     pub(crate) fn close(&self) -> StoreFuture<()> {
         self.handles.close();
-        let (handles, mut closed) = (Arc::clone(&self.handles), self.closed.clone());
-        Box::pin(async move {
-            // An error says that every sender is gone, and with it every thread.
-            let ended = async { while closed.changed().await.is_ok() {} };
-            if tokio::time::timeout(CLOSE_LIMIT, ended).await.is_ok() {
-                return Ok(());
+        let (handles, running) = (Arc::clone(&self.handles), Arc::clone(&self.running));
+        let (tell, told) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("store close".to_owned());
+        let started = thread.spawn(move || {
+            if !running.wait(CLOSE_LIMIT) {
+                give_up(&handles);
             }
-            let left = handles.left();
-            handles.die();
-            let faults = handles.shared.faults.words();
-            tracing::warn!(
-                jobs_dropped = left,
-                "the database did not end what it was asked to within {} s, and is left: what was \
-                 answered is kept, of the rest nobody knows. {}",
-                CLOSE_LIMIT.as_secs(),
-                faults.unwrap_or_default()
-            );
-            Ok(())
+            // Who asked may not wait any more.
+            drop(tell.send(()));
+        });
+        Box::pin(async move {
+            started.map_err(|error| StoreError::Broken(Arc::new(error)))?;
+            told.await.map_err(|_| StoreError::Ended)
         })
     }
+}
+
+/// Leaves a database that does not answer.
+fn give_up(handles: &Queues) {
+    let left = handles.left();
+    handles.die();
+    let faults = handles.shared.faults.words();
+    tracing::warn!(
+        jobs_dropped = left,
+        "the database did not end what it was asked to within {} s, and is left: what was answered \
+         is kept, of the rest nobody knows. {}",
+        CLOSE_LIMIT.as_secs(),
+        faults.unwrap_or_default()
+    );
 }
 
 /// Of the session that watches.

@@ -14,7 +14,7 @@ use crate::sync::lock;
 
 /// A thread that has nothing to do does not find out that its fault is over. After so long without
 /// another failure it is, if others can write.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(12);
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(7);
 
 /// A fault that was over is not told of again sooner, unless it lasts for so long.
 const SAID_AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -68,6 +68,16 @@ impl Faults {
     /// A thread met a fault.
     pub(crate) fn met(&self, role: &'static str, kind: DiskFault, words: &str) {
         self.met_at(Instant::now(), role, kind, words);
+    }
+
+    /// A thread has got no session. If it is the one that watches, nobody has to wait.
+    pub(crate) fn met_at_door(&self, role: &'static str, kind: DiskFault, words: &str) {
+        self.met(role, kind, words);
+        let inner = lock(&self.inner);
+        let fault = inner.threads.get(WATCH_ROLE);
+        if role == WATCH_ROLE && fault.is_some_and(|fault| fault.kind == DiskFault::NoDatabase) {
+            self.is_silent.send_replace(true);
+        }
     }
 
     fn met_at(&self, now: Instant, role: &'static str, kind: DiskFault, words: &str) {
@@ -128,14 +138,6 @@ impl Faults {
         if let Some(since) = since.filter(|_| is_said) {
             let seconds = now.duration_since(since).as_secs();
             tracing::info!(seconds, "the database answers again");
-        }
-    }
-
-    /// A thread has got no session. If it is the one that watches, nobody has to wait.
-    pub(crate) fn met_at_door(&self, role: &'static str, kind: DiskFault, words: &str) {
-        self.met(role, kind, words);
-        if role == WATCH_ROLE && kind == DiskFault::NoDatabase {
-            self.is_silent.send_replace(true);
         }
     }
 

@@ -39,6 +39,7 @@ pub(crate) mod pipeline;
 mod postgres_server;
 pub(crate) mod prune;
 mod queues;
+mod running;
 pub(crate) mod schedule;
 mod server;
 pub(crate) mod session;

@@ -1,7 +1,7 @@
 //! What the threads of the executor and the contract share.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use model::contract::CommitSubscriber;
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) version: AtomicU64,
     /// Moves with every commit of this process, and whenever others may have written.
     pub(crate) changes: AtomicU64,
+    /// The number of the latest hint before this process read anything else.
+    pub(crate) told_at_start: AtomicI64,
     pub(crate) metrics: Metrics,
     pub(crate) fan_out: FanOutWaker,
     pub(crate) last_heartbeat: Mutex<Option<Heartbeat>>,

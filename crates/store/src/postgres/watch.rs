@@ -91,9 +91,13 @@ fn listen(
     shared.set_hint_waker(waker.clone());
     *lock(&watch.waker) = Some(waker);
     let own = session.facts().backend;
-    let mut hints = HeardHints::after(look(conn, &shared, seen)?);
+    let is_first = seen.is_none();
+    let told = look(conn, &shared, seen)?;
+    let mut hints = HeardHints::after(told);
     // What was told before this session listened was not heard.
-    changed_elsewhere(&shared);
+    if !is_first || told != shared.told_at_start.load(Ordering::Acquire) {
+        changed_elsewhere(&shared);
+    }
     let mut look_at = Instant::now() + LOOK_EVERY;
     let mut looks = 0_u32;
     while !watch.is_closed() {
