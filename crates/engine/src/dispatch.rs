@@ -78,6 +78,10 @@ const LANDED_MAX: usize = limits::SETTLE_BATCH_MAX;
 /// After the last attempt the store gets this long to take the last outcomes.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// It gets this long from when the loop is told to stop, if the last attempt ends earlier: as long
+/// as a database takes to restart.
+const UNWRITTEN_LIMIT: Duration = Duration::from_secs(10);
+
 pub(crate) struct Dispatcher {
     store: Arc<dyn Backend>,
     ownership: Ownership,
@@ -383,10 +387,10 @@ impl Dispatcher {
         let Poll::Ready(within) = Pin::new(&mut self.stop).poll(cx) else {
             return false;
         };
-        let deadline = Instant::now() + within.unwrap_or(Duration::ZERO);
+        let now = Instant::now();
         self.stopping = Some(ShutdownState {
-            deadline,
-            write_deadline: deadline + LAST_WORDS,
+            deadline: now + within.unwrap_or(Duration::ZERO),
+            write_deadline: now + UNWRITTEN_LIMIT,
             dropped: 0,
         });
         true
@@ -644,7 +648,11 @@ impl Dispatcher {
                     self.lanes.lower(start.webhook, start.due_at);
                 }
             }
-            Err(error) => self.refused(&error),
+            Err(error) => {
+                // What was not looked through for a change elsewhere still has to be.
+                self.rescan |= matches!(self.scan, ScanState::DoneAt(_));
+                self.refused(&error);
+            }
         }
         true
     }
@@ -747,6 +755,9 @@ impl Dispatcher {
             stopping.dropped += self.in_flight.drop_all();
         }
         let (in_flight, outcomes_unwritten) = (self.in_flight.len(), self.settlements.len());
+        if in_flight > 0 {
+            stopping.write_deadline = stopping.write_deadline.max(now + LAST_WORDS);
+        }
         let is_over = outcomes_unwritten == 0 || now >= stopping.write_deadline;
         (in_flight == 0 && is_over).then_some(ShutdownReport {
             attempts_dropped: stopping.dropped,

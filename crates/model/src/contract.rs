@@ -65,6 +65,10 @@ pub trait Frontend: Intake + Catalog + UserStore + DashboardStore {
     ///
     /// Errors: those of a read; `Disk` whenever nothing can be written.
     fn ping(&self) -> StoreFuture<Vec<String>>;
+
+    /// What is wrong below the store, if it knows more than the error of a call says: since when,
+    /// in whose words, and what to do, in sentences for the operator. Does not wait.
+    fn trouble(&self) -> Option<String>;
 }
 
 /// What whoever sends may ask.

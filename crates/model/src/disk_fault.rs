@@ -20,6 +20,8 @@ pub enum DiskFault {
     Unreadable,
     #[error("the database does not answer")]
     NoDatabase,
+    #[error("the database has no connection left")]
+    NoConnection,
     #[error("the database takes no changes: it is a standby, or read-only")]
     ReadOnlyDatabase,
     #[error("the disk of the database is full")]
@@ -35,6 +37,7 @@ impl DiskFault {
             | Self::Failing
             | Self::Moved
             | Self::NoDatabase
+            | Self::NoConnection
             | Self::ReadOnlyDatabase
             | Self::FullDatabase => true,
             Self::Unreadable => false,
@@ -62,6 +65,10 @@ impl DiskFault {
             Self::NoDatabase => {
                 "Look at PostgreSQL and at the network in between; all goes on by itself once it \
                  answers."
+            }
+            Self::NoConnection => {
+                "Raise max_connections, or end sessions that nobody needs; all goes on by itself \
+                 once there are some."
             }
             Self::ReadOnlyDatabase => {
                 "Promote it, or name the primary in the database URL; all goes on by itself once \

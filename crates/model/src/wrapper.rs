@@ -308,7 +308,11 @@ pass!(DashboardStore {
 
 pass!(Frontend {
     Ping = ping() -> Vec<String>;
-} with {});
+} with {
+    fn trouble(&self) -> Option<String> {
+        self.inner().trouble()
+    }
+});
 
 pass!(Store {
     Close = close() -> ();

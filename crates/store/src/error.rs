@@ -93,13 +93,17 @@ pub enum OpenError {
 impl OpenError {
     /// What is wrong with the database, if it is one, to whoever asks something of the store.
     pub(crate) fn database_fault(&self) -> DiskFault {
-        let is_read_only = |failure: &HostFailure| matches!(failure.fault, HostFault::ReadOnly);
-        if let Self::NoHost(failures) = self
-            && failures.iter().any(is_read_only)
-        {
-            return DiskFault::ReadOnlyDatabase;
+        let Self::NoHost(failures) = self else {
+            return DiskFault::NoDatabase;
+        };
+        let faults = || failures.iter().map(|failure| &failure.fault);
+        if faults().any(|fault| matches!(fault, HostFault::ReadOnly)) {
+            DiskFault::ReadOnlyDatabase
+        } else if faults().any(|fault| matches!(fault, HostFault::TooManyConnections(_))) {
+            DiskFault::NoConnection
+        } else {
+            DiskFault::NoDatabase
         }
-        DiskFault::NoDatabase
     }
 
     pub(crate) fn of(path: &Path, error: rusqlite::Error) -> Self {

@@ -91,19 +91,28 @@ fn text(status: StatusCode, form: &'static str, text: String) -> Response<Body> 
 async fn ready(tools: &Tools) -> Result<Vec<String>, String> {
     let pulse = match within(PULSE_LIMIT, tools.store.get().ping()).await {
         Some(Err(StoreError::Disk(fault))) => {
-            return Err(format!(
-                "The store cannot write: {fault}. {}",
-                fault.to_do()
-            ));
+            let known = tools.store.get().trouble();
+            let words = known.unwrap_or_else(|| format!("{fault}. {}", fault.to_do()));
+            return Err(format!("The store cannot write: {words}"));
         }
         pulse => pulse,
     };
-    // It knows for how long, where it waits for the store itself.
-    let mut notes = (tools.health)()?;
+    // Who waits for a store that does not answer knows less than the store.
+    let mut notes = match (&pulse, (tools.health)()) {
+        (None, Err(words)) => {
+            let more = tools.store.get().trouble();
+            let more = more.map_or_else(String::new, |more| format!(" The store: {more}"));
+            return Err(words + &more);
+        }
+        (_, checked) => checked?,
+    };
     notes.extend(clock_words(&tools.clock));
     match pulse {
         Some(Ok(more)) => Ok(notes.into_iter().chain(more).collect()),
         Some(Err(error)) => Err(format!("The store cannot write: {error}.")),
-        None => Err("The store did not answer within 2 seconds.".to_owned()),
+        None => Err(match tools.store.get().trouble() {
+            Some(words) => format!("The store did not answer within 2 seconds: {words}"),
+            None => "The store did not answer within 2 seconds.".to_owned(),
+        }),
     }
 }

@@ -1,7 +1,7 @@
 //! `willcall serve`: starts the server, runs until it is told to stop, and stops in order.
 //!
-//! The order of stopping: accept no connection, let running requests end, begin no attempt, let
-//! running attempts end within 30 s, write everything down, close the store.
+//! Stopping: no connection is accepted and no attempt begun; running requests and attempts may end,
+//! within 20 and 30 s; everything is written down, and the store closed.
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -123,9 +123,9 @@ pub(crate) async fn wind_up_unless_cut(
 async fn wind_up(app: App, server: ServerHandle) -> Result<()> {
     // Ends the live pages, whose requests would run on.
     app.stopping.send_replace(true);
-    server.end().await;
     let App { store, engine, .. } = app;
-    let stopped = engine.stop(ATTEMPTS_LIMIT).await;
+    // Together: neither has to wait for the other, and the store may hold up both.
+    let ((), stopped) = tokio::join!(server.end(), engine.stop(ATTEMPTS_LIMIT));
     let is_moved = is_moved(&*store).await;
     if !stopped.is_clean() {
         tracing::warn!(

@@ -21,7 +21,7 @@ pub(super) enum ScanState {
 pub(super) struct ShutdownState {
     /// Attempts still running then are dropped.
     pub(super) deadline: Instant,
-    /// Outcomes still unwritten then are given up.
+    /// Outcomes still unwritten then are given up. Put off while attempts run.
     pub(super) write_deadline: Instant,
     pub(super) dropped: usize,
 }
@@ -38,9 +38,8 @@ impl ScanState {
 
 impl ShutdownState {
     pub(super) fn next_deadline(self, now: Instant) -> Instant {
-        match now < self.deadline {
-            true => self.deadline,
-            false => self.write_deadline,
-        }
+        let both = [self.deadline, self.write_deadline];
+        let next = both.into_iter().filter(|at| *at > now).min();
+        next.unwrap_or(self.write_deadline)
     }
 }

@@ -205,6 +205,9 @@ create table wish (
 -- sees one of the same tenant with a smaller id appear later.
 create sequence notification_id;
 
+-- Counts what nodes tell one another, so that they notice what they did not hear.
+create sequence hint_id;
+
 -- No foreign keys on notification, fresh, delivery and attempt: what they point to goes only
 -- together with them, and every look-up saved counts here. Of one tenant `accepted_at` falls while
 -- ids rise only where `clock_fall` says so, so that a time is found among the ids by halving.

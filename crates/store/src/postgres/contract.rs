@@ -18,16 +18,11 @@ use crate::postgres::jobs::Guard;
 use crate::postgres::{due, leases, pending};
 use crate::sql::contract::SqlStore;
 use crate::sql::queue::JobClass;
-use crate::sql::{Connection, backlog, bulk_jobs, cancel, prune, query};
+use crate::sql::{Connection, backlog, bulk_jobs, cancel, prune};
 use crate::sync::lock;
 
 /// A store on PostgreSQL.
 pub(crate) type Postgres = SqlStore<PostgresExecutor>;
-
-shared_statements! {
-    // In a transaction that writes, which a standby refuses to begin.
-    ASK = "select 1";
-}
 
 /// Work under a lease that waits for nobody.
 const WORK: JobClass = JobClass::Work;
@@ -179,11 +174,28 @@ impl Leases for Postgres {
 
 impl Frontend for Postgres {
     fn ping(&self) -> StoreFuture<Vec<String>> {
-        let whose = (WORK, Vec::new());
-        let round = self.executor.put_write(whose, 1, Guard::Nothing, |tx| {
-            query::exists(tx.conn, ASK, values![]).map(drop)
-        });
-        Box::pin(async move { round.await.map(|()| Vec::new()) })
+        let executor = Arc::clone(&self.executor);
+        let probed = executor.probe();
+        Box::pin(async move {
+            match probed.await {
+                // Intake that has much to do is no fault.
+                Err(StoreError::Busy) => {}
+                answer => answer?,
+            }
+            let faults = executor.shared().faults.words();
+            let faults = faults.map(|words| format!("A part of the work has to wait: {words}"));
+            let held = executor.shared().hold_ups.sentences();
+            Ok(faults.into_iter().chain(held).collect())
+        })
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let shared = self.executor.shared();
+        let held = || {
+            let sentences = shared.hold_ups.sentences();
+            (!sentences.is_empty()).then(|| sentences.join(" "))
+        };
+        shared.faults.words().or_else(held)
     }
 }
 

@@ -12,21 +12,24 @@
 //! | watch | tells other nodes, and hears what they tell (`watch.rs`) |
 //!
 //! Queues are bounded: what does not fit is `Busy` at once. While the database is away every job is
-//! answered so at once. If a thread panics the whole executor ends, and nobody waits in vain.
+//! answered so at once, and a close waits no longer than a moment. If a thread panics the whole
+//! executor ends, and nobody waits in vain.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use model::attempt::Outcome;
-use model::contract::{Settlement, StoreError, StoreFuture};
+use model::contract::{DiskFault, Settlement, StoreError, StoreFuture};
 use model::delivery::DeliveryState;
 use model::id::TenantId;
 use model::lease::Epoch;
 use model::notification::{AcceptResult, NewNotification};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::postgres::connection::PostgresConnection;
 use crate::postgres::fan_out_thread;
+use crate::postgres::faults::WATCH_ROLE;
 use crate::postgres::intake;
 use crate::postgres::job_answer::store_error;
 use crate::postgres::jobs::{
@@ -34,7 +37,8 @@ use crate::postgres::jobs::{
 };
 use crate::postgres::outcomes::OutcomeLoop;
 use crate::postgres::queues::{PanicGuard, Queues};
-use crate::postgres::settings::DatabaseSettings;
+use crate::postgres::running::RunningThreads;
+use crate::postgres::settings::{DatabaseSettings, SessionLimits};
 use crate::postgres::shared::Shared;
 use crate::postgres::tx::PostgresTx;
 use crate::postgres::watch as watching;
@@ -53,11 +57,19 @@ const READERS: usize = 3;
 const READER_ROLES: [&str; READERS] = ["willcall read 0", "willcall read 1", "willcall read 2"];
 const WRITER_ROLES: [&str; 2] = ["willcall write 0", "willcall write 1"];
 
+/// The thread that watches has only quick questions, so a database that does not answer is noticed
+/// by it first.
+const WATCH_LIMIT: Duration = Duration::from_secs(2);
+const WATCH_GRACE: Duration = Duration::from_millis(500);
+
+/// How long a close waits for what is under way. A database that does not answer would hold it up
+/// for half a minute.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
 pub(crate) struct PostgresExecutor {
     shared: Arc<Shared>,
     handles: Arc<Queues>,
-    /// Each thread holds a clone until it has closed its session.
-    closed: watch::Receiver<()>,
+    running: Arc<RunningThreads>,
 }
 
 impl PostgresExecutor {
@@ -65,23 +77,26 @@ impl PostgresExecutor {
         settings: &Arc<DatabaseSettings>,
         shared: Arc<Shared>,
     ) -> std::io::Result<Self> {
-        let (open, closed) = watch::channel(());
-        let open = Arc::new(open);
         let handles = Arc::new(Queues::new(&shared));
         let executor = Self {
             shared,
             handles,
-            closed,
+            running: Arc::default(),
         };
+        let watching = Arc::new(watching_settings(settings));
         let run = |role: &'static str, work: fn(Worker, &Queues, usize), index: usize| {
+            let settings = match role == WATCH_ROLE {
+                true => &watching,
+                false => settings,
+            };
             let worker = Worker::new(Arc::clone(settings), role, Arc::clone(&executor.shared));
-            let (handles, held) = (Arc::clone(&executor.handles), Arc::clone(&open));
+            let (handles, running) = (Arc::clone(&executor.handles), executor.running.begin());
             let thread = std::thread::Builder::new().name(role.replace("willcall", "store"));
             let started = thread.spawn(move || {
                 let guard = PanicGuard(&handles);
                 work(worker, &handles, index);
                 drop(guard);
-                drop(held);
+                drop(running);
             });
             started.map(drop)
         };
@@ -119,7 +134,7 @@ impl PostgresExecutor {
         )?;
         run("willcall lease", lease_loop, 0)?;
         run(
-            "willcall watch",
+            WATCH_ROLE,
             |worker, handles, _| {
                 watching::run(worker, &handles.watch);
             },
@@ -190,7 +205,8 @@ impl PostgresExecutor {
             commit_delay: None,
             job: ReadJob { task },
         };
-        self.put(&self.handles.reading, job, answer)
+        let answer = self.put(&self.handles.reading, job, answer);
+        self.unless_silent(answer, StoreError::Disk(DiskFault::NoDatabase))
     }
 
     /// Writes attempts down.
@@ -221,6 +237,26 @@ impl PostgresExecutor {
         self.put(&self.handles.outcomes, job, answer)
     }
 
+    /// Asks the thread that accepts whether something could be made durable.
+    pub(crate) fn probe(&self) -> StoreFuture<()> {
+        let (reply, answer) = oneshot::channel();
+        let job = Queued {
+            class: JobClass::Intake,
+            shares: Vec::new(),
+            weight: 1,
+            commit_delay: None,
+            job: IntakeJob {
+                tenants: Vec::new(),
+                batch: Vec::new(),
+                reply,
+            },
+        };
+        let probed = self.put(&self.handles.intake, job, answer);
+        let silence = StoreError::Disk(DiskFault::NoDatabase);
+        let probed = self.unless_silent(probed, silence);
+        Box::pin(async move { probed.await.map(drop) })
+    }
+
     pub(crate) fn flush(&self) {
         self.handles.outcomes.flush();
     }
@@ -231,6 +267,12 @@ impl PostgresExecutor {
         job: Queued<J>,
         answer: oneshot::Receiver<Result<T, StoreError>>,
     ) -> StoreFuture<T> {
+        let faults = &self.shared.faults;
+        if faults.is_silent() {
+            self.shared.metrics.no_database.inc();
+            let fault = StoreError::Disk(DiskFault::NoDatabase);
+            return Box::pin(std::future::ready(Err(fault)));
+        }
         if let Err(refused) = queue.put(job) {
             if matches!(refused, StoreError::Busy) {
                 self.shared.metrics.busy.inc();
@@ -238,6 +280,22 @@ impl PostgresExecutor {
             return Box::pin(std::future::ready(Err(refused)));
         }
         Box::pin(async move { answer.await.unwrap_or(Err(StoreError::Ended)) })
+    }
+
+    /// The answer, or `silence` once the database gives none. The work goes on.
+    fn unless_silent<T: Send + 'static>(
+        &self,
+        answer: StoreFuture<T>,
+        silence: StoreError,
+    ) -> StoreFuture<T> {
+        let silent = self.shared.faults.silence();
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                answer = answer => answer,
+                () = silent => Err(silence),
+            }
+        })
     }
 
     /// Completes once a thread has died.
@@ -253,13 +311,47 @@ impl PostgresExecutor {
 
     pub(crate) fn close(&self) -> StoreFuture<()> {
         self.handles.close();
-        let mut closed = self.closed.clone();
+        let (handles, running) = (Arc::clone(&self.handles), Arc::clone(&self.running));
+        let (tell, told) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("store close".to_owned());
+        let started = thread.spawn(move || {
+            if !running.wait(CLOSE_LIMIT) {
+                give_up(&handles);
+            }
+            // Who asked may not wait any more.
+            drop(tell.send(()));
+        });
         Box::pin(async move {
-            // An error says that every sender is gone, and with it every thread.
-            while closed.changed().await.is_ok() {}
-            Ok(())
+            started.map_err(|error| StoreError::Broken(Arc::new(error)))?;
+            told.await.map_err(|_| StoreError::Ended)
         })
     }
+}
+
+/// Leaves a database that does not answer.
+fn give_up(handles: &Queues) {
+    let left = handles.left();
+    handles.die();
+    let faults = handles.shared.faults.words();
+    tracing::warn!(
+        jobs_dropped = left,
+        "the database did not end what it was asked to within {} s, and is left: what was answered \
+         is kept, of the rest nobody knows. {}",
+        CLOSE_LIMIT.as_secs(),
+        faults.unwrap_or_default()
+    );
+}
+
+/// Of the session that watches.
+fn watching_settings(settings: &DatabaseSettings) -> DatabaseSettings {
+    let mut settings = settings.clone().with_limits(SessionLimits {
+        statement: WATCH_LIMIT,
+        grace: WATCH_GRACE,
+        ..settings.limits.clone()
+    });
+    let network = &mut settings.network;
+    network.connect_timeout = network.connect_timeout.min(WATCH_LIMIT);
+    settings
 }
 
 impl Drop for PostgresExecutor {
@@ -285,7 +377,8 @@ impl crate::sql::executor::Executor for PostgresExecutor {
                 reply,
             },
         };
-        self.put(&self.handles.intake, job, answer)
+        let answer = self.put(&self.handles.intake, job, answer);
+        self.unless_silent(answer, StoreError::Unknown)
     }
 
     fn change<T, F>(&self, scope: ChangeScope, weight: usize, work: F) -> StoreFuture<T>

@@ -50,6 +50,11 @@ impl Hints {
         self.changed.insert(webhook);
     }
 
+    /// Anything may be meant.
+    pub(crate) fn tell_all(&mut self) {
+        self.is_about_all = true;
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }

@@ -14,6 +14,7 @@ use tokio_postgres::Row;
 use self::questions::{CLOCK, CONNECTIONS, CONTENTS, FACTS, PREPARED, SLOTS, TABLES, TRANSACTIONS};
 use crate::OpenError;
 use crate::postgres::apart::apart;
+use crate::postgres::hold_ups::LONG;
 use crate::postgres::migrate::{self, SchemaVersions};
 use crate::postgres::open;
 use crate::postgres::pipeline::Params;
@@ -23,9 +24,6 @@ use crate::postgres::settings::{DatabaseSettings, HostAddress, TlsSettings};
 
 /// What the database's lists call the session.
 const ROLE: &str = "willcall doctor";
-
-/// From when on a transaction has been open for long: ours end within seconds.
-const LONG: Duration = Duration::from_secs(300);
 
 /// A database and the store in it.
 #[derive(Debug, Clone)]

@@ -97,6 +97,7 @@ enum GroupLocks {
 fn accept(worker: &mut Worker, handles: &Queues, group: Vec<IntakeJob>, locks: GroupLocks) {
     let batches: Vec<&[_]> = group.iter().map(|job| &job.batch[..]).collect();
     let done = match locks {
+        _ if batches.iter().all(|batch| batch.is_empty()) => probe(worker, batches.len()),
         GroupLocks::Try => try_twice(worker, &batches, Locking::Try),
         GroupLocks::Wait => try_twice(worker, &batches, Locking::All),
         GroupLocks::Held => match worker.accept_begun(&batches) {
@@ -134,6 +135,13 @@ fn accept(worker: &mut Worker, handles: &Queues, group: Vec<IntakeJob>, locks: G
         }
         Err(error) => refuse(group, error),
     }
+}
+
+/// Whoever hands in nothing asks whether something could be accepted.
+fn probe(worker: &mut Worker, count: usize) -> Result<Vec<Acceptance>, JobError> {
+    worker.probe()?;
+    let nothing = || Acceptance::Done(Vec::new());
+    Ok(std::iter::repeat_with(nothing).take(count).collect())
 }
 
 fn try_twice(

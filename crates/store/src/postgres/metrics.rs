@@ -19,6 +19,8 @@ pub(crate) struct Metrics {
     pub(crate) no_database: Counter,
     /// Sessions that were opened.
     pub(crate) sessions: Counter,
+    /// How often hints of other nodes were not heard.
+    pub(crate) hints_missed: Counter,
 }
 
 impl Default for Metrics {
@@ -36,6 +38,7 @@ impl Default for Metrics {
             no_database: reason("no_database"),
             rejected,
             sessions: Counter::default(),
+            hints_missed: Counter::default(),
         }
     }
 }
@@ -57,6 +60,9 @@ impl Metrics {
             waiting, or a lock was not free in time", self.rejected.clone());
         registry.register("willcall_store_database_sessions", "Sessions opened with the database. \
             Rising: connections break", self.sessions.clone());
+        registry.register("willcall_store_hints_missed", "How often hints of other nodes got lost, \
+            so that all that is owed was looked through. Rising: connections break",
+            self.hints_missed.clone());
     }
 
     pub(crate) fn committed(&self, began_at: Instant, jobs: usize) {

@@ -52,6 +52,16 @@ impl Queues {
         self.shared.fan_out.close();
     }
 
+    /// How many jobs wait.
+    pub(crate) fn left(&self) -> usize {
+        self.intake.len()
+            + self.contested.len()
+            + self.outcomes.len()
+            + self.writing.len()
+            + self.reading.len()
+            + self.leasing.len()
+    }
+
     pub(crate) fn die(&self) {
         self.intake.die();
         self.contested.die();

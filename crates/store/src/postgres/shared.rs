@@ -1,14 +1,16 @@
 //! What the threads of the executor and the contract share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use model::contract::{CommitSubscriber, DiskFault};
+use model::contract::CommitSubscriber;
 use model::lease::Slots;
 use model::time::Heartbeat;
 
 use crate::postgres::fan_out_waker::FanOutWaker;
+use crate::postgres::faults::Faults;
 use crate::postgres::hints::{Hint, Hints};
+use crate::postgres::hold_ups::HoldUps;
 use crate::postgres::metrics::Metrics;
 use crate::postgres::session::SessionWaker;
 use crate::sync::lock;
@@ -20,13 +22,15 @@ pub(crate) struct Shared {
     pub(crate) version: AtomicU64,
     /// Moves with every commit of this process, and whenever others may have written.
     pub(crate) changes: AtomicU64,
+    /// The number of the latest hint before this process read anything else.
+    pub(crate) told_at_start: AtomicI64,
     pub(crate) metrics: Metrics,
     pub(crate) fan_out: FanOutWaker,
     pub(crate) last_heartbeat: Mutex<Option<Heartbeat>>,
     /// The slots that this process owns, as far as it knows.
     own: Mutex<Option<Slots>>,
-    /// What is wrong with the database.
-    fault: Mutex<Option<DiskFault>>,
+    pub(crate) faults: Faults,
+    pub(crate) hold_ups: HoldUps,
     telling: Mutex<Telling>,
 }
 
@@ -46,22 +50,6 @@ impl Shared {
         *lock(&self.own) = Some(slots);
     }
 
-    pub(crate) fn fault(&self) -> Option<DiskFault> {
-        *lock(&self.fault)
-    }
-
-    /// Notes what is wrong with the database, or that nothing is. Says it once.
-    pub(crate) fn set_fault(&self, fault: Option<DiskFault>, words: &str) {
-        let before = std::mem::replace(&mut *lock(&self.fault), fault);
-        match (before, fault) {
-            (before, Some(fault)) if before != Some(fault) => {
-                tracing::error!("{fault} ({words}). {}", fault.to_do());
-            }
-            (Some(_), None) => tracing::info!("the database answers again"),
-            _ => {}
-        }
-    }
-
     pub(crate) fn changed(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
@@ -77,6 +65,11 @@ impl Shared {
         {
             waker.wake();
         }
+    }
+
+    /// Anything may be due: a hint that could not be told was at some of it.
+    pub(crate) fn hint_at_all(&self) {
+        lock(&self.telling).hints.tell_all();
     }
 
     /// Who is woken when there is a hint.

@@ -1,8 +1,8 @@
 //! Every statement of the store on PostgreSQL in one list, for tests.
 
 use crate::postgres::{
-    accept, clock, contract, due, envelopes, fan_out, health_columns, leases, many, migrate,
-    pending, prune, settle, settle_columns, store, subscriptions, unattempted, watch, worker,
+    accept, clock, due, envelopes, fan_out, health_columns, leases, many, migrate, pending, prune,
+    settle, settle_columns, store, subscriptions, unattempted, watch, worker,
 };
 use crate::sql::statement::to_postgres;
 use crate::sql::{self, Statement, merge};
@@ -26,12 +26,7 @@ pub(crate) fn statements() -> Vec<String> {
         subscriptions::STATEMENTS,
         unattempted::STATEMENTS,
     ];
-    let short = [
-        contract::STATEMENTS,
-        store::STATEMENTS,
-        watch::STATEMENTS,
-        worker::STATEMENTS,
-    ];
+    let short = [store::STATEMENTS, watch::STATEMENTS, worker::STATEMENTS];
     let short = short.into_iter().flatten().copied();
     let shared = sql::statements::statements().chain(short);
     let own = own.into_iter().flatten().map(|sql| (*sql).to_owned());

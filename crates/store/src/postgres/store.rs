@@ -15,12 +15,15 @@ use crate::postgres::session::{Session, TransactionMode};
 use crate::postgres::settings::DatabaseSettings;
 use crate::postgres::shared::Shared;
 use crate::postgres::{leases, migrate};
-use crate::sql::job_error::JobError;
+use crate::sql::job_error::{CorruptRow, JobError};
 use crate::sql::query;
 use crate::sync::lock;
 
 shared_statements! {
-    VERSION = "select version from catalog where id = 1";
+    STATE = "
+        select version, (select case when is_called then last_value else 0 end from hint_id)
+        from catalog
+        where id = 1";
 }
 
 /// Opens the store, and migrates its schema first.
@@ -45,8 +48,10 @@ pub(crate) fn open(
 /// Reads what is known before anything is asked.
 fn begin(conn: &PostgresConnection, shared: &Shared) -> Result<(), JobError> {
     conn.session().begin(TransactionMode::ReadOnly)?;
-    let version: i64 = query::one(conn, VERSION, values![])?;
+    let state = query::first(conn, STATE, values![], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (version, told): (i64, i64) = state.ok_or(CorruptRow("catalog"))?;
     let version = u64::try_from(version).unwrap_or(0);
+    shared.told_at_start.store(told, Ordering::Release);
     shared.version.store(version, Ordering::Release);
     *lock(&shared.last_heartbeat) = leases::last_heartbeat(conn)?;
     conn.session().rollback()?;

@@ -1,8 +1,10 @@
 //! The thread that watches: hears what other nodes have done, and tells them what was done here.
 //!
-//! Hints (`hints.rs`) go through one channel. They are only hints: one may be lost, so every second
-//! this looks itself whether the catalog has changed, and whether another node accepted something.
+//! Hints (`hints.rs`) go through one channel, and each has a number. A hint may be lost, so twice a
+//! second this looks itself: whether the catalog has changed, whether somebody accepted something,
+//! and whether it heard all hints that were told. If it did not, all that is owed is looked through.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,21 +13,24 @@ use model::id::WebhookId;
 use tokio::time::Instant;
 
 use crate::postgres::connection::PostgresConnection;
+use crate::postgres::heard_hints::HeardHints;
 use crate::postgres::hints::Hint;
-use crate::postgres::session::Heard;
+use crate::postgres::session::Committed;
 use crate::postgres::shared::Shared;
 use crate::postgres::watch_state::WatchState;
 use crate::postgres::worker::Worker;
-use crate::sql::job_error::JobError;
+use crate::sql::job_error::{CorruptRow, JobError};
 use crate::sql::query;
 use crate::sync::lock;
 
+/// What it is about was committed before it got its number.
+const NOTIFY: &str = "select pg_notify('willcall', nextval('hint_id') || ' ' || $1::text)";
+
 shared_statements! {
-    NOTIFY = "select pg_notify('willcall', ?1)";
     // What another node accepted moves the sequence, what it changed the version.
     LOOK = "
         select version, (select last_value from notification_id),
-          pg_current_wal_insert_lsn() - '0/0'::pg_lsn
+          (select case when is_called then last_value else 0 end from hint_id)
         from catalog
         where id = 1";
 }
@@ -33,27 +38,36 @@ shared_statements! {
 const CHANNEL: &str = "willcall";
 
 /// How often it looks, whatever it hears.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// What was seen at the latest look.
+/// At each so many looks it asks who holds up the database.
+const HOLD_UPS_EVERY: u32 = 4;
+
+/// What was seen at a look.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Seen {
     version: i64,
     written: i64,
+    /// The number of the latest hint.
+    told: i64,
 }
 
 pub(crate) fn run(mut worker: Worker, watch: &WatchState) {
     let mut seen = None;
     while !watch.is_closed() {
         if worker.connect().is_err() {
-            // Nothing can be heard meanwhile.
-            seen = None;
-            let pause = worker.retry_after().unwrap_or(LOOK_EVERY);
-            watch.pause(pause);
+            // Nothing is heard meanwhile. Other threads may have the sessions that this one lacks.
+            changed_elsewhere(&worker.shared);
+            watch.pause(LOOK_EVERY);
             continue;
         }
         if let Err(error) = listen(&mut worker, watch, &mut seen) {
-            tracing::debug!(?error, "the session that listens to other nodes ended");
+            worker.met(&error);
+            changed_elsewhere(&worker.shared);
+            if worker.is_connected() {
+                // It was refused, and is not asked again at once.
+                watch.pause(LOOK_EVERY);
+            }
         }
     }
 }
@@ -64,7 +78,7 @@ fn listen(
     watch: &WatchState,
     seen: &mut Option<Seen>,
 ) -> Result<(), JobError> {
-    let shared = std::sync::Arc::clone(&worker.shared);
+    let shared = Arc::clone(&worker.shared);
     let conn = worker.conn()?;
     let session = conn.session();
     session.listen(CHANNEL)?;
@@ -72,43 +86,74 @@ fn listen(
     shared.set_hint_waker(waker.clone());
     *lock(&watch.waker) = Some(waker);
     let own = session.facts().backend;
-    if seen.is_some() {
-        // What was told before this session listened was not heard.
+    let is_first = seen.is_none();
+    let told = look(conn, &shared, seen)?;
+    let mut hints = HeardHints::after(told);
+    // What was told before this session listened was not heard.
+    if !is_first || told != shared.told_at_start.load(Ordering::Acquire) {
         changed_elsewhere(&shared);
     }
-    let mut look_at = Instant::now();
+    let mut look_at = Instant::now() + LOOK_EVERY;
+    let mut looks = 0_u32;
     while !watch.is_closed() {
-        if look_at <= Instant::now() {
-            look_at = Instant::now() + LOOK_EVERY;
-            look(conn, &shared, seen)?;
-        }
         for hint in shared.take_hints() {
-            tell(conn, &hint)?;
+            tell(conn, &hint).inspect_err(|_| shared.hint_at_all())?;
         }
         let limit = look_at.saturating_duration_since(Instant::now());
-        for heard in session.wait_for_notification(limit)? {
-            if heard.backend != own {
-                obey(&shared, &heard);
+        hear(conn, &shared, &mut hints, own, limit)?;
+        if look_at <= Instant::now() {
+            look_at = Instant::now() + LOOK_EVERY;
+            let told = look(conn, &shared, seen)?;
+            worker.works();
+            // Hints that came before this answer have been received, but not taken.
+            hear(conn, &shared, &mut hints, own, Duration::ZERO)?;
+            looks += 1;
+            if looks.is_multiple_of(HOLD_UPS_EVERY) {
+                shared.hold_ups.look(conn)?;
+            }
+            if hints.misses(told) {
+                shared.metrics.hints_missed.inc();
+                changed_elsewhere(&shared);
             }
         }
     }
     Ok(())
 }
 
+/// Waits for what others tell, for so long at most, and obeys it.
+fn hear(
+    conn: &PostgresConnection,
+    shared: &Shared,
+    hints: &mut HeardHints,
+    own: i32,
+    limit: Duration,
+) -> Result<(), JobError> {
+    for heard in conn.session().wait_for_notification(limit)? {
+        let (number, about) = heard.text.split_once(' ').unwrap_or(("", &heard.text));
+        if let Ok(number) = number.parse() {
+            hints.hear(number);
+        }
+        if heard.backend != own {
+            obey(shared, about);
+        }
+    }
+    Ok(())
+}
+
+/// Looks what has changed. Answers the number of the latest hint.
 fn look(
     conn: &PostgresConnection,
     shared: &Shared,
     seen: &mut Option<Seen>,
-) -> Result<(), JobError> {
+) -> Result<i64, JobError> {
     let now = query::first(conn, LOOK, values![], |row| {
         Ok(Seen {
             version: row.get(0)?,
             written: row.get(1)?,
+            told: row.get(2)?,
         })
     })?;
-    let Some(now) = now else {
-        return Ok(());
-    };
+    let now = now.ok_or(CorruptRow("catalog"))?;
     let version = u64::try_from(now.version).unwrap_or(0);
     if shared.version.fetch_max(version, Ordering::AcqRel) < version {
         changed_elsewhere(shared);
@@ -117,22 +162,27 @@ fn look(
         shared.changed();
     }
     *seen = Some(now);
-    Ok(())
+    Ok(now.told)
 }
 
 fn tell(conn: &PostgresConnection, hint: &Hint) -> Result<(), JobError> {
     let words = hint.to_words();
-    query::exists(conn, NOTIFY, values![&*words]).map(drop)
+    // A sequence is changed by transactions that write only. What became of it is not asked: a hint
+    // that is repeated does no harm.
+    let (_, committed) = conn.session().transaction(&[(NOTIFY, &[&words])])?;
+    match committed {
+        Committed::Durable | Committed::NotReplicated => Ok(()),
+    }
 }
 
 /// Does what another node hints at.
-fn obey(shared: &Shared, heard: &Heard) {
+fn obey(shared: &Shared, about: &str) {
     let own = shared.own_slots();
     let is_own = |webhook: &WebhookId| own.has(*webhook);
     let Some(subscriber) = shared.subscriber.get() else {
         return shared.changed();
     };
-    match Hint::parse(&heard.text) {
+    match Hint::parse(about) {
         Hint::All => return changed_elsewhere(shared),
         Hint::Changed(webhooks) => {
             let webhooks: Vec<WebhookId> = webhooks.into_iter().filter(is_own).collect();

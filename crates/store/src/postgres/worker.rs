@@ -12,10 +12,11 @@ use tokio::time::Instant;
 
 use crate::postgres::accept::{self, Acceptance, Locking, Talk, Whose};
 use crate::postgres::connection::PostgresConnection;
-use crate::postgres::job_answer::{of_session, store_error};
+use crate::postgres::faults::Proof;
+use crate::postgres::job_answer::store_error;
 use crate::postgres::jobs::Guard;
 use crate::postgres::session::{Committed, Session, TransactionMode};
-use crate::postgres::session_error::SessionError;
+use crate::postgres::session_error::{Loss, SessionError, SqlFault};
 use crate::postgres::settings::DatabaseSettings;
 use crate::postgres::shared::Shared;
 use crate::postgres::tx::{PostgresTx, SessionCache};
@@ -27,7 +28,18 @@ use crate::sql::query;
 shared_statements! {
     // One row: whoever changed the catalog last has its latest version.
     NEXT_VERSION = "update catalog set version = version + 1 where id = 1 returning version";
+    // In a transaction that writes, which a standby refuses to begin.
+    ASK = "select 1";
 }
+
+/// Two MiB that cannot be compressed, of no tenant, and always undone.
+const FILL: &str = "
+        insert into notification (tenant_id, id, key, action_type, body, accepted_at, delivery_count)
+        select 0, n, n::text, '',
+          (select string_agg(sha256((n * 40000 + part)::text::bytea), '')
+           from generate_series(1, 32768) as part),
+          0, 0
+        from generate_series(-2, -1) as n";
 
 /// Not to be sooner: a database that restarts has other things to do.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -79,23 +91,17 @@ impl Worker {
             Ok(session) => {
                 self.failed_at = None;
                 self.shared.metrics.sessions.inc();
-                self.shared.set_fault(None, "");
                 self.conn = Some(PostgresConnection::new(session));
                 Ok(())
             }
             Err(error) => {
                 self.failed_at = Some(Instant::now());
                 let fault = error.database_fault();
-                self.shared.set_fault(Some(fault), &error.to_string());
+                let faults = &self.shared.faults;
+                faults.met_at_door(self.role, fault, &error.to_string());
                 Err(self.fault())
             }
         }
-    }
-
-    /// Waits until a session may be opened again, if the last try failed.
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
-        let failed_at = self.failed_at?;
-        Some(OPEN_AGAIN_AFTER.saturating_sub(failed_at.elapsed()))
     }
 
     /// Whether there is a session that works.
@@ -106,7 +112,36 @@ impl Worker {
 
     fn fault(&self) -> StoreError {
         self.shared.metrics.no_database.inc();
-        StoreError::Disk(self.shared.fault().unwrap_or(DiskFault::NoDatabase))
+        let fault = self.shared.faults.of(self.role);
+        StoreError::Disk(fault.unwrap_or(DiskFault::NoDatabase))
+    }
+
+    /// Notes what is wrong with the database, if that is why something was not done. A session that
+    /// merely ended is not: the next one says what is wrong, or that nothing is.
+    pub(crate) fn met(&self, error: &JobError) {
+        let JobError::Postgres(error) = error else {
+            return;
+        };
+        let fault = match (error, error.fault()) {
+            (SessionError::TimedOut(_) | SessionError::Unknown(Loss::TimedOut(_)), _) => {
+                DiskFault::NoDatabase
+            }
+            (_, Some(SqlFault::ReadOnly)) => DiskFault::ReadOnlyDatabase,
+            (_, Some(SqlFault::DiskFull)) => DiskFault::FullDatabase,
+            (_, Some(SqlFault::Damaged)) => DiskFault::Unreadable,
+            _ => return,
+        };
+        let faults = &self.shared.faults;
+        faults.met(self.role, fault, &error.to_string());
+    }
+
+    /// Something was answered.
+    pub(crate) fn works(&self) {
+        self.proves(Instant::now(), Proof::Answered);
+    }
+
+    fn proves(&self, began_at: Instant, proof: Proof) {
+        self.shared.faults.are_over(self.role, began_at, proof);
     }
 
     pub(crate) fn conn(&self) -> Result<&PostgresConnection, JobError> {
@@ -128,7 +163,8 @@ impl Worker {
         work: impl FnOnce(&mut PostgresTx<'_>) -> Result<T, JobError>,
     ) -> Result<T, JobError> {
         let began_at = Instant::now();
-        let slots = self.begin(|conn| begin_guarded(conn, guard))?;
+        let begun = self.begin(|conn| begin_guarded(conn, guard));
+        let slots = begun.inspect_err(|error| self.met(error))?;
         let mut cache = std::mem::take(&mut self.cache);
         let mut post_commit = PostCommit::default();
         let conn = self.conn()?;
@@ -143,7 +179,8 @@ impl Worker {
             undo(conn);
         }
         self.cache = cache;
-        let (found, _) = done?;
+        let (found, _) = done.inspect_err(|error| self.met(error))?;
+        self.proves(began_at, Proof::Committed);
         self.shared.metrics.committed(began_at, jobs);
         self.publish(post_commit, version);
         Ok(found)
@@ -201,7 +238,8 @@ impl Worker {
             undo(conn);
         }
         self.cache = cache;
-        let (acceptances, version) = done?;
+        let (acceptances, version) = done.inspect_err(|error| self.met(error))?;
+        self.proves(began_at, Proof::Committed);
         self.shared.metrics.committed(began_at, batches.len());
         self.publish(post_commit, version);
         Ok(acceptances)
@@ -250,17 +288,47 @@ impl Worker {
         &mut self,
         work: impl FnOnce(&PostgresConnection) -> Result<(), JobError>,
     ) -> Result<(), StoreError> {
-        let begun = self.begin(|conn| Ok(conn.session().begin(TransactionMode::ReadOnly)?));
-        begun.map_err(store_error)?;
-        let conn = self.conn().map_err(store_error)?;
-        let session = conn.session();
-        let done = work(conn);
-        let ended = match &done {
-            Ok(()) => session.commit().map(drop),
-            Err(_) => session.rollback(),
-        };
-        done.map_err(store_error)?;
-        ended.map_err(of_session)
+        let done = self.ask(work);
+        match &done {
+            Ok(()) => self.works(),
+            Err(error) => self.met(error),
+        }
+        done.map_err(store_error)
+    }
+
+    fn ask(
+        &mut self,
+        work: impl FnOnce(&PostgresConnection) -> Result<(), JobError>,
+    ) -> Result<(), JobError> {
+        self.begin(|conn| Ok(conn.session().begin(TransactionMode::ReadOnly)?))?;
+        let session = self.conn()?.session();
+        match work(self.conn()?) {
+            Ok(()) => Ok(session.commit().map(drop)?),
+            Err(error) => {
+                session.rollback()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Finds out whether a change could be made durable. On a disk that was full, whether there is
+    /// room again.
+    pub(crate) fn probe(&mut self) -> Result<(), JobError> {
+        let was_full = self.shared.faults.is(DiskFault::FullDatabase);
+        let began_at = Instant::now();
+        self.write(Guard::Nothing, 1, |tx| {
+            if !was_full {
+                return query::exists(tx.conn, ASK, values![]).map(drop);
+            }
+            let session = tx.conn.session();
+            session.savepoint()?;
+            tx.conn.session().execute(FILL, &[])?;
+            Ok(session.rollback_to_savepoint()?)
+        })?;
+        if was_full {
+            self.proves(began_at, Proof::HasRoom);
+        }
+        Ok(())
     }
 }
 

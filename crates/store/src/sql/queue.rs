@@ -355,6 +355,12 @@ impl<J: QueuedJob> JobQueue<J> {
         self.arrived.notify_all();
     }
 
+    /// How many jobs wait.
+    pub(crate) fn len(&self) -> usize {
+        let inner = lock(&self.inner);
+        inner.jobs.len() + inner.delayed.len() + inner.bulk.len()
+    }
+
     /// Drops everything: callers learn that the store has ended.
     pub(crate) fn die(&self) {
         let mut inner = lock(&self.inner);

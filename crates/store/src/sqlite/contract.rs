@@ -186,6 +186,11 @@ impl Frontend for Sqlite {
             executor.shared().disk.judge()
         })
     }
+
+    /// Errors say all that is known of a disk.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Store for Sqlite {

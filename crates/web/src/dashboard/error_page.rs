@@ -91,6 +91,7 @@ fn of_disk(fault: DiskFault) -> (StatusCode, &'static str, String, &'static str)
         DiskFault::Moved => "The store is gone",
         DiskFault::Unreadable => "The store cannot be read",
         DiskFault::NoDatabase => "The database does not answer",
+        DiskFault::NoConnection => "The database has no connection left",
         DiskFault::ReadOnlyDatabase => "The database is read-only",
         DiskFault::FullDatabase => "The disk of the database is full",
     };

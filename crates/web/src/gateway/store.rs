@@ -75,7 +75,9 @@ pub(crate) fn refused(error: &StoreError) -> Refusal {
 /// When to ask again, in seconds.
 fn after_s(fault: DiskFault) -> u32 {
     match fault {
-        DiskFault::NoDatabase | DiskFault::ReadOnlyDatabase => ENDED_AFTER_S,
+        DiskFault::NoDatabase | DiskFault::NoConnection | DiskFault::ReadOnlyDatabase => {
+            ENDED_AFTER_S
+        }
         DiskFault::Full
         | DiskFault::ReadOnly
         | DiskFault::Failing
@@ -94,6 +96,7 @@ pub(crate) fn disk_words(fault: DiskFault) -> &'static str {
         DiskFault::Moved => "The store of the server was removed or replaced",
         DiskFault::Unreadable => "A part of the server's store cannot be read",
         DiskFault::NoDatabase => "The database of the server does not answer",
+        DiskFault::NoConnection => "The database of the server has no connection left for it",
         DiskFault::ReadOnlyDatabase => "The database of the server takes no changes",
         DiskFault::FullDatabase => "The disk of the database is full",
     }

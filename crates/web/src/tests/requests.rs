@@ -253,6 +253,12 @@ async fn what_is_wrong_with_the_database_is_said_to_programs_and_people() {
             "5",
         ),
         (
+            DiskFault::NoConnection,
+            "The database of the server has no connection left for it",
+            "The database has no connection left",
+            "5",
+        ),
+        (
             DiskFault::ReadOnlyDatabase,
             "The database of the server takes no changes",
             "The database is read-only",

@@ -16,6 +16,8 @@ mod disk;
 #[cfg(test)]
 mod failing;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod floods;
 #[cfg(test)]
 mod full;

@@ -30,6 +30,8 @@ pub(super) struct Faults {
 pub(super) struct Plan {
     /// Settlements are refused so.
     pub(super) settle: Option<StoreError>,
+    /// Looking for what is owed is refused so.
+    pub(super) scan: Option<StoreError>,
     /// Steps of bulk jobs are refused so.
     pub(super) bulk_job: Option<StoreError>,
     /// Settlements are written, but so answered.
@@ -238,9 +240,11 @@ impl StoreWrapper for Faults {
             reason = "all others pass through as they are"
         )]
         match call {
-            StoreCall::PendingWebhooks | StoreCall::WebhookTargets | StoreCall::CancelPending => {
-                self.disturbed(work)
+            StoreCall::PendingWebhooks => {
+                let refusal = self.plan.lock().unwrap().scan.clone();
+                refusal.map_or_else(|| self.disturbed(work), refused)
             }
+            StoreCall::WebhookTargets | StoreCall::CancelPending => self.disturbed(work),
             StoreCall::Due(lanes) => self.around_due(&lanes, work),
             StoreCall::Settle(batch) => self.around_settle(&batch, work),
             StoreCall::StepBulkJob => match self.plan.lock().unwrap().bulk_job.clone() {

@@ -234,6 +234,47 @@ async fn a_panic_anywhere_is_known_outside() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_others_accepted_is_looked_for_again_if_the_store_refused_the_first_look() {
+    let world = World::running().await;
+    world.webhook("http://a.test/", "paid").await;
+    seconds(1).await;
+    // As another process does it.
+    world.store.set_deaf(true);
+    world.hand_in("paid", 1).await;
+    let away = StoreError::Disk(DiskFault::NoDatabase);
+    world.store.plan(|plan| plan.scan = Some(away));
+    world.store.change_elsewhere();
+    seconds(3).await;
+    assert!(world.health().is_err());
+    assert!(world.net.calls().is_empty());
+    world.store.plan(|plan| plan.scan = None);
+    seconds(3).await;
+    assert_once(&world, "a.test", 1);
+    assert_eq!(world.health(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_a_store_that_refuses_outcomes_no_longer_than_it_takes_to_restart_one() {
+    for (attempts_last, stop_lasts) in [(1, 10), (20, 25)] {
+        let mut world = World::running().await;
+        world.webhook("http://a.test/", "paid").await;
+        let slow = Does::AnswersAfter(200, Duration::from_secs(attempts_last));
+        world.net.at("a.test", move |_, _| slow);
+        world
+            .store
+            .plan(|plan| plan.settle = Some(StoreError::Unknown));
+        world.hand_in("paid", 1).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let began = tokio::time::Instant::now();
+        let stopped = world.stop(Duration::from_secs(30)).await;
+        let took = began.elapsed().as_secs();
+        assert!(took.abs_diff(stop_lasts) <= 1, "{attempts_last}: {took}");
+        let left = (stopped.attempts_dropped, stopped.outcomes_unwritten);
+        assert_eq!(left, (0, 1), "{attempts_last}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_beginning_though_something_is_due_is_said() {
     let mut world = World::new().await;
     world.settings.max_in_flight = 1;

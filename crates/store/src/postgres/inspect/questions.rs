@@ -44,7 +44,8 @@ pub(crate) const CONNECTIONS: &str = "
 
 /// Transactions that keep dead rows of this database, and have done so for $1 seconds.
 pub(crate) const TRANSACTIONS: &str = "
-    select format('process %s of user %s (%s, %s, for %s min)', pid, usename,
+    select format('process %s of user %s in database %s (%s, %s, for %s min)', pid, usename,
+      coalesce(datname, 'none'),
       coalesce(nullif(application_name, ''), 'without a name'), coalesce(state, 'at work'),
       floor(extract(epoch from clock_timestamp() - xact_start) / 60)) as words
     from pg_stat_activity

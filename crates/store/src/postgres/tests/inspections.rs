@@ -134,9 +134,12 @@ fn what_keeps_dead_rows_is_named() {
     let found = inspect(&settings(&url), &clock, Duration::ZERO)
         .unwrap()
         .vacuum;
-    let words = "of user willcall (willcall test, idle in transaction, for 0 min)";
+    let words = format!(
+        "of user willcall in database {} (willcall test, idle in transaction, for 0 min)",
+        name_of(&url)
+    );
     let [transaction] = &<[String; 1]>::try_from(found.transactions).unwrap();
-    assert!(transaction.ends_with(words), "{transaction}");
+    assert!(transaction.ends_with(&words), "{transaction}");
     assert_eq!(found.prepared, ["'left' of user postgres (for 0 min)"]);
     let [slot] = &<[String; 1]>::try_from(found.slots).unwrap();
     assert!(
