@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use model::contract::{Backend, CommitSubscriber};
 use model::delivery::DispatchState;
+use model::gate::Gate;
 use model::id::DeliveryId;
 use model::lease::Lease;
 use model::limits::RESPONSES_BYTES_MAX;
@@ -52,6 +53,8 @@ pub struct Parts {
     pub rng: SeededRng,
     pub policies: Policies,
     pub settings: Settings,
+    /// What all its tasks pass through.
+    pub gate: Gate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +92,7 @@ impl Engine {
             rng,
             policies,
             settings,
+            gate,
         } = parts;
         if let Some(last) = store.last_heartbeat() {
             clock.begins_after(last.bounds);
@@ -127,6 +131,7 @@ impl Engine {
             max_in_flight: settings.max_in_flight,
             shortage: health.shortage(),
             max_concurrency_per_webhook: settings.max_concurrency_per_webhook,
+            gate: gate.clone(),
         });
         let bulk_jobs = BulkJobRunner {
             store: Arc::clone(&store),
@@ -142,10 +147,26 @@ impl Engine {
             retention_ms,
         };
         Self {
-            dispatch: EngineTask::spawn("the delivery loop", &alarm, dispatch.run()),
-            retention: EngineTask::spawn("the retention worker", &alarm, retention.run()),
-            pool: EngineTask::spawn("the connection pool", &alarm, pool.run()),
-            bulk_jobs: EngineTask::spawn("the bulk jobs", &alarm, bulk_jobs.run()),
+            dispatch: EngineTask::spawn(
+                "the delivery loop",
+                &alarm,
+                gate.around(Box::pin(dispatch.run())),
+            ),
+            retention: EngineTask::spawn(
+                "the retention worker",
+                &alarm,
+                gate.around(Box::pin(retention.run())),
+            ),
+            pool: EngineTask::spawn(
+                "the connection pool",
+                &alarm,
+                gate.around(Box::pin(pool.run())),
+            ),
+            bulk_jobs: EngineTask::spawn(
+                "the bulk jobs",
+                &alarm,
+                gate.around(Box::pin(bulk_jobs.run())),
+            ),
             mailbox,
             stop,
             health,

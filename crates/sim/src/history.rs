@@ -157,6 +157,8 @@ pub(crate) struct Call {
     pub(crate) retry_after_ms: Option<i64>,
     /// When the node read the status line.
     pub(crate) heard_at: Option<i64>,
+    /// When the node gave up before that.
+    pub(crate) left_at: Option<i64>,
     pub(crate) life: usize,
 }
 
@@ -195,6 +197,7 @@ impl Call {
             status: None,
             retry_after_ms: None,
             heard_at: None,
+            left_at: None,
             life: 0,
         }
     }
@@ -269,8 +272,7 @@ impl History {
         begun_after
     }
 
-    pub(crate) fn called(&mut self, mut call: Call) -> usize {
-        call.life = self.lives.len().saturating_sub(1);
+    pub(crate) fn called(&mut self, call: Call) -> usize {
         self.calls.push(call);
         self.calls.len() - 1
     }
@@ -289,6 +291,14 @@ impl History {
         if let Some(call) = self.calls.get_mut(call) {
             call.status = Some(status);
             call.retry_after_ms = retry_after_ms;
+        }
+    }
+
+    /// The node has left the connection over which this call was made last.
+    pub(crate) fn left(&mut self, call: Option<usize>, at: i64) {
+        let call = call.and_then(|call| self.calls.get_mut(call));
+        if let Some(call) = call.filter(|call| call.heard_at.is_none()) {
+            call.left_at = Some(at);
         }
     }
 

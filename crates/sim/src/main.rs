@@ -4,10 +4,12 @@
 //! The same seed and program give the same trace in any process. docs/reliability.md has the rest.
 
 mod arguments;
+mod assemble;
 mod checkers;
 mod conn;
 mod dashboard;
 mod dialects;
+mod events;
 mod history;
 mod mood;
 mod net;
@@ -22,6 +24,7 @@ mod run;
 mod scenario;
 mod seeds;
 mod store;
+mod tasks;
 mod theme;
 mod trace;
 mod trouble;

@@ -185,10 +185,10 @@ fn call_kind(call: &StoreCall) -> CallKind {
         | StoreCall::RunIdempotent(_)
         | StoreCall::StoreResponse
         | StoreCall::Renew
-        | StoreCall::Settle(_)
-        | StoreCall::CancelPending
-        | StoreCall::StepBulkJob
-        | StoreCall::Prune
+        | StoreCall::Settle(..)
+        | StoreCall::CancelPending(..)
+        | StoreCall::StepBulkJob(_)
+        | StoreCall::Prune(_)
         | StoreCall::CreateWebhook
         | StoreCall::SaveWebhook
         | StoreCall::NoteUses => CallKind::Write,

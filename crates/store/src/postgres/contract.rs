@@ -10,6 +10,7 @@ use model::contract::{
 };
 use model::id::WebhookId;
 use model::lease::{Epoch, Lease, Slots};
+use model::lease_table::fence;
 use model::tenant::DialectName;
 use model::time::{Heartbeat, TimeBounds, Timestamp};
 
@@ -89,7 +90,7 @@ impl Outbox for Postgres {
         let guard = Guard::Lease(epoch);
         let whose = (BULK, Vec::new());
         self.executor.put_write(whose, 1, guard, move |tx| {
-            owned(tx.slots, webhook)?;
+            fence(tx.slots, [webhook])?;
             cancel::cancel(tx, webhook, at)
         })
     }
@@ -118,14 +119,6 @@ impl Outbox for Postgres {
         let whose = (BULK, Vec::new());
         self.executor
             .put_write(whose, 1, guard, move |tx| prune::prune(tx, &before, now))
-    }
-}
-
-/// What is asked of a webhook in another slot is fenced.
-fn owned(slots: Option<Slots>, webhook: WebhookId) -> Result<(), StoreError> {
-    match slots.is_some_and(|slots| slots.has(webhook)) {
-        true => Ok(()),
-        false => Err(StoreError::Fenced),
     }
 }
 

@@ -238,12 +238,12 @@ impl StoreWrapper for Faults {
             reason = "all others pass through as they are"
         )]
         match call {
-            StoreCall::PendingWebhooks | StoreCall::WebhookTargets | StoreCall::CancelPending => {
-                self.disturbed(work)
-            }
+            StoreCall::PendingWebhooks
+            | StoreCall::WebhookTargets
+            | StoreCall::CancelPending(..) => self.disturbed(work),
             StoreCall::Due(lanes) => self.around_due(&lanes, work),
-            StoreCall::Settle(batch) => self.around_settle(&batch, work),
-            StoreCall::StepBulkJob => match self.plan.lock().unwrap().bulk_job.clone() {
+            StoreCall::Settle(_, batch) => self.around_settle(&batch, work),
+            StoreCall::StepBulkJob(_) => match self.plan.lock().unwrap().bulk_job.clone() {
                 Some(error) => refused(error),
                 None => work(),
             },

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use model::contract::{Backend, Catalog, Intake, Store};
 use model::delivery::DeliveryState;
 use model::filter::{Filter, MatchKey};
+use model::gate::Gate;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::lease::Lease;
 use model::notification::{AcceptResult, NewNotification};
@@ -150,6 +151,7 @@ impl World {
             rng: SeededRng::from_seed([7; 32]),
             policies: self.policies(),
             settings: self.settings,
+            gate: Gate::default(),
         };
         self.engine = Some(Engine::start(parts, &mut Registry::default()));
     }
