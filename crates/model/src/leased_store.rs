@@ -139,6 +139,16 @@ impl LeasedStore {
         }
     }
 
+    /// The store behind, which asks for no lease.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// What the database's clock says.
+    pub fn now(&self) -> Timestamp {
+        (self.now)()
+    }
+
     /// All leases as they are.
     pub fn table(&self) -> LeaseTable {
         lock(&self.leases).table.clone()

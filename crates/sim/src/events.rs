@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use bytes::Bytes;
 use http::Request;
 
+use crate::cluster::state::NodeEvent;
 use crate::requests::RequestId;
-use crate::scenario::{Action, Fault, HOUR};
+use crate::scenario::{Action, Fault, HOUR, MINUTE};
 use crate::world::{Event, World};
 
 /// What the driver has to do with the node because of an event.
@@ -18,6 +19,8 @@ pub(crate) enum Duty {
     ),
     GiveUp(RequestId, u32),
     Fault(Fault),
+    /// Of a cluster.
+    Node(NodeEvent),
     Look,
 }
 
@@ -80,9 +83,11 @@ impl World {
                 return Some(Duty::Fault(fault));
             }
             Event::StoreWell(number) => self.store_is_well(number),
+            Event::Node(event) => return Some(Duty::Node(event)),
             Event::Calm => {
                 self.calms_down();
-                self.after(HOUR, Event::Look);
+                let first = if self.cluster.is_some() { MINUTE } else { HOUR };
+                self.after(first, Event::Look);
             }
             Event::Look => return Some(Duty::Look),
         }
@@ -103,7 +108,7 @@ impl World {
             Some(Duty::Look) => self.after(HOUR, Event::Look),
             Some(Duty::GiveUp(id, tries)) => self.gave_up(id, tries),
             // What is killed is off already; nobody waits for a name any more.
-            Some(Duty::Fault(_) | Duty::Reply(..) | Duty::Request(..)) | None => {}
+            Some(Duty::Fault(_) | Duty::Node(_) | Duty::Reply(..) | Duty::Request(..)) | None => {}
         }
     }
 
@@ -119,6 +124,7 @@ impl World {
             | Event::LookedUp(..)
             | Event::GiveUp(..)
             | Event::Fault(_)
+            | Event::Node(_)
             | Event::Look => true,
             Event::ToReceiver(..)
             | Event::ToNode(..)

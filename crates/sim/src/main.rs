@@ -6,6 +6,7 @@
 mod arguments;
 mod assemble;
 mod checkers;
+mod cluster;
 mod conn;
 mod dashboard;
 mod dialects;

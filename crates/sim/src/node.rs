@@ -29,7 +29,7 @@ use crate::tasks::apart;
 use crate::world::{Event, SharedWorld};
 
 /// How long running attempts may take after a stop was asked for, as `willcall serve` has it.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// After so much calm all that is owed has come to its end.
 const CALM_MAX: i64 = 100 * HOUR;
@@ -195,6 +195,7 @@ impl Node {
             Duty::Fault(Fault::Step { by_ms } | Fault::Drift { by_ms }) => self.set_clock(by_ms),
             Duty::Fault(Fault::SetRight) => self.set_clock(0),
             Duty::Fault(fault) => self.world.lock().strikes(fault),
+            Duty::Node(_) => unreachable!("there is one node"),
         }
         Ok(None)
     }
@@ -230,22 +231,8 @@ impl Node {
     }
 
     async fn is_done(&self) -> Result<bool> {
-        let calm = {
-            let world = self.world.lock();
-            let waits = world
-                .workload
-                .requests
-                .iter()
-                .any(|request| !request.is_done);
-            let edits = world
-                .history
-                .webhooks
-                .iter()
-                .any(|webhook| webhook.is_edited);
-            match world.history.calm_for(world.now) {
-                Some(calm) if !waits && !edits => calm,
-                _ => return Ok(false),
-            }
+        let Some(calm) = self.world.lock().calm_without_requests() else {
+            return Ok(false);
         };
         let owed = self
             .store
