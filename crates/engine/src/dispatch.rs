@@ -729,6 +729,8 @@ impl Dispatcher {
             self.scanned.waits_until(now),
             self.cancelled.waits_until(now),
             self.renewal.waits_until(now, self.ownership.is_limited()),
+            // What is in flight then is dropped at once: others may send it.
+            self.ownership.ends_at(),
         ];
         for wait in waits.into_iter().flatten() {
             until = until.min(wait);

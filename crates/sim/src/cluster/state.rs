@@ -354,11 +354,17 @@ impl World {
         let mut late = rows
             .clone()
             .filter(|row| row.until.as_millis() + late_ms < database_now);
-        let taken = rows.map(|row| row.slots).fold(Slots::NONE, Slots::or);
-        let bare = cluster
-            .bare_since
-            .filter(|_| is_well && taken != Slots::ALL);
-        let bare = (is_well && taken != Slots::ALL).then(|| bare.unwrap_or(now));
+        let taken = rows.clone().map(|row| row.slots);
+        let taken = taken.fold(Slots::NONE, Slots::or);
+        // A claim whose answer was lost holds what nobody uses until it is overdue.
+        let is_orphan = |epoch| {
+            let life = history.life_of(epoch);
+            let mut younger = rows.clone().filter(|row| row.epoch > epoch);
+            younger.any(|row| history.life_of(row.epoch) == life)
+        };
+        let has_orphans = rows.clone().any(|row| is_orphan(row.epoch));
+        let is_bare = is_well && !has_orphans && taken != Slots::ALL;
+        let bare = is_bare.then(|| cluster.bare_since.unwrap_or(now));
         cluster.bare_since = bare;
         let words = match late.next() {
             Some(row) if is_well => format!("nobody took the slots of {row:?} by {now}"),

@@ -21,6 +21,8 @@ struct Path {
     store: Arc<dyn Store>,
     /// It is not reached.
     is_cut: AtomicBool,
+    /// Nothing is answered.
+    hangs: AtomicBool,
 }
 
 impl StoreWrapper for Path {
@@ -33,9 +35,11 @@ impl StoreWrapper for Path {
         _: StoreCall,
         work: impl FnOnce() -> StoreFuture<T> + Send + 'static,
     ) -> StoreFuture<T> {
-        match self.is_cut.load(Ordering::Relaxed) {
-            true => Box::pin(async { Err(StoreError::Busy) }),
-            false => work(),
+        let is_cut = self.is_cut.load(Ordering::Relaxed);
+        match (is_cut, self.hangs.load(Ordering::Relaxed)) {
+            (true, _) => Box::pin(async { Err(StoreError::Busy) }),
+            (_, true) => Box::pin(std::future::pending()),
+            (false, false) => work(),
         }
     }
 }
@@ -74,6 +78,7 @@ async fn measured_node(
     let store = Arc::new(Path {
         store: Arc::new(shared.node()),
         is_cut: AtomicBool::new(false),
+        hangs: AtomicBool::new(false),
     });
     let parts = Parts {
         lease: store.claim(world.clock.now()).await.unwrap(),
@@ -230,5 +235,27 @@ async fn nothing_begins_under_a_lease_that_cannot_be_renewed() {
     store.is_cut.store(false, Ordering::Relaxed);
     seconds(15).await;
     assert_delivered_to_all(&world, &ids, &[webhook]).await;
+    drop(one);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_ends_with_its_lease() {
+    let world = World::new().await;
+    let shared = shared(&world);
+    world.webhook("http://a.test/", "paid").await;
+    let slow = |_: &_, _| Does::AnswersAfter(200, Duration::from_secs(25));
+    world.net.at("a.test", slow);
+    let (store, one) = node(&world, &shared).await;
+    seconds(8).await;
+    world.hand_in("paid", 1).await;
+    seconds(1).await;
+    store.hangs.store(true, Ordering::Relaxed);
+    let until = shared.table().rows()[0].until;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for _ in 0..30 {
+        let left_ms = until.ms_since(world.clock.now());
+        assert_eq!(world.net.open() > 0, left_ms > 0, "{left_ms} ms");
+        seconds(1).await;
+    }
     drop(one);
 }

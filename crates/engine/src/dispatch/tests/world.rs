@@ -371,6 +371,11 @@ impl Net {
         self.most.lock().unwrap().get(host).copied().unwrap_or(0)
     }
 
+    /// How many are open now.
+    pub(super) fn open(&self) -> usize {
+        self.running.lock().unwrap().get("").copied().unwrap_or(0)
+    }
+
     fn enter(&self, host: &str) {
         let mut running = self.running.lock().unwrap();
         let mut most = self.most.lock().unwrap();
