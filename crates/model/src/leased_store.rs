@@ -4,7 +4,7 @@
 //! `lease_table.rs` says who owns what. Whoever commits is told of it at once, as by a store of its
 //! own; others get hints, which are webhooks, as between processes on one database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{poll_fn, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +13,7 @@ use crate::contract::{
     PendingWebhook, Settlement, Store, StoreError, StoreFuture, WebhookTarget,
 };
 use crate::delivery::DueDelivery;
-use crate::id::WebhookId;
+use crate::id::{BulkJobId, TenantId, WebhookId};
 use crate::lease::{Epoch, Lease, Slots};
 use crate::lease_table::{LeaseTable, fence, fence_outcomes};
 use crate::limits::LEASE_MS;
@@ -62,6 +62,8 @@ struct OwnerSide {
 struct LeaseState {
     table: LeaseTable,
     latest: u64,
+    /// Of whom bulk jobs may run that nodes began.
+    bulk_jobs: BTreeSet<(TenantId, WebhookId)>,
 }
 
 /// Those who are told of what was committed.
@@ -154,6 +156,21 @@ impl LeasedStore {
         lock(&self.leases).table.clone()
     }
 
+    /// The bulk jobs that nodes began and that have not ended, and of which webhooks; the oldest
+    /// first.
+    ///
+    /// Errors: those of a read.
+    pub async fn bulk_jobs(&self) -> Result<Vec<(BulkJobId, WebhookId)>, StoreError> {
+        let begun = lock(&self.leases).bulk_jobs.clone();
+        let mut found = Vec::new();
+        for (tenant, webhook) in begun {
+            let running = self.store.running_bulk_jobs(tenant, webhook).await?;
+            found.extend(running.into_iter().map(|job| (job.id, job.webhook)));
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
     /// Makes a call of this node, which is told at once of what it commits.
     fn of<T: 'static>(
         &self,
@@ -235,9 +252,13 @@ impl StoreWrapper for NodeStore {
 
     fn around<T: Send + 'static>(
         &self,
-        _: StoreCall,
+        call: StoreCall,
         work: impl FnOnce() -> StoreFuture<T> + Send + 'static,
     ) -> StoreFuture<T> {
+        if let StoreCall::StartBulkJob(new) = call {
+            let mut leases = lock(&self.shared.leases);
+            leases.bulk_jobs.insert((new.tenant, new.webhook));
+        }
         self.shared.of(self.number, work)
     }
 
@@ -398,7 +419,16 @@ impl Outbox for OwnerSide {
     }
 
     fn step_bulk_job(&self, epoch: Epoch, at: Timestamp) -> StoreFuture<bool> {
-        self.within(epoch, |store, _| store.step_bulk_job(Epoch::FIRST, at))
+        let (shared, slots) = (self.shared.clone(), self.slots(epoch));
+        Box::pin(async move {
+            let slots = slots?;
+            let is_own = |job: &(BulkJobId, WebhookId)| slots.has(job.1);
+            // The store behind takes the oldest of all.
+            if shared.bulk_jobs().await?.first().is_some_and(is_own) {
+                shared.store.step_bulk_job(Epoch::FIRST, at).await?;
+            }
+            Ok(shared.bulk_jobs().await?.iter().any(is_own))
+        })
     }
 
     fn backlog(&self, epoch: Epoch, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {

@@ -126,7 +126,7 @@ pub enum StoreCall {
     NotificationByKey,
     MatchExplanations,
     CountBulkJob,
-    StartBulkJob,
+    StartBulkJob(NewBulkJob),
     BulkJob,
     RunningBulkJobs,
     Tokens,
@@ -302,7 +302,7 @@ pass!(DashboardStore of store {
         what: BulkJobKind,
         at: Timestamp,
     ) -> BoundedCount;
-    StartBulkJob = start_bulk_job(bulk_job: NewBulkJob, at: Timestamp) -> BulkJob;
+    StartBulkJob(bulk_job.clone()) = start_bulk_job(bulk_job: NewBulkJob, at: Timestamp) -> BulkJob;
     BulkJob = bulk_job(tenant: TenantId, id: BulkJobId) -> Option<BulkJob>;
     RunningBulkJobs = running_bulk_jobs(tenant: TenantId, webhook: WebhookId) -> Vec<BulkJob>;
     Tokens = tokens(tenant: Option<TenantId>) -> Vec<TokenRow>;

@@ -43,6 +43,8 @@ const CALM_MAX: i64 = 8 * HOUR;
 /// What was lost without a word is looked for by then.
 const CALM_MIN: i64 = 2 * MINUTE;
 
+const BULK_JOBS: &str = "a bulk job comes to its end";
+
 /// The nodes, and what drives them.
 struct Cluster {
     shared: Shared,
@@ -163,6 +165,11 @@ impl Cluster {
                 if self.is_done().await? {
                     let table = self.shared.leased.table();
                     world.lock().judge_shares(&table);
+                    let left = self.shared.leased.bulk_jobs().await?;
+                    if !left.is_empty() {
+                        let words = format!("{left:?} never ended");
+                        world.lock().history.broken.push((BULK_JOBS, words));
+                    }
                     return Ok(Some(records(&world, &**self.shared.leased.store()).await?));
                 }
                 world.lock().after(MINUTE, Event::Look);

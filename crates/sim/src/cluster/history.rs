@@ -24,7 +24,7 @@ pub(crate) struct ClusterHistory {
     owned: Vec<(i64, BTreeMap<usize, Slots>)>,
     /// Whose each epoch is.
     lives: BTreeMap<Epoch, usize>,
-    /// When each life claimed or renewed last.
+    /// When each life last asked for a lease that was given.
     signs: BTreeMap<usize, i64>,
     /// When leases were claimed.
     pub(crate) claims: Vec<i64>,
@@ -56,6 +56,7 @@ impl ClusterHistory {
     pub(crate) fn leased(
         &mut self,
         at: i64,
+        asked_at: i64,
         life: usize,
         is_claim: bool,
         table: &LeaseTable,
@@ -69,7 +70,7 @@ impl ClusterHistory {
             let newest = table.rows().iter().map(|row| row.epoch).max();
             self.lives.extend(newest.map(|epoch| (epoch, life)));
         }
-        self.signs.insert(life, at);
+        self.signs.insert(life, asked_at);
         let mut owned: BTreeMap<usize, Slots> = BTreeMap::new();
         let mut seen = Slots::NONE;
         let mut wrong = None;

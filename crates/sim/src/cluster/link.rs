@@ -89,6 +89,7 @@ impl Passage {
         work: impl FnOnce() -> StoreFuture<T> + Send + 'static,
     ) -> Option<Result<T, StoreError>> {
         let (before_ms, after_ms) = self.delays();
+        let asked_at = self.world.lock().now;
         wait(before_ms).await;
         loop {
             match self.path() {
@@ -105,7 +106,7 @@ impl Passage {
         }
         let fenced = self.fenced();
         let answer = work().await;
-        self.judge(fenced, answer.is_ok());
+        self.judge(asked_at, fenced, answer.is_ok());
         let is_lost = self.path() == StorePath::LosesAnswers;
         wait(after_ms).await;
         while let StorePath::Waits(until_ms) = self.path() {
@@ -150,7 +151,7 @@ impl Passage {
         (!is_own).then(|| self.leased.store().changes())
     }
 
-    fn judge(&self, fenced: Option<u64>, is_done: bool) {
+    fn judge(&self, asked_at: i64, fenced: Option<u64>, is_done: bool) {
         let changes = self.leased.store().changes();
         let mut world = self.world.lock();
         let (now, life) = (world.now, self.life);
@@ -172,7 +173,8 @@ impl Passage {
         let is_claim = matches!(self.call, StoreCall::Claim);
         let table = self.leased.table();
         let history = world.history.cluster.as_mut();
-        let wrong = history.and_then(|history| history.leased(now, life, is_claim, &table));
+        let wrong =
+            history.and_then(|history| history.leased(now, asked_at, life, is_claim, &table));
         if let Some(words) = wrong {
             world.history.broken.push((ONE_OWNER, words));
         }

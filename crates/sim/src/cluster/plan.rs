@@ -5,7 +5,7 @@ use model::rng::SeededRng;
 
 use crate::dialects::Tenant;
 use crate::mood::Mood;
-use crate::scenario::{Action, Fault, MINUTE, SECOND, Scenario, Theme, below, index};
+use crate::scenario::{Action, Aim, Fault, MINUTE, SECOND, Scenario, Theme, below, index};
 
 /// Nodes that share the store.
 pub(crate) const NODES: usize = 3;
@@ -174,6 +174,14 @@ impl Scenario {
                 _ => Action::RetryFailed,
             };
             self.actions.push((at, webhook, action));
+        }
+        const AIMS: [Aim; 4] = [Aim::StopOne, Aim::ReplayOne, Aim::StopAll, Aim::ReplayAll];
+        for _ in 0..index(draw, 6) {
+            let at = 40 * SECOND + below(draw, self.trouble);
+            let webhook = index(draw, self.webhooks.len());
+            let aim = AIMS.get(index(draw, AIMS.len())).copied();
+            let look = Action::Look(aim.unwrap_or(Aim::ReplayAll));
+            self.actions.push((at, webhook, look));
         }
         for _ in 0..index(draw, 3) {
             let receiver = index(draw, self.webhooks.len());

@@ -94,6 +94,15 @@ impl Shared {
         }
     }
 
+    /// Anything may be different for others.
+    pub(crate) fn hint_at_all(&self) {
+        let mut hints = lock(&self.hints);
+        hints.all = true;
+        if let Some(waker) = &hints.waker {
+            waker.wake();
+        }
+    }
+
     /// Who is woken when there is a hint.
     pub(crate) fn set_hint_waker(&self, waker: SessionWaker) {
         lock(&self.hints).waker = Some(waker);

@@ -205,6 +205,9 @@ impl Worker {
         if own != Slots::ALL {
             let others = |webhook: &WebhookId| !own.has(*webhook);
             shared.hint(post_commit.webhooks().into_iter().filter(others));
+            if post_commit.has_bulk_job() {
+                shared.hint_at_all();
+            }
         }
         if let Some(subscriber) = shared.subscriber.get() {
             post_commit.publish(subscriber.as_ref());

@@ -136,6 +136,11 @@ impl PostCommit {
         self.fan_out_begun
     }
 
+    /// A bulk job was begun: whoever owns its webhook has steps to take.
+    pub(crate) fn has_bulk_job(&self) -> bool {
+        self.bulk_job_started
+    }
+
     pub(crate) fn has_new_catalog(&self) -> bool {
         self.catalog_changed
     }

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use model::contract::{Backend, Leases as _, Store, StoreError, StoreFuture};
-use model::delivery::DeliveryState;
+use model::contract::{Backend, DashboardStore as _, Leases as _, Store, StoreError, StoreFuture};
+use model::dashboard::{BulkJobKind, NewBulkJob};
+use model::delivery::{CancelCause, DeliveryState};
 use model::gate::Gate;
 use model::id::WebhookId;
 use model::leased_store::LeasedStore;
@@ -258,4 +259,62 @@ async fn what_is_in_flight_ends_with_its_lease() {
         seconds(1).await;
     }
     drop(one);
+}
+
+/// Begins to cancel all that a webhook is owed, by whoever.
+async fn begin_to_cancel(world: &World, shared: &LeasedStore, webhook: WebhookId) {
+    let new = NewBulkJob {
+        tenant: world.tenant,
+        webhook,
+        what: BulkJobKind::CancelPending,
+        expected: 0,
+        actor: "test".to_owned(),
+    };
+    let began = shared.node().start_bulk_job(new, world.clock.now());
+    began.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bulk_job_of_a_webhook_of_others_is_done_even_if_its_owner_is_told_nothing() {
+    let world = World::new().await;
+    let shared = LeasedStore::new(
+        Arc::clone(&world.store) as Arc<dyn Store>,
+        {
+            let clock = world.clock.clone();
+            move || clock.now()
+        },
+        |_, _| {},
+    );
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    world.net.at("a.test", |_, _| Does::Answers(500));
+    let (_, one) = node(&world, &shared).await;
+    let ids = world.hand_in("paid", 3).await;
+    seconds(70).await;
+    begin_to_cancel(&world, &shared, webhook).await;
+    seconds(70).await;
+    let stopped = DeliveryState::Cancelled(CancelCause::Requested);
+    for id in ids {
+        assert_eq!(world.state(id, webhook).await, stopped);
+    }
+    drop(one);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bulk_job_of_a_node_that_is_gone_is_gone_on_with_by_who_has_its_slots() {
+    let world = World::new().await;
+    let shared = shared(&world);
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    world.net.at("a.test", |_, _| Does::Answers(500));
+    let (_, one) = node(&world, &shared).await;
+    let two = node(&world, &shared).await;
+    let ids = world.hand_in("paid", 3).await;
+    seconds(9).await;
+    drop(one);
+    begin_to_cancel(&world, &shared, webhook).await;
+    seconds(15).await;
+    let stopped = DeliveryState::Cancelled(CancelCause::Requested);
+    for id in ids {
+        assert_eq!(world.state(id, webhook).await, stopped);
+    }
+    drop(two);
 }
