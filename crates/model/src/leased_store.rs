@@ -312,6 +312,7 @@ impl Leases for OwnerSide {
         leases.latest += 1;
         let epoch = Epoch(leases.latest);
         let slots = leases.table.claim(epoch, (self.shared.now)());
+        *lock(&self.beat) = self.shared.store.last_heartbeat();
         let lease = Self::lease(epoch, slots, now);
         Box::pin(ready(Ok(lease)))
     }

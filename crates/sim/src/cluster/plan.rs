@@ -81,9 +81,11 @@ impl NodeClock {
         self.lead + now * self.drift / 1_000_000
     }
 
-    /// When it was in truth that it said this.
+    /// When it was in truth that it said this, at the latest.
     pub(crate) fn truth(self, said: i64) -> i64 {
-        (said - self.lead) * 1_000_000 / (1_000_000 + self.drift)
+        let about = (said - self.lead) * 1_000_000 / (1_000_000 + self.drift);
+        let mut near = (about - 2..=about + 2).rev();
+        near.find(|at| at + self.lead(*at) == said).unwrap_or(about)
     }
 }
 

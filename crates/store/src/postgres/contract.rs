@@ -125,11 +125,14 @@ impl Outbox for Postgres {
 impl Leases for Postgres {
     fn claim(&self, now: Timestamp) -> StoreFuture<Lease> {
         let shared = Arc::clone(self.executor.shared());
-        let claimed = self
-            .executor
-            .put_lease(move |tx| leases::claim(tx.conn, now));
+        let claimed = self.executor.put_lease(move |tx| {
+            let lease = leases::claim(tx.conn, now)?;
+            Ok((lease, leases::last_heartbeat(tx.conn)?))
+        });
         Box::pin(async move {
-            let lease = claimed.await?;
+            let (lease, last) = claimed.await?;
+            // Others may have gone on since this process wrote it.
+            *lock(&shared.last_heartbeat) = last;
             shared.set_own_slots(lease.slots);
             Ok(lease)
         })
