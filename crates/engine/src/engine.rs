@@ -104,15 +104,7 @@ impl Engine {
         let bell = mailbox.bell();
         store.subscribe(Arc::clone(&mailbox) as Arc<dyn CommitSubscriber>);
         let pool = Arc::new(pool(settings));
-        let budget = ResponseBudget::new(RESPONSES_BYTES_MAX, metrics.truncated.clone());
-        let runner = AttemptRunner::new(
-            dial,
-            clock.clone(),
-            Arc::clone(&pool),
-            budget,
-            metrics.opened.clone(),
-            health.shortage(),
-        );
+        let runner = runner(dial, &clock, &pool, &metrics, &health);
         let retention_ms = retention_ms(&policies);
         let (stop, stopped) = oneshot::channel();
         let ownership = Ownership::of(lease, AskedAt::now(&clock));
@@ -147,26 +139,10 @@ impl Engine {
             retention_ms,
         };
         Self {
-            dispatch: EngineTask::spawn(
-                "the delivery loop",
-                &alarm,
-                gate.around(Box::pin(dispatch.run())),
-            ),
-            retention: EngineTask::spawn(
-                "the retention worker",
-                &alarm,
-                gate.around(Box::pin(retention.run())),
-            ),
-            pool: EngineTask::spawn(
-                "the connection pool",
-                &alarm,
-                gate.around(Box::pin(pool.run())),
-            ),
-            bulk_jobs: EngineTask::spawn(
-                "the bulk jobs",
-                &alarm,
-                gate.around(Box::pin(bulk_jobs.run())),
-            ),
+            dispatch: EngineTask::behind(&gate, "the delivery loop", &alarm, dispatch.run()),
+            retention: EngineTask::behind(&gate, "the retention worker", &alarm, retention.run()),
+            pool: EngineTask::behind(&gate, "the connection pool", &alarm, pool.run()),
+            bulk_jobs: EngineTask::behind(&gate, "the bulk jobs", &alarm, bulk_jobs.run()),
             mailbox,
             stop,
             health,
@@ -212,6 +188,23 @@ impl Engine {
     pub fn failed(&self) -> impl Future<Output = &'static str> + Send + use<> {
         self.alarm.listen()
     }
+}
+
+fn runner(
+    dial: Arc<dyn Dial>,
+    clock: &Clock,
+    pool: &Arc<ConnectionPool>,
+    metrics: &Metrics,
+    health: &Health,
+) -> AttemptRunner {
+    AttemptRunner::new(
+        dial,
+        clock.clone(),
+        Arc::clone(pool),
+        ResponseBudget::new(RESPONSES_BYTES_MAX, metrics.truncated.clone()),
+        metrics.opened.clone(),
+        health.shortage(),
+    )
 }
 
 fn pool(settings: Settings) -> ConnectionPool {

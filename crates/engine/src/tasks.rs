@@ -95,6 +95,16 @@ impl<T: Send + 'static> EngineTask<T> {
         Self(tokio::spawn(watched))
     }
 
+    /// The same behind a gate.
+    pub(crate) fn behind(
+        gate: &Gate,
+        name: &'static str,
+        alarm: &Alarm,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Self {
+        Self::spawn(name, alarm, gate.around(Box::pin(work)))
+    }
+
     /// Its result, or nothing if it fell over.
     pub(crate) async fn join(mut self) -> Option<T> {
         (&mut self.0).await.ok()

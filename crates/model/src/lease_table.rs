@@ -187,6 +187,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_written_of_a_webhook_in_a_slot_of_others_or_under_a_lease_that_is_over() {
+        let own = Slots::of(WebhookId(1)).or(Slots::of(WebhookId(2)));
+        let all = [WebhookId(1), WebhookId(2), WebhookId(258)];
+        assert!(matches!(fence(Some(own), all), Ok(slots) if slots == own));
+        assert!(matches!(fence(Some(own), []), Ok(slots) if slots == own));
+        let others = [WebhookId(1), WebhookId(3)];
+        for (slots, asked) in [(Some(own), &others[..]), (None, &all), (None, &[])] {
+            let refused = fence(slots, asked.iter().copied());
+            assert!(matches!(refused, Err(StoreError::Fenced)));
+        }
+    }
+
+    #[test]
     fn each_of_many_nodes_gets_some() {
         for count in [3, 100, 255, 256] {
             let mut table = LeaseTable::default();

@@ -95,7 +95,7 @@ impl Cluster {
         let leased = LeasedStore::new(
             Arc::clone(&store),
             move || Timestamp::from_millis(START + database.now() + database_lead),
-            move |node, hint| post.lock().post(node, hint),
+            move |node, hint| post.lock().post(node, &hint),
         );
         let first = clocks.first().copied().context("no clock")?;
         declare(world, &*store, &clock(&time, first)).await?;

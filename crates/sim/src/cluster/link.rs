@@ -201,14 +201,17 @@ impl Passage {
 }
 
 /// Under which epoch something is to be written, and of which webhooks.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all that is not named writes nothing, or under no lease"
+)]
 fn asked_under(call: &StoreCall) -> Option<(Epoch, Vec<WebhookId>)> {
-    if let StoreCall::Settle(epoch, batch) = call {
-        return Some((*epoch, batch.iter().map(|one| one.id.webhook).collect()));
-    }
-    if let StoreCall::CancelPending(epoch, webhook) = call {
-        return Some((*epoch, vec![*webhook]));
-    }
     match call {
+        StoreCall::Settle(epoch, batch) => {
+            let webhooks = batch.iter().map(|one| one.id.webhook);
+            Some((*epoch, webhooks.collect()))
+        }
+        StoreCall::CancelPending(epoch, webhook) => Some((*epoch, vec![*webhook])),
         StoreCall::StepBulkJob(epoch) | StoreCall::Prune(epoch) => Some((*epoch, Vec::new())),
         _ => None,
     }

@@ -57,7 +57,7 @@ struct Client {
 }
 
 impl Client {
-    fn is_answered(mut self) {
+    fn leaves(mut self) {
         self.asker = None;
     }
 }
@@ -172,7 +172,7 @@ impl ClusterNode {
         if let Some(counter) = counter {
             life.tasks.spawn(async move {
                 counter.serve(asker, request).await;
-                client.is_answered();
+                client.leaves();
             });
         }
     }

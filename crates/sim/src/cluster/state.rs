@@ -263,7 +263,7 @@ impl World {
     }
 
     /// A hint begins its way.
-    pub(crate) fn post(&mut self, to: NodeNumber, hint: Hint) {
+    pub(crate) fn post(&mut self, to: NodeNumber, hint: &Hint) {
         let is_calm = self.is_calm;
         let Some(cluster) = &mut self.cluster else {
             return;
@@ -334,6 +334,8 @@ impl World {
     /// Whether somebody is there who takes what others leave, and does not.
     pub(crate) fn judge_takeover(&mut self, table: &LeaseTable, database_now: i64) {
         let now = self.now;
+        // What is offered to a node that then dies waits once more.
+        let struck_at = self.history.store_troubles.last().map_or(0, |(at, _)| *at);
         let Some((cluster, history)) = self.both() else {
             return;
         };
@@ -364,7 +366,7 @@ impl World {
         };
         let has_orphans = rows.clone().any(|row| is_orphan(row.epoch));
         let is_bare = is_well && !has_orphans && taken != Slots::ALL;
-        let bare = is_bare.then(|| cluster.bare_since.unwrap_or(now));
+        let bare = is_bare.then(|| cluster.bare_since.map_or(now, |since| since.max(struck_at)));
         cluster.bare_since = bare;
         let words = match late.next() {
             Some(row) if is_well => format!("nobody took the slots of {row:?} by {now}"),
