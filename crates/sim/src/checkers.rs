@@ -5,6 +5,7 @@ mod disabled;
 mod duplicates;
 mod durable;
 mod ended;
+mod hints;
 mod log;
 mod neighbours;
 mod owners;
@@ -50,6 +51,7 @@ const OF_CLUSTERS: &[Checker] = &[
     disabled::check,
     tenants::check,
     owners::check,
+    hints::check,
 ];
 
 /// All that is broken, by what happened and what is on record.

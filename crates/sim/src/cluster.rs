@@ -40,6 +40,9 @@ use crate::world::{Event, SharedWorld};
 /// After so much calm all that is owed has come to its end.
 const CALM_MAX: i64 = 8 * HOUR;
 
+/// Whoever comes has its share by then.
+const JOINS_MS: i64 = MINUTE;
+
 /// What was lost without a word is looked for by then.
 const CALM_MIN: i64 = 2 * MINUTE;
 
@@ -297,9 +300,14 @@ impl Cluster {
     }
 
     async fn is_done(&self) -> Result<bool> {
-        let calm = match self.shared.world.lock().calm_without_requests() {
-            Some(calm) if calm >= CALM_MIN => calm,
-            _ => return Ok(false),
+        let calm = {
+            let world = self.shared.world.lock();
+            let latest = world.history.lives.last();
+            let is_new = latest.is_some_and(|life| life.began_at > world.now - JOINS_MS);
+            match world.calm_without_requests() {
+                Some(calm) if calm >= CALM_MIN && !is_new => calm,
+                _ => return Ok(false),
+            }
         };
         let store = self.shared.leased.store();
         let owed = store.pending_webhooks(Epoch::FIRST, None, 1).await?;
