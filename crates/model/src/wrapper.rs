@@ -34,7 +34,7 @@ pub trait StoreWrapper: Send + Sync {
     /// The store that answers what passes through.
     fn inner(&self) -> &Arc<dyn Store>;
 
-    /// The same, to be kept.
+    /// The same, for what outlives this borrow.
     fn store(&self) -> Arc<dyn Store> {
         Arc::clone(self.inner())
     }
@@ -140,7 +140,8 @@ pub enum StoreCall {
 
 macro_rules! pass {
     ($contract:ident of $behind:ident {$(
-        $call:ident $(($($given:expr),+))? = $name:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty;
+        $call:ident $(($($given:expr),+))? =
+            $name:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty;
     )*} with {$($rest:tt)*}) => {
         impl<W: StoreWrapper> $contract for W {
             $(fn $name(&self $(, $arg: $type)*) -> StoreFuture<$answer> {
@@ -190,10 +191,18 @@ pass!(Outbox of backend {
     WebhookTargets = webhook_targets(epoch: Epoch, webhooks: Vec<WebhookId>) -> Vec<WebhookTarget>;
     Due(lanes.clone()) = due(epoch: Epoch, lanes: Vec<DueQuery>, now: Timestamp) -> Vec<DuePage>;
     Settle(epoch, batch.clone()) = settle(epoch: Epoch, batch: Arc<[Settlement]>) -> ();
-    CancelPending(epoch, webhook) = cancel_pending(epoch: Epoch, webhook: WebhookId, at: Timestamp) -> usize;
+    CancelPending(epoch, webhook) = cancel_pending(
+        epoch: Epoch,
+        webhook: WebhookId,
+        at: Timestamp,
+    ) -> usize;
     StepBulkJob(epoch) = step_bulk_job(epoch: Epoch, at: Timestamp) -> bool;
     Backlog = backlog(epoch: Epoch, after: Option<BacklogCursor>) -> Backlog;
-    Prune(epoch) = prune(epoch: Epoch, before: BTreeMap<DialectName, Timestamp>, now: TimeBounds) -> bool;
+    Prune(epoch) = prune(
+        epoch: Epoch,
+        before: BTreeMap<DialectName, Timestamp>,
+        now: TimeBounds,
+    ) -> bool;
 } with {
     fn subscribe(&self, listener: Arc<dyn CommitSubscriber>) {
         self.attach(listener);

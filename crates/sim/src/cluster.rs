@@ -4,11 +4,13 @@
 //! Every task of a node passes its gate, so a frozen node does nothing, and finds out all at once
 //! afterwards. A kill closes the gate and drops the tasks.
 
+pub(crate) mod faults;
 pub(crate) mod history;
 mod link;
 mod node;
-pub(crate) mod plan;
-pub(crate) mod state;
+pub(crate) mod nodes;
+mod plan;
+mod state;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,9 +29,10 @@ use model::webhook::{DisableCause, Disablement, Headers, NewWebhook};
 use tokio::time::Instant;
 
 use crate::assemble::declare;
+use crate::cluster::faults::{ClusterPlan, NodeFault};
 use crate::cluster::node::{ClusterNode, Shared, clock};
-use crate::cluster::plan::{ClusterPlan, NODES, NodeFault};
-use crate::cluster::state::NodeEvent;
+use crate::cluster::nodes::NodeEvent;
+use crate::cluster::plan::NODES;
 use crate::dialects::Dialect;
 use crate::events::{Asker, Duty};
 use crate::node_time::NodeTime;

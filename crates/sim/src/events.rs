@@ -1,11 +1,12 @@
-//! What happens in the world, event by event, as far as it needs no node, and what it has a node do.
+//! What happens in the world, event by event, as far as it needs no node, and what it has a node
+//! do.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use http::Request;
 
-use crate::cluster::state::NodeEvent;
+use crate::cluster::nodes::NodeEvent;
 use crate::requests::RequestId;
 use crate::scenario::{Action, Fault, HOUR, MINUTE};
 use crate::world::{Event, World};

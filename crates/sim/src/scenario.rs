@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use model::rng::SeededRng;
 
-use crate::cluster::plan::ClusterPlan;
+use crate::cluster::faults::ClusterPlan;
 use crate::dialects::{Dialect, Tenant};
 use crate::history::{Version, WebhookHistory};
 use crate::mood::{Mood, Receiver};

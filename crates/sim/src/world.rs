@@ -11,7 +11,7 @@ use model::rng::SeededRng;
 use tokio::sync::Notify;
 
 use crate::cluster::history::ClusterHistory;
-use crate::cluster::state::{Cluster, NodeEvent};
+use crate::cluster::nodes::{Cluster, NodeEvent};
 use crate::conn::{ConnId, Net, Packet};
 use crate::history::History;
 use crate::mood::Receiver;

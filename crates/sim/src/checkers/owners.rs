@@ -1,5 +1,6 @@
-//! A webhook has one owner at a time: whoever begins an attempt owns its slot, and no other node has
-//! one of it in the air. What a frozen node had begun is over for the others, not for its receiver.
+//! A webhook has one owner at a time: whoever begins an attempt owns its slot, and no other node
+//! has one of it in the air. What a frozen node had begun is over for the others, and not for its
+//! receiver.
 
 use std::collections::BTreeMap;
 

@@ -183,7 +183,7 @@ impl<'a> View<'a> {
             return false;
         };
         let cluster = self.history.cluster.as_ref();
-        if cluster.is_some_and(|cluster| cluster.is_lost(call)) {
+        if cluster.is_some_and(|cluster| cluster.is_lost(call.life, call.sent_at, call.heard_at)) {
             return true;
         }
         let (Some(ended_at), true) = (life.ended_at, life.killed) else {

@@ -6,15 +6,13 @@ use model::id::WebhookId;
 use model::lease::{Epoch, Slots};
 use model::lease_table::LeaseTable;
 
-use crate::cluster::plan::NodeClock;
-use crate::history::Call;
-use crate::scenario::SECOND;
+use crate::cluster::faults::NodeClock;
 
 /// An attempt that began as long ago may still be under way: a look-up, a connection, an exchange.
-const UNDER_WAY_MS: i64 = 45 * SECOND;
+const UNDER_WAY_MS: i64 = 45_000;
 
 /// What was heard so long before the latest sign of life may be unwritten.
-const UNWRITTEN_MS: i64 = 6 * SECOND;
+const UNWRITTEN_MS: i64 = 6_000;
 
 pub(crate) struct ClusterHistory {
     pub(crate) clocks: Vec<NodeClock>,
@@ -123,13 +121,13 @@ impl ClusterHistory {
 
     /// Whether what came of a call may be unknown to the log, because the lease was lost under
     /// which it was made.
-    pub(crate) fn is_lost(&self, call: &Call) -> bool {
-        let mut losses = self.losses.iter().filter(|(life, _, _)| *life == call.life);
+    pub(crate) fn is_lost(&self, life: usize, sent_at: i64, heard_at: Option<i64>) -> bool {
+        let mut losses = self.losses.iter().filter(|(one, _, _)| *one == life);
         losses.any(|(_, from, until)| {
-            call.sent_at <= *until
-                && match call.heard_at {
+            sent_at <= *until
+                && match heard_at {
                     Some(heard_at) => heard_at >= from - UNWRITTEN_MS,
-                    None => call.sent_at >= from - UNDER_WAY_MS,
+                    None => sent_at >= from - UNDER_WAY_MS,
                 }
         })
     }

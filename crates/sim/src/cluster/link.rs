@@ -12,7 +12,7 @@ use model::leased_store::LeasedStore;
 use model::wrapper::{StoreCall, StoreWrapper};
 use tokio::sync::oneshot;
 
-use crate::cluster::state::StorePath;
+use crate::cluster::nodes::StorePath;
 use crate::scenario::START;
 use crate::store::{CallKind, call_kind};
 use crate::tasks::apart;

@@ -13,9 +13,9 @@ use model::time::{Clock, Timestamp};
 use tokio::sync::Notify;
 
 use crate::assemble::{self, Counter, NodeParts};
+use crate::cluster::faults::NodeClock;
 use crate::cluster::link::Link;
-use crate::cluster::plan::NodeClock;
-use crate::cluster::state::NodeEvent;
+use crate::cluster::nodes::NodeEvent;
 use crate::events::Asker;
 use crate::node::STOP_LIMIT;
 use crate::node_time::NodeTime;

@@ -1,14 +1,12 @@
-//! The nodes of a cluster and their paths to the store, as plain data of the world.
-
-use std::collections::BTreeMap;
+//! What happens to the nodes of a cluster and to their paths, and what of it is wrong.
 
 use model::lease::Slots;
 use model::lease_table::LeaseTable;
 use model::leased_store::{Hint, NodeNumber};
-use model::rng::SeededRng;
 
+use crate::cluster::faults::{CutKind, NodeFault};
 use crate::cluster::history::ClusterHistory;
-use crate::cluster::plan::{CutKind, HintPlan, NodeFault};
+use crate::cluster::nodes::{Cluster, NodeEvent, NodeState, StorePath};
 use crate::history::Life;
 use crate::scenario::SECOND;
 use crate::world::{Event, World};
@@ -20,75 +18,6 @@ const TAKEOVER_MS: i64 = 15 * SECOND;
 
 /// Who was in trouble needs so long to be itself again.
 const RECOVERS_MS: i64 = 6 * SECOND;
-
-/// Something that happens to nodes.
-pub(crate) enum NodeEvent {
-    Fault(NodeFault),
-    Start(usize),
-    /// A life has stopped, cleanly or not.
-    Stopped {
-        life: usize,
-        is_clean: bool,
-    },
-    Thaw {
-        life: usize,
-    },
-    Hint(NodeNumber, Hint),
-    /// Each node looks each second whether others changed something.
-    Watch,
-}
-
-pub(crate) struct Cluster {
-    pub(crate) nodes: Vec<NodeState>,
-    /// Until then the database answers nobody.
-    paused_until: i64,
-    hints: HintPlan,
-    pub(crate) rng: SeededRng,
-    /// Which life each number of the leased store is.
-    numbers: BTreeMap<NodeNumber, usize>,
-    /// Since when there are slots of nobody.
-    bare_since: Option<i64>,
-}
-
-/// A node, as far as the world knows.
-#[derive(Default)]
-pub(crate) struct NodeState {
-    /// The life that it lives, unless it is off.
-    pub(crate) life: Option<usize>,
-    /// It was told to stop, and what comes after that.
-    pub(crate) stops: Option<Option<i64>>,
-    pub(crate) is_frozen: bool,
-    cut: Option<(CutKind, i64)>,
-    /// Hints to it may have been lost.
-    missed: bool,
-    /// The version of the catalog that it saw last.
-    version: u64,
-    /// Since when nothing is in its way.
-    well_since: i64,
-}
-
-/// How a node reaches the store at a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StorePath {
-    Open,
-    /// Whoever asks waits until then.
-    Waits(i64),
-    Refuses,
-    LosesAnswers,
-}
-
-impl Cluster {
-    pub(crate) fn new(nodes: usize, hints: HintPlan, rng: SeededRng) -> Self {
-        Self {
-            nodes: (0..nodes).map(|_| NodeState::default()).collect(),
-            paused_until: 0,
-            hints,
-            rng,
-            numbers: BTreeMap::new(),
-            bare_since: None,
-        }
-    }
-}
 
 impl World {
     fn both(&mut self) -> Option<(&mut Cluster, &mut ClusterHistory)> {
