@@ -8,6 +8,9 @@ time=${1:-1h}
 echo "== the simulator"
 cargo run --quiet --locked --profile sim -p sim -- --for "$time"
 
+echo "== the simulator, with several nodes"
+cargo run --quiet --locked --profile sim -p sim -- --cluster --for "$time"
+
 for kind in kill full damage power; do
     echo "== histories of the program: $kind"
     HISTORIES_FOR=$time HISTORY=$kind cargo test --locked -p willcall --test it \

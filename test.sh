@@ -66,6 +66,7 @@ sim() {
     cargo run --quiet --locked --profile sim -p sim --features mutations -- "$@"
 }
 step simulation sim --seeds 50
+step "simulation of several nodes" sim --cluster --seeds 50
 step "seeds that failed once" sim --known
 step "fresh seeds" sim --for 30s
 step "deliberate faults" sim --mutations

@@ -9,12 +9,15 @@ use std::time::Duration;
 use model::contract::{Backend, StoreError};
 use model::time::Clock;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::ownership::CurrentEpoch;
 
 /// Between two steps the writer belongs to others.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// A hint that another node began one may be lost: so often it is looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// What the store refuses is repeated after this long.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
@@ -42,7 +45,8 @@ impl BulkJobRunner {
                     if more {
                         sleep(PAUSE).await;
                     } else {
-                        self.bell.notified().await;
+                        // Rung or not, there may be something.
+                        timeout(LOOK_EVERY, self.bell.notified()).await.ok();
                     }
                 }
                 Err(error) => {

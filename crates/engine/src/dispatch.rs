@@ -37,6 +37,7 @@ use std::time::Duration;
 use model::attempt::Attempt;
 use model::contract::{Backend, DuePage, PendingWebhook, Settlement, StoreFuture, WebhookTarget};
 use model::delivery::{Delivery, DeliveryState};
+use model::gate::Gate;
 use model::id::WebhookId;
 use model::lease::Slots;
 use model::limits;
@@ -145,6 +146,7 @@ pub(crate) struct DispatcherParts {
     pub(crate) max_in_flight: usize,
     pub(crate) shortage: Arc<Shortage>,
     pub(crate) max_concurrency_per_webhook: usize,
+    pub(crate) gate: Gate,
 }
 
 /// What a finished attempt hands back.
@@ -192,7 +194,7 @@ impl Dispatcher {
             metrics: parts.metrics,
             health: parts.health,
             lanes: Lanes::new(parts.max_in_flight, parts.max_concurrency_per_webhook),
-            in_flight: Swarm::new(),
+            in_flight: Swarm::new(parts.gate),
             max_in_flight: parts.max_in_flight.max(1),
             max_concurrency: parts.max_concurrency_per_webhook,
             shortage: parts.shortage,
@@ -735,6 +737,8 @@ impl Dispatcher {
             self.scanned.waits_until(now),
             self.cancelled.waits_until(now),
             self.renewal.waits_until(now, self.ownership.is_limited()),
+            // What is in flight then is dropped at once: others may send it.
+            self.ownership.ends_at(),
         ];
         for wait in waits.into_iter().flatten() {
             until = until.min(wait);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use model::contract::{Backend, CommitSubscriber};
 use model::delivery::DispatchState;
+use model::gate::Gate;
 use model::id::DeliveryId;
 use model::lease::Lease;
 use model::limits::RESPONSES_BYTES_MAX;
@@ -52,6 +53,8 @@ pub struct Parts {
     pub rng: SeededRng,
     pub policies: Policies,
     pub settings: Settings,
+    /// What all its tasks pass through.
+    pub gate: Gate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +92,7 @@ impl Engine {
             rng,
             policies,
             settings,
+            gate,
         } = parts;
         if let Some(last) = store.last_heartbeat() {
             clock.begins_after(last.bounds);
@@ -100,15 +104,7 @@ impl Engine {
         let bell = mailbox.bell();
         store.subscribe(Arc::clone(&mailbox) as Arc<dyn CommitSubscriber>);
         let pool = Arc::new(pool(settings));
-        let budget = ResponseBudget::new(RESPONSES_BYTES_MAX, metrics.truncated.clone());
-        let runner = AttemptRunner::new(
-            dial,
-            clock.clone(),
-            Arc::clone(&pool),
-            budget,
-            metrics.opened.clone(),
-            health.shortage(),
-        );
+        let runner = runner(dial, &clock, &pool, &metrics, &health);
         let retention_ms = retention_ms(&policies);
         let (stop, stopped) = oneshot::channel();
         let ownership = Ownership::of(lease, AskedAt::now(&clock));
@@ -127,6 +123,7 @@ impl Engine {
             max_in_flight: settings.max_in_flight,
             shortage: health.shortage(),
             max_concurrency_per_webhook: settings.max_concurrency_per_webhook,
+            gate: gate.clone(),
         });
         let bulk_jobs = BulkJobRunner {
             store: Arc::clone(&store),
@@ -142,10 +139,10 @@ impl Engine {
             retention_ms,
         };
         Self {
-            dispatch: EngineTask::spawn("the delivery loop", &alarm, dispatch.run()),
-            retention: EngineTask::spawn("the retention worker", &alarm, retention.run()),
-            pool: EngineTask::spawn("the connection pool", &alarm, pool.run()),
-            bulk_jobs: EngineTask::spawn("the bulk jobs", &alarm, bulk_jobs.run()),
+            dispatch: EngineTask::behind(&gate, "the delivery loop", &alarm, dispatch.run()),
+            retention: EngineTask::behind(&gate, "the retention worker", &alarm, retention.run()),
+            pool: EngineTask::behind(&gate, "the connection pool", &alarm, pool.run()),
+            bulk_jobs: EngineTask::behind(&gate, "the bulk jobs", &alarm, bulk_jobs.run()),
             mailbox,
             stop,
             health,
@@ -191,6 +188,23 @@ impl Engine {
     pub fn failed(&self) -> impl Future<Output = &'static str> + Send + use<> {
         self.alarm.listen()
     }
+}
+
+fn runner(
+    dial: Arc<dyn Dial>,
+    clock: &Clock,
+    pool: &Arc<ConnectionPool>,
+    metrics: &Metrics,
+    health: &Health,
+) -> AttemptRunner {
+    AttemptRunner::new(
+        dial,
+        clock.clone(),
+        Arc::clone(pool),
+        ResponseBudget::new(RESPONSES_BYTES_MAX, metrics.truncated.clone()),
+        metrics.opened.clone(),
+        health.shortage(),
+    )
 }
 
 fn pool(settings: Settings) -> ConnectionPool {

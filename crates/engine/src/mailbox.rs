@@ -87,6 +87,11 @@ impl Mailbox {
         answered
     }
 
+    /// There may be a bulk job to go on with: of another owner, until now.
+    pub(crate) fn ring(&self) {
+        self.bulk_jobs.notify_one();
+    }
+
     /// Notified when there may be a bulk job to go on with.
     pub(crate) fn bell(&self) -> Arc<Notify> {
         Arc::clone(&self.bulk_jobs)
@@ -184,11 +189,11 @@ impl CommitSubscriber for Mailbox {
 
     fn on_external_change(&self) {
         self.fill(|inner| inner.mail.changed_elsewhere = true);
-        self.bulk_jobs.notify_one();
+        self.ring();
     }
 
     fn on_bulk_job_started(&self) {
-        self.bulk_jobs.notify_one();
+        self.ring();
     }
 }
 

@@ -98,6 +98,11 @@ impl Ownership {
         self.ends_at.is_none_or(|at| at > now + MARGIN)
     }
 
+    /// When others may own its slots, unless the lease is renewed.
+    pub(crate) fn ends_at(&self) -> Option<Instant> {
+        self.ends_at
+    }
+
     /// Whether others may own its slots by now.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         self.ends_at.is_some_and(|at| at <= now)

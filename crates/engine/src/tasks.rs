@@ -6,6 +6,7 @@ use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use model::gate::Gate;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
@@ -19,6 +20,7 @@ pub(crate) struct EngineTask<T>(JoinHandle<T>);
 
 /// Many short tasks of one kind. Dropping them ends them all.
 pub(crate) struct Swarm<T> {
+    gate: Gate,
     set: JoinSet<T>,
     /// The first that ended, if somebody only looked whether there is one.
     seen: Option<Result<T, JoinError>>,
@@ -93,6 +95,16 @@ impl<T: Send + 'static> EngineTask<T> {
         Self(tokio::spawn(watched))
     }
 
+    /// The same behind a gate.
+    pub(crate) fn behind(
+        gate: &Gate,
+        name: &'static str,
+        alarm: &Alarm,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Self {
+        Self::spawn(name, alarm, gate.around(Box::pin(work)))
+    }
+
     /// Its result, or nothing if it fell over.
     pub(crate) async fn join(mut self) -> Option<T> {
         (&mut self.0).await.ok()
@@ -106,8 +118,9 @@ impl<T> Drop for EngineTask<T> {
 }
 
 impl<T: Send + 'static> Swarm<T> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(gate: Gate) -> Self {
         Self {
+            gate,
             set: JoinSet::new(),
             seen: None,
         }
@@ -117,8 +130,8 @@ impl<T: Send + 'static> Swarm<T> {
         clippy::disallowed_methods,
         reason = "the one place of this floor that spawns"
     )]
-    pub(crate) fn spawn(&mut self, work: impl Future<Output = T> + Send + 'static) {
-        self.set.spawn(work);
+    pub(crate) fn spawn(&mut self, work: impl Future<Output = T> + Send + Unpin + 'static) {
+        self.set.spawn(self.gate.around(work));
     }
 
     /// Tasks whose result was not taken yet.
@@ -152,7 +165,7 @@ impl<T: Send + 'static> Swarm<T> {
     /// Ends those still running; returns how many there were.
     pub(crate) fn drop_all(&mut self) -> usize {
         let count = self.len();
-        *self = Self::new();
+        *self = Self::new(self.gate.clone());
         count
     }
 }
@@ -183,8 +196,10 @@ mod tests {
     #[tokio::test]
     async fn a_panic_in_a_swarm_goes_on_in_its_owner() {
         let alarm = Alarm::new();
-        let mut swarm = Swarm::new();
-        swarm.spawn(async { assert!(alarm_is_tested(), "on purpose") });
+        let mut swarm = Swarm::new(Gate::default());
+        swarm.spawn(Box::pin(async {
+            assert!(alarm_is_tested(), "on purpose");
+        }));
         let owner = EngineTask::spawn("the owner", &alarm, async move {
             std::future::poll_fn(|cx| swarm.poll_next(cx)).await;
         });
@@ -194,14 +209,14 @@ mod tests {
 
     #[tokio::test]
     async fn each_of_a_swarm_is_told_once() {
-        let mut swarm = Swarm::new();
+        let mut swarm = Swarm::new(Gate::default());
         let mut told = Vec::new();
         for round in 0..3 {
             for number in 0..5 {
-                swarm.spawn(async move {
+                swarm.spawn(Box::pin(async move {
                     tokio::task::yield_now().await;
                     round * 5 + number
-                });
+                }));
             }
             assert!(!swarm.has_landed());
             while !swarm.has_landed() {
@@ -226,13 +241,13 @@ mod tests {
             }
         }
         let ended = Arc::new(Mutex::new(0));
-        let mut swarm = Swarm::new();
+        let mut swarm = Swarm::new(Gate::default());
         let spawn = |swarm: &mut Swarm<()>| {
             let tells = Tells(Arc::clone(&ended));
-            swarm.spawn(async move {
+            swarm.spawn(Box::pin(async move {
                 std::future::pending::<()>().await;
                 drop(tells);
-            });
+            }));
         };
         for _ in 0..3 {
             spawn(&mut swarm);

@@ -3,8 +3,11 @@
 //! Only the rule; a store keeps the rows, in transactions that take turns. Times are the store's
 //! own: the clocks of nodes may differ by anything.
 
+use crate::contract::{Settlement, StoreError};
+use crate::id::WebhookId;
 use crate::lease::{Epoch, Slots};
 use crate::limits::LEASE_MS;
+use crate::mutation::{Mutation, is_on};
 use crate::time::Timestamp;
 
 /// All leases, those that are overdue as well until somebody takes their slots.
@@ -60,6 +63,14 @@ impl LeaseTable {
     /// has what it is to use from now on: more, if some are free; fewer, if others have less than
     /// their share. The latter stay its own until it no longer names them. Nothing if it is over.
     pub fn renew(&mut self, epoch: Epoch, named: Slots, now: Timestamp) -> Option<Slots> {
+        if is_on(Mutation::RenewAfterEnd) && self.slots(epoch).is_none() {
+            let (slots, until) = (named, now);
+            self.rows.push(LeaseRow {
+                epoch,
+                slots,
+                until,
+            });
+        }
         let kept = self.slots(epoch)?.and(named);
         self.rows
             .retain(|row| row.epoch == epoch || row.until > now);
@@ -96,6 +107,28 @@ impl LeaseTable {
     pub fn release(&mut self, epoch: Epoch) {
         self.rows.retain(|row| row.epoch != epoch);
     }
+}
+
+/// The fence: whether what is asked of these webhooks under a lease with these slots is done.
+/// `None`: it is over.
+pub fn fence(
+    slots: Option<Slots>,
+    webhooks: impl IntoIterator<Item = WebhookId>,
+) -> Result<Slots, StoreError> {
+    let slots = slots.ok_or(StoreError::Fenced)?;
+    let mut webhooks = webhooks.into_iter();
+    match webhooks.all(|webhook| slots.has(webhook)) {
+        true => Ok(slots),
+        false => Err(StoreError::Fenced),
+    }
+}
+
+/// The same for outcomes: all are of webhooks in these slots, or none is written.
+pub fn fence_outcomes(slots: Option<Slots>, batch: &[Settlement]) -> Result<(), StoreError> {
+    if is_on(Mutation::SettleUnfenced) {
+        return Ok(());
+    }
+    fence(slots, batch.iter().map(|one| one.id.webhook)).map(drop)
 }
 
 #[cfg(test)]
@@ -151,6 +184,19 @@ mod tests {
         assert!(table.is_eldest(Epoch(3)));
         table.release(Epoch(3));
         assert_eq!(table.claim(Epoch(4), at(60_001)), Slots::ALL);
+    }
+
+    #[test]
+    fn nothing_is_written_of_a_webhook_in_a_slot_of_others_or_under_a_lease_that_is_over() {
+        let own = Slots::of(WebhookId(1)).or(Slots::of(WebhookId(2)));
+        let all = [WebhookId(1), WebhookId(2), WebhookId(258)];
+        assert!(matches!(fence(Some(own), all), Ok(slots) if slots == own));
+        assert!(matches!(fence(Some(own), []), Ok(slots) if slots == own));
+        let others = [WebhookId(1), WebhookId(3)];
+        for (slots, asked) in [(Some(own), &others[..]), (None, &all), (None, &[])] {
+            let refused = fence(slots, asked.iter().copied());
+            assert!(matches!(refused, Err(StoreError::Fenced)));
+        }
     }
 
     #[test]

@@ -45,6 +45,7 @@
 //! | time and chance | [`time`], [`rng`] |
 //! | bounds | [`limits`] |
 //! | faults on purpose, for the simulator | [`mutation`] |
+//! | nodes that stand still, and share an inline store, there | [`gate`], [`leased_store`] |
 //!
 //! `docs/words.md` has the glossary, `ARCHITECTURE.md` the other crates.
 
@@ -77,9 +78,11 @@ pub mod target;
 pub mod contract;
 pub mod dashboard;
 pub mod disk_fault;
+pub mod gate;
 pub mod idempotency;
 pub mod lease;
 pub mod lease_table;
+pub mod leased_store;
 pub mod mutation;
 pub mod query;
 pub mod refusal;

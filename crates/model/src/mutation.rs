@@ -40,6 +40,9 @@ use crate::named::named;
 /// | `PruneOwed` | nothing pending is pruned |
 /// | `IgnoreShare` | no tenant delays another |
 /// | `UnboundedFetch` | memory for what waits stays bounded |
+/// | `SettleUnfenced` | a fenced write changes nothing |
+/// | `RenewAfterEnd` | one owner at a time |
+/// | `TrustHints` | each delivery ends as the rules say |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mutation {
     /// Some notifications are answered with "accepted" and never written.
@@ -102,6 +105,22 @@ pub enum Mutation {
     IgnoreShare,
     /// A lane reads as much as all lanes together may hold.
     UnboundedFetch,
+    /// Outcomes are written under a lease that is over, too.
+    SettleUnfenced,
+    /// A lease that has ended is renewed as if it had not.
+    RenewAfterEnd,
+    /// What another node took in is learnt of by its hint, and never looked for.
+    TrustHints,
+}
+
+impl Mutation {
+    /// Whether one node alone cannot make this mistake.
+    pub fn needs_nodes(self) -> bool {
+        matches!(
+            self,
+            Self::SettleUnfenced | Self::RenewAfterEnd | Self::TrustHints
+        )
+    }
 }
 
 named! { Mutation {
@@ -135,6 +154,9 @@ named! { Mutation {
     PruneOwed = "prune-owed",
     IgnoreShare = "ignore-share",
     UnboundedFetch = "unbounded-fetch",
+    SettleUnfenced = "settle-unfenced",
+    RenewAfterEnd = "renew-after-end",
+    TrustHints = "trust-hints",
 } }
 
 /// Whether the code is to make this mistake: never, without the feature `mutations`.

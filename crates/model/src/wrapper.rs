@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::contract::{
-    Backlog, BacklogCursor, Catalog, CommitSubscriber, DashboardStore, DuePage, DueQuery, Frontend,
-    Intake, Leases, Outbox, PendingWebhook, ReplayRequest, ReplayResult, Settlement, Store,
-    StoreFuture, UserStore, WebhookTarget,
+    Backend, Backlog, BacklogCursor, Catalog, CommitSubscriber, DashboardStore, DuePage, DueQuery,
+    Frontend, Intake, Leases, Outbox, PendingWebhook, ReplayRequest, ReplayResult, Settlement,
+    Store, StoreFuture, UserStore, WebhookTarget,
 };
 use crate::dashboard::{
     AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, MatchExplanation, NewBulkJob,
@@ -34,6 +34,11 @@ pub trait StoreWrapper: Send + Sync {
     /// The store that answers what passes through.
     fn inner(&self) -> &Arc<dyn Store>;
 
+    /// The same, for what outlives this borrow.
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(self.inner())
+    }
+
     /// Makes one call: `work` has the store behind do it, when it is called.
     fn around<T: Send + 'static>(
         &self,
@@ -44,14 +49,19 @@ pub trait StoreWrapper: Send + Sync {
         work()
     }
 
+    /// Who answers what an owner of slots asks.
+    fn backend(&self) -> Arc<dyn Backend> {
+        Arc::clone(self.inner()) as Arc<dyn Backend>
+    }
+
     /// `Outbox::subscribe`.
     fn attach(&self, listener: Arc<dyn CommitSubscriber>) {
-        self.inner().subscribe(listener);
+        self.backend().subscribe(listener);
     }
 
     /// `Outbox::flush`.
     fn hurry(&self) {
-        self.inner().flush();
+        self.backend().flush();
     }
 }
 
@@ -70,11 +80,11 @@ pub enum StoreCall {
     PendingWebhooks,
     WebhookTargets,
     Due(Vec<DueQuery>),
-    Settle(Arc<[Settlement]>),
-    CancelPending,
-    StepBulkJob,
+    Settle(Epoch, Arc<[Settlement]>),
+    CancelPending(Epoch, WebhookId),
+    StepBulkJob(Epoch),
     Backlog,
-    Prune,
+    Prune(Epoch),
     Tenant,
     Tenants,
     Grants,
@@ -116,7 +126,7 @@ pub enum StoreCall {
     NotificationByKey,
     MatchExplanations,
     CountBulkJob,
-    StartBulkJob,
+    StartBulkJob(NewBulkJob),
     BulkJob,
     RunningBulkJobs,
     Tokens,
@@ -129,13 +139,14 @@ pub enum StoreCall {
 }
 
 macro_rules! pass {
-    ($contract:ident {$(
-        $call:ident $(($given:expr))? = $name:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty;
+    ($contract:ident of $behind:ident {$(
+        $call:ident $(($($given:expr),+))? =
+            $name:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty;
     )*} with {$($rest:tt)*}) => {
         impl<W: StoreWrapper> $contract for W {
             $(fn $name(&self $(, $arg: $type)*) -> StoreFuture<$answer> {
-                let call = StoreCall::$call $(($given))?;
-                let inner = Arc::clone(self.inner());
+                let call = StoreCall::$call $(($($given),+))?;
+                let inner = StoreWrapper::$behind(self);
                 self.around(call, move || inner.$name($($arg),*))
             })*
             $($rest)*
@@ -143,7 +154,7 @@ macro_rules! pass {
     };
 }
 
-pass!(Intake {
+pass!(Intake of store {
     Accept = accept(batch: Vec<NewNotification>) -> Vec<AcceptResult>;
     Replay = replay(ask: ReplayRequest, at: Timestamp) -> ReplayResult;
     CancelDeliveries = cancel_deliveries(
@@ -161,17 +172,17 @@ pass!(Intake {
     StoreResponse = store_response(answer: StoredResponse, at: Timestamp) -> ();
 } with {});
 
-pass!(Leases {
+pass!(Leases of backend {
     Claim = claim(now: Timestamp) -> Lease;
     Renew = renew(lease: Lease, beat: Heartbeat) -> Lease;
     Release = release(lease: Lease, beat: Heartbeat) -> ();
 } with {
     fn last_heartbeat(&self) -> Option<Heartbeat> {
-        self.inner().last_heartbeat()
+        self.backend().last_heartbeat()
     }
 });
 
-pass!(Outbox {
+pass!(Outbox of backend {
     PendingWebhooks = pending_webhooks(
         epoch: Epoch,
         after: Option<WebhookId>,
@@ -179,11 +190,19 @@ pass!(Outbox {
     ) -> Vec<PendingWebhook>;
     WebhookTargets = webhook_targets(epoch: Epoch, webhooks: Vec<WebhookId>) -> Vec<WebhookTarget>;
     Due(lanes.clone()) = due(epoch: Epoch, lanes: Vec<DueQuery>, now: Timestamp) -> Vec<DuePage>;
-    Settle(batch.clone()) = settle(epoch: Epoch, batch: Arc<[Settlement]>) -> ();
-    CancelPending = cancel_pending(epoch: Epoch, webhook: WebhookId, at: Timestamp) -> usize;
-    StepBulkJob = step_bulk_job(epoch: Epoch, at: Timestamp) -> bool;
+    Settle(epoch, batch.clone()) = settle(epoch: Epoch, batch: Arc<[Settlement]>) -> ();
+    CancelPending(epoch, webhook) = cancel_pending(
+        epoch: Epoch,
+        webhook: WebhookId,
+        at: Timestamp,
+    ) -> usize;
+    StepBulkJob(epoch) = step_bulk_job(epoch: Epoch, at: Timestamp) -> bool;
     Backlog = backlog(epoch: Epoch, after: Option<BacklogCursor>) -> Backlog;
-    Prune = prune(epoch: Epoch, before: BTreeMap<DialectName, Timestamp>, now: TimeBounds) -> bool;
+    Prune(epoch) = prune(
+        epoch: Epoch,
+        before: BTreeMap<DialectName, Timestamp>,
+        now: TimeBounds,
+    ) -> bool;
 } with {
     fn subscribe(&self, listener: Arc<dyn CommitSubscriber>) {
         self.attach(listener);
@@ -194,7 +213,7 @@ pass!(Outbox {
     }
 });
 
-pass!(Catalog {
+pass!(Catalog of store {
     Tenant = tenant(dialect: DialectName, key: String) -> Option<Tenant>;
     Tenants = tenants(dialect: DialectName) -> Vec<Tenant>;
     Grants = grants(hash: TokenHash) -> Vec<Grant>;
@@ -226,7 +245,7 @@ pass!(Catalog {
     }
 });
 
-pass!(UserStore {
+pass!(UserStore of store {
     HasUsers = has_users() -> bool;
     Users = users(tenant: Option<TenantId>) -> Vec<User>;
     User = user(name: String) -> Option<(User, PasswordHash)>;
@@ -255,7 +274,7 @@ pass!(UserStore {
     TrySignIn = try_sign_in(name: TokenHash, at: Timestamp) -> Option<SignInFailures>;
 } with {});
 
-pass!(DashboardStore {
+pass!(DashboardStore of store {
     FindTenants = find_tenants(query: TenantQuery) -> Vec<Tenant>;
     TenantSettings = tenant_settings(tenant: TenantId) -> Option<TenantSettings>;
     SetRetention = set_retention(
@@ -292,7 +311,7 @@ pass!(DashboardStore {
         what: BulkJobKind,
         at: Timestamp,
     ) -> BoundedCount;
-    StartBulkJob = start_bulk_job(bulk_job: NewBulkJob, at: Timestamp) -> BulkJob;
+    StartBulkJob(bulk_job.clone()) = start_bulk_job(bulk_job: NewBulkJob, at: Timestamp) -> BulkJob;
     BulkJob = bulk_job(tenant: TenantId, id: BulkJobId) -> Option<BulkJob>;
     RunningBulkJobs = running_bulk_jobs(tenant: TenantId, webhook: WebhookId) -> Vec<BulkJob>;
     Tokens = tokens(tenant: Option<TenantId>) -> Vec<TokenRow>;
@@ -306,7 +325,7 @@ pass!(DashboardStore {
     AuditPage = audit_page(tenant: TenantId, query: AuditQuery) -> Vec<AuditRow>;
 } with {});
 
-pass!(Frontend {
+pass!(Frontend of store {
     Ping = ping() -> Vec<String>;
 } with {
     fn trouble(&self) -> Option<String> {
@@ -314,7 +333,7 @@ pass!(Frontend {
     }
 });
 
-pass!(Store {
+pass!(Store of store {
     Close = close() -> ();
     Ended = ended() -> ();
 } with {});

@@ -6,8 +6,11 @@ use anyhow::{Result, anyhow, bail};
 use clap::{Arg, ArgAction, Command};
 use model::mutation::Mutation;
 
+use crate::run::Kind;
+
 /// Which seeds to run, and how.
 pub(crate) struct Arguments {
+    pub(crate) kind: Kind,
     pub(crate) seeds: Seeds,
     pub(crate) jobs: usize,
     pub(crate) mutation: Option<Mutation>,
@@ -79,9 +82,14 @@ fn which() -> [Arg; 6] {
 }
 
 /// How to run them, and what to print.
-fn how() -> [Arg; 4] {
+fn how() -> [Arg; 5] {
     let mutations: Vec<&str> = Mutation::ALL.iter().map(|one| one.as_str()).collect();
     [
+        Arg::new("cluster")
+            .long("cluster")
+            .action(ArgAction::SetTrue)
+            .conflicts_with_all(["known", "mutations"])
+            .help("Run worlds with several nodes on one store"),
         Arg::new("jobs")
             .long("jobs")
             .value_name("COUNT")
@@ -149,7 +157,12 @@ pub(crate) fn read() -> Result<Arguments> {
     }
     let jobs = matches.get_one::<u16>("jobs").copied().map(usize::from);
     let jobs = jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
+    let kind = match matches.get_flag("cluster") {
+        true => Kind::Cluster,
+        false => Kind::Node,
+    };
     Ok(Arguments {
+        kind,
         seeds,
         jobs: jobs.unwrap_or(1),
         mutation,

@@ -28,9 +28,15 @@ pub(crate) struct Net {
 
 pub(crate) struct Conn {
     pub(crate) receiver: usize,
+    /// The life of the node that has it.
+    pub(crate) life: usize,
     /// Tells the node of the connection's beginning.
     pub(crate) opened: Option<oneshot::Sender<bool>>,
     pub(crate) node_is_here: bool,
+    /// When the node left it.
+    pub(crate) left_at: Option<i64>,
+    /// The latest call that was made over it.
+    pub(crate) call: Option<usize>,
     pub(crate) receiver_is_here: bool,
     pub(crate) to_node: VecDeque<u8>,
     pub(crate) fin: bool,

@@ -5,8 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::cluster::history::ClusterHistory;
 use model::id::UserId;
 use model::limits::{CLOCK_STEP_MS, HEARTBEAT_MS, IDLE_HEARTBEAT_MS};
+
+/// What the schedule of a node may be ahead of another's when it claims slots.
+const CLAIM_AHEAD_MS: i64 = HEARTBEAT_MS + 1_000;
 
 /// A store in trouble is asked again after so long at most, and schedule time goes on after that.
 const TROUBLE_ENDS_MS: i64 = 15_000;
@@ -40,6 +44,8 @@ pub(crate) struct History {
     pub(crate) kept_a_day: Vec<usize>,
     /// Tenants whose spare token was revoked: since when that may be so, and for certain.
     pub(crate) revoked: Vec<(usize, i64, Option<i64>)>,
+    /// What happened to nodes, if there are several.
+    pub(crate) cluster: Option<ClusterHistory>,
     /// When the trouble ended.
     pub(crate) calm_at: Option<i64>,
     /// Promises that were seen broken as it happened.
@@ -157,6 +163,8 @@ pub(crate) struct Call {
     pub(crate) retry_after_ms: Option<i64>,
     /// When the node read the status line.
     pub(crate) heard_at: Option<i64>,
+    /// When the node gave up before that.
+    pub(crate) left_at: Option<i64>,
     pub(crate) life: usize,
 }
 
@@ -195,6 +203,7 @@ impl Call {
             status: None,
             retry_after_ms: None,
             heard_at: None,
+            left_at: None,
             life: 0,
         }
     }
@@ -269,8 +278,7 @@ impl History {
         begun_after
     }
 
-    pub(crate) fn called(&mut self, mut call: Call) -> usize {
-        call.life = self.lives.len().saturating_sub(1);
+    pub(crate) fn called(&mut self, call: Call) -> usize {
         self.calls.push(call);
         self.calls.len() - 1
     }
@@ -289,6 +297,14 @@ impl History {
         if let Some(call) = self.calls.get_mut(call) {
             call.status = Some(status);
             call.retry_after_ms = retry_after_ms;
+        }
+    }
+
+    /// The node has left the connection over which this call was made last.
+    pub(crate) fn left(&mut self, call: Option<usize>, at: i64) {
+        let call = call.and_then(|call| self.calls.get_mut(call));
+        if let Some(call) = call.filter(|call| call.heard_at.is_none()) {
+            call.left_at = Some(at);
         }
     }
 
@@ -319,6 +335,17 @@ impl History {
     /// How long the schedule went on at most between these times: while the node ran, and as long
     /// after it was seen last as it may have run on.
     pub(crate) fn schedule_ms(&self, from: i64, until: i64) -> i64 {
+        if let Some(cluster) = &self.cluster {
+            // Nodes stand still at different times, and each that comes goes on where another was.
+            let claims = cluster.claims.iter().filter(|at| **at < until).count();
+            let ahead_ms = CLAIM_AHEAD_MS * i64::try_from(claims).unwrap_or(0);
+            let troubles = self
+                .store_troubles
+                .iter()
+                .filter(|(began, _)| *began < until);
+            let stood_ms: i64 = troubles.map(|(a, b)| b - a + TROUBLE_ENDS_MS).sum();
+            return until - from + ahead_ms + stood_ms;
+        }
         let ends = self.lives.windows(2).filter_map(|pair| match pair {
             [before, after] => Some((before.ended_at?, after.began_at)),
             _ => None,
@@ -375,6 +402,10 @@ impl History {
     /// How long the schedule went on at least between these times. It stands still with the node,
     /// and while the store takes nothing; and a start knows only what was written down.
     pub(crate) fn least_schedule_ms(&self, from: i64, until: i64) -> i64 {
+        if self.cluster.is_some() {
+            // Whoever sends may have stood still for as long.
+            return 0;
+        }
         let overlap = |a: i64, b: i64| (b.min(until) - a.max(from)).max(0);
         let frozen = self.stalls.iter().filter(|stall| !stall.suspended);
         let frozen: i64 = frozen.map(|stall| overlap(stall.from, stall.until)).sum();
@@ -394,12 +425,18 @@ impl History {
         until - from - self.stalls.iter().map(overlap).sum::<i64>()
     }
 
+    /// A node or the store of several was in trouble, from when until when.
+    pub(crate) fn disturbed(&mut self, from: i64, until: i64) {
+        self.store_troubles.push((from, until + TROUBLE_ENDS_MS));
+    }
+
     /// Whether the node ran through this time, undisturbed but for its receivers.
     pub(crate) fn is_quiet(&self, from: i64, until: i64) -> bool {
         let apart = |a: i64, b: i64| b < from || a > until;
+        let is_cluster = self.cluster.is_some();
         let lives = self.lives.iter().any(|life| {
             life.began_at <= from && life.ended_at.is_none_or(|ended_at| ended_at > until)
-        });
+        }) || is_cluster;
         let stalls = self
             .stalls
             .iter()
@@ -410,6 +447,9 @@ impl History {
 
     /// By how much the wall clock may have been ahead of the truth at some time between these.
     pub(crate) fn leads(&self, from: i64, until: i64) -> Vec<i64> {
+        if let Some(cluster) = &self.cluster {
+            return cluster.leads(from, until);
+        }
         let first = self.clock.partition_point(|(at, _)| *at <= from);
         let end = self.clock.partition_point(|(at, _)| *at <= until);
         let clock = self.clock.get(first.saturating_sub(1)..end);

@@ -4,10 +4,13 @@
 //! The same seed and program give the same trace in any process. docs/reliability.md has the rest.
 
 mod arguments;
+mod assemble;
 mod checkers;
+mod cluster;
 mod conn;
 mod dashboard;
 mod dialects;
+mod events;
 mod history;
 mod mood;
 mod net;
@@ -22,6 +25,7 @@ mod run;
 mod scenario;
 mod seeds;
 mod store;
+mod tasks;
 mod theme;
 mod trace;
 mod trouble;

@@ -25,7 +25,12 @@ struct SimStream {
 
 impl World {
     /// The node begins to connect to an address that it has vetted.
-    fn dial(&mut self, address: SocketAddr, opened: oneshot::Sender<bool>) -> Option<ConnId> {
+    fn dial(
+        &mut self,
+        life: usize,
+        address: SocketAddr,
+        opened: oneshot::Sender<bool>,
+    ) -> Option<ConnId> {
         let found = self
             .receivers
             .iter()
@@ -38,8 +43,11 @@ impl World {
         let id = self.net.next;
         let conn = Conn {
             receiver,
+            life,
             opened: Some(opened),
             node_is_here: true,
+            left_at: None,
+            call: None,
             receiver_is_here: false,
             to_node: VecDeque::new(),
             fin: false,
@@ -139,7 +147,10 @@ impl World {
             return;
         };
         conn.node_is_here = false;
+        conn.left_at = Some(self.now);
         conn.reader = None;
+        let call = conn.call;
+        self.history.left(call, self.now);
         self.send_to_receiver(id, Packet::Fin);
     }
 
@@ -163,13 +174,14 @@ impl World {
     }
 }
 
-/// Connects over the simulated network.
+/// Connects over the simulated network, in this life of a node.
 pub(crate) fn connect(
     world: &SharedWorld,
+    life: usize,
     address: SocketAddr,
 ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
     let (opened, answer) = oneshot::channel();
-    let id = world.lock().dial(address, opened);
+    let id = world.lock().dial(life, address, opened);
     let stream = id.map(|id| SimStream {
         world: world.clone(),
         id,

@@ -92,10 +92,15 @@ impl World {
         };
         let receiver = conn.receiver;
         let sent_at = conn.sent_at.take().unwrap_or(self.now);
-        let call = Call::read(request, receiver, sent_at);
+        let call = Call {
+            life: conn.life,
+            left_at: conn.left_at,
+            ..Call::read(request, receiver, sent_at)
+        };
         let what = call.to_string();
-        let mood = self.mood(receiver);
         let call = self.history.called(call);
+        conn.call = Some(call);
+        let mood = self.mood(receiver);
         self.says(|| format!("{what} -> {mood:?}"));
         if !mood.is_good() {
             self.history.fault("misbehaviour of a receiver");

@@ -18,6 +18,7 @@ use crate::world::SharedWorld;
 pub(crate) struct Record {
     /// The number in the webhook's URL.
     pub(crate) webhook: usize,
+    pub(crate) webhook_id: WebhookId,
     /// As the dashboard names it.
     pub(crate) id: String,
     pub(crate) code: String,
@@ -58,6 +59,7 @@ pub(crate) async fn records(world: &SharedWorld, store: &dyn Store) -> Result<Ve
                 let number = numbers.get(&id.webhook).copied();
                 records.push(Record {
                     webhook: number.unwrap_or(usize::MAX),
+                    webhook_id: id.webhook,
                     id: id.to_string(),
                     code: code_in(&body).to_owned(),
                     state: detail.row.state,

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use model::mutation::Mutation;
 
 use crate::checkers::{self, Violation};
+use crate::cluster;
 use crate::history::History;
 use crate::node::{LifeEnd, live};
 use crate::record::Record;
@@ -17,6 +18,7 @@ use crate::world::{SharedWorld, World};
 
 /// What became of a seed.
 pub(crate) struct Outcome {
+    pub(crate) kind: Kind,
     pub(crate) seed: u64,
     pub(crate) hash: u64,
     pub(crate) lines: u64,
@@ -38,14 +40,32 @@ pub(crate) struct Counts {
     pub(crate) faults: BTreeMap<&'static str, u64>,
 }
 
+/// Which worlds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One node, and a week.
+    Node,
+    /// Several nodes, and minutes.
+    Cluster,
+}
+
 /// Runs a seed. Whatever falls over on the way is a violation, too.
-pub(crate) fn run(seed: u64, mutation: Option<Mutation>, traced: bool) -> Result<Outcome> {
+pub(crate) fn run(
+    kind: Kind,
+    seed: u64,
+    mutation: Option<Mutation>,
+    traced: bool,
+) -> Result<Outcome> {
     set_mutation(mutation);
-    let scenario = Scenario::draw(seed);
+    let scenario = match kind {
+        Kind::Node => Scenario::draw(seed),
+        Kind::Cluster => Scenario::draw_cluster(seed),
+    };
     let world = SharedWorld::new(World::new(scenario, traced));
     let folder = folder()?;
-    let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        lives(&world, folder.path())
+    let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match kind {
+        Kind::Node => lives(&world, folder.path()),
+        Kind::Cluster => cluster::run(&world, folder.path()),
     }));
     let mut world = world.lock();
     let mut violations = match lived {
@@ -65,6 +85,7 @@ pub(crate) fn run(seed: u64, mutation: Option<Mutation>, traced: bool) -> Result
             .map(|(who, what)| Violation::new(who, what)),
     );
     Ok(Outcome {
+        kind,
         seed,
         hash: world.trace.hash(),
         lines: world.trace.count(),

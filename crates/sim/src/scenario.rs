@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use model::rng::SeededRng;
 
+use crate::cluster::faults::ClusterPlan;
 use crate::dialects::{Dialect, Tenant};
 use crate::history::{Version, WebhookHistory};
 use crate::mood::{Mood, Receiver};
@@ -162,9 +163,13 @@ pub(crate) struct Scenario {
     pub(crate) hand_in_at: Vec<i64>,
     pub(crate) webhooks: Vec<(usize, usize)>,
     pub(crate) moods: Vec<Vec<(i64, Mood)>>,
-    ends: Vec<Mood>,
+    pub(crate) ends: Vec<Mood>,
     pub(crate) actions: Vec<(i64, usize, Action)>,
     pub(crate) faults: Vec<(i64, Fault)>,
+    /// How long the trouble lasts.
+    pub(crate) trouble: i64,
+    /// What several nodes have beside that.
+    pub(crate) cluster: Option<ClusterPlan>,
 }
 
 /// A number below `end`.
@@ -177,12 +182,17 @@ pub(crate) fn index(rng: &mut SeededRng, end: usize) -> usize {
 }
 
 impl Scenario {
-    pub(crate) fn draw(seed: u64) -> Self {
+    /// The chance of a seed.
+    pub(crate) fn rng(seed: u64) -> SeededRng {
         let mut bytes = [0; 32];
         for (byte, given) in bytes.iter_mut().zip(seed.to_le_bytes()) {
             *byte = given;
         }
-        let rng = SeededRng::from_seed(bytes);
+        SeededRng::from_seed(bytes)
+    }
+
+    pub(crate) fn draw(seed: u64) -> Self {
+        let rng = Self::rng(seed);
         let mut themed = rng.split("theme");
         let theme = Theme::draw(&mut themed);
         let mut draw = rng.split("scenario");
@@ -221,6 +231,8 @@ impl Scenario {
             ends,
             actions: Vec::new(),
             faults: Vec::new(),
+            trouble: TROUBLE,
+            cluster: None,
             rng,
         };
         scenario.draw_hand_ins(&mut draw);
@@ -405,7 +417,11 @@ impl Scenario {
         let actions = actions.map(|(at, webhook, action)| (*at, Planned::Act(*webhook, *action)));
         let faults = self.faults.iter();
         let faults = faults.map(|(at, fault)| (MINUTE + at, Planned::Fault(*fault)));
-        let end = [(TROUBLE + HOUR, Planned::Calm)];
+        let calm_at = match self.cluster {
+            None => self.trouble + HOUR,
+            Some(_) => self.trouble + MINUTE,
+        };
+        let end = [(calm_at, Planned::Calm)];
         hand_ins.chain(actions).chain(faults).chain(end).collect()
     }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::arguments::{Arguments, Seeds};
 use crate::output::print;
-use crate::run::{Counts, Outcome, run};
+use crate::run::{Counts, Kind, Outcome, run};
 use crate::scenario::DAY;
 
 /// Violations printed of one seed.
@@ -29,10 +29,10 @@ pub(crate) fn run_all(chosen: &Arguments) -> Result<bool> {
     let began = Instant::now();
     match chosen.seeds {
         Seeds::Range { from, count } => batch(chosen, |index| {
-            (index < count).then(|| from.wrapping_add(index))
+            (index < count).then(|| (chosen.kind, from.wrapping_add(index)))
         }),
         Seeds::For { from, time } => batch(chosen, |index| {
-            (began.elapsed() < time).then(|| from.wrapping_add(index))
+            (began.elapsed() < time).then(|| (kind_of(chosen, index), from.wrapping_add(index)))
         }),
         Seeds::Known => {
             let known = known()?;
@@ -44,11 +44,26 @@ pub(crate) fn run_all(chosen: &Arguments) -> Result<bool> {
     }
 }
 
-fn known() -> Result<Vec<u64>> {
+/// Of fresh seeds every fourth is a cluster, unless all are.
+fn kind_of(chosen: &Arguments, index: u64) -> Kind {
+    match index % 4 {
+        3 => Kind::Cluster,
+        _ => chosen.kind,
+    }
+}
+
+fn known() -> Result<Vec<(Kind, u64)>> {
     let lines = KNOWN.lines().filter(|line| !line.starts_with('#'));
     let seed = |line: &str| {
-        let first = line.split(' ').next().unwrap_or_default();
-        first.parse().with_context(|| format!("seeds.txt: {line}"))
+        let mut words = line.split(' ');
+        let first = words.next().unwrap_or_default();
+        let (kind, number) = match first {
+            "cluster" => (Kind::Cluster, words.next().unwrap_or_default()),
+            _ => (Kind::Node, first),
+        };
+        let seed = number.parse();
+        let seed = seed.with_context(|| format!("seeds.txt: {line}"))?;
+        Ok((kind, seed))
     };
     lines.map(seed).collect()
 }
@@ -58,15 +73,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Runs the seeds that `seed` names by their index, until it names none.
-fn batch(chosen: &Arguments, seed: impl Fn(u64) -> Option<u64> + Sync) -> Result<bool> {
+fn batch(chosen: &Arguments, seed: impl Fn(u64) -> Option<(Kind, u64)> + Sync) -> Result<bool> {
     let began = Instant::now();
     let failed = AtomicBool::new(false);
     let total = Mutex::new(Counts::default());
     on_all(chosen.jobs, |index| {
-        let Some(seed) = seed(index) else {
+        let Some((kind, seed)) = seed(index) else {
             return Ok(false);
         };
-        let outcome = run(seed, chosen.mutation, chosen.trace)?;
+        let outcome = run(kind, seed, chosen.mutation, chosen.trace)?;
         if !outcome.violations.is_empty() {
             failed.store(true, Ordering::Relaxed);
             tell(&outcome, chosen);
@@ -124,8 +139,12 @@ fn mutations(chosen: &Arguments) -> Result<bool> {
             return Ok(false);
         };
         let name = mutation.as_str();
+        let kind = match mutation.needs_nodes() {
+            true => Kind::Cluster,
+            false => Kind::Node,
+        };
         for seed in MUTATION_FROM..MUTATION_FROM + MUTATION_SEEDS {
-            let outcome = run(seed, Some(mutation), false)?;
+            let outcome = run(kind, seed, Some(mutation), false)?;
             if let Some(violation) = outcome.violations.first() {
                 let promise = violation.promise;
                 print(&format!("{name}: found by seed {seed}: {promise}"));
@@ -154,8 +173,12 @@ fn tell(outcome: &Outcome, chosen: &Arguments) {
         .mutation
         .map(|one| format!(" --mutation {}", one.as_str()));
     let (seed, mutation) = (outcome.seed, mutation.unwrap_or_default());
+    let kind = match outcome.kind {
+        Kind::Node => "",
+        Kind::Cluster => "--cluster ",
+    };
     line(format_args!(
-        "repeat: sim --seed {seed}{mutation} --trace --expect {:016x}",
+        "repeat: sim {kind}--seed {seed}{mutation} --trace --expect {:016x}",
         outcome.hash
     ));
     print(&text);

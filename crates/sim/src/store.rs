@@ -141,7 +141,7 @@ impl World {
     /// # Panics
     ///
     /// If that happens, with the call that repeats.
-    fn watch(&mut self, call: &StoreCall) {
+    pub(crate) fn watch(&mut self, call: &StoreCall) {
         if self.calls_at.0 != self.now {
             self.calls_at = (self.now, 0);
         }
@@ -160,7 +160,7 @@ async fn wait(ms: u64) {
     }
 }
 
-enum CallKind {
+pub(crate) enum CallKind {
     Read,
     Write,
     /// Of starting and stopping, and of the simulator's own looks.
@@ -171,7 +171,7 @@ enum CallKind {
     clippy::wildcard_enum_match_arm,
     reason = "all that is not named reads"
 )]
-fn call_kind(call: &StoreCall) -> CallKind {
+pub(crate) fn call_kind(call: &StoreCall) -> CallKind {
     match call {
         StoreCall::Claim
         | StoreCall::Release
@@ -185,10 +185,10 @@ fn call_kind(call: &StoreCall) -> CallKind {
         | StoreCall::RunIdempotent(_)
         | StoreCall::StoreResponse
         | StoreCall::Renew
-        | StoreCall::Settle(_)
-        | StoreCall::CancelPending
-        | StoreCall::StepBulkJob
-        | StoreCall::Prune
+        | StoreCall::Settle(..)
+        | StoreCall::CancelPending(..)
+        | StoreCall::StepBulkJob(_)
+        | StoreCall::Prune(_)
         | StoreCall::CreateWebhook
         | StoreCall::SaveWebhook
         | StoreCall::NoteUses => CallKind::Write,

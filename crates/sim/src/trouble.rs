@@ -93,6 +93,18 @@ impl World {
     }
 }
 
+impl World {
+    /// For how long it has been calm, if nobody waits for an answer.
+    pub(crate) fn calm_without_requests(&self) -> Option<i64> {
+        let requests = &self.workload.requests;
+        let waits = requests.iter().any(|request| !request.is_done);
+        let webhooks = &self.history.webhooks;
+        let edits = webhooks.iter().any(|webhook| webhook.is_edited);
+        let calm = self.history.calm_for(self.now);
+        calm.filter(|_| !waits && !edits)
+    }
+}
+
 impl History {
     /// For how long it has been calm.
     pub(crate) fn calm_for(&self, now: i64) -> Option<i64> {

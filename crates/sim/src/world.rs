@@ -10,6 +10,8 @@ use engine::LookupReply;
 use model::rng::SeededRng;
 use tokio::sync::Notify;
 
+use crate::cluster::history::ClusterHistory;
+use crate::cluster::nodes::{Cluster, NodeEvent};
 use crate::conn::{ConnId, Net, Packet};
 use crate::history::History;
 use crate::mood::Receiver;
@@ -39,6 +41,8 @@ pub(crate) enum Event {
     Fault(Fault),
     /// The store is as it should be again.
     StoreWell(u64),
+    /// Something happens to a node of a cluster.
+    Node(NodeEvent),
     /// The trouble is over.
     Calm,
     /// Time to look whether all is done.
@@ -62,7 +66,9 @@ pub(crate) struct World {
     pub(crate) pending: Vec<(usize, Action)>,
     /// Calls to the store at this moment.
     pub(crate) calls_at: (i64, u32),
-    /// The time of the node that runs.
+    /// The nodes, if there are several.
+    pub(crate) cluster: Option<Cluster>,
+    /// The time of the node that runs, or of all of them.
     pub(crate) time: Option<Arc<NodeTime>>,
     queue: BTreeMap<(i64, u64), Event>,
     sequence: u64,
@@ -123,6 +129,7 @@ impl World {
             is_stopping: true,
             pending: Vec::new(),
             calls_at: (0, 0),
+            cluster: None,
             time: None,
             queue: BTreeMap::new(),
             sequence: 0,
@@ -130,6 +137,11 @@ impl World {
             wake: Arc::default(),
             scenario,
         };
+        if let Some(plan) = &world.scenario.cluster {
+            let rng = world.scenario.rng.split("nodes");
+            world.cluster = Some(Cluster::new(plan.clocks.len(), plan.hints, rng));
+            world.history.cluster = Some(ClusterHistory::new(plan.clocks.clone()));
+        }
         let (most, each) = (
             world.scenario.max_in_flight,
             world.scenario.max_concurrency_per_webhook,

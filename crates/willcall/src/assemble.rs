@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use model::contract::{Backend, Frontend, Store};
+use model::gate::Gate;
 use model::policy::Policies;
 use model::rng::SeededRng;
 use model::time::{Clock, Timestamp};
@@ -123,6 +124,7 @@ pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Polici
                 // Common servers close idle connections after 5 s. No call should run into that.
                 idle_connection_ms: 4_000,
             },
+            gate: Gate::default(),
         },
         &mut meters,
     );

@@ -82,6 +82,7 @@ impl Dispatcher {
             );
             self.lanes.own(gained);
             self.scan = ScanState::After(None);
+            self.mailbox.ring();
         }
     }
 
@@ -127,5 +128,6 @@ impl Dispatcher {
         let last = self.store.last_heartbeat().map(|last| last.at);
         self.schedule_clock = ScheduleClock::after(last, self.clock.now(), Instant::now());
         self.scan = ScanState::After(None);
+        self.mailbox.ring();
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use model::id::WebhookId;
+use model::mutation::{Mutation, is_on};
 use tokio::time::Instant;
 
 /// The store tells what it takes on, except when it does not know itself whether a transaction
@@ -31,7 +32,10 @@ impl ScanState {
     pub(super) fn next(self, now: Instant, again: bool) -> Option<Option<WebhookId>> {
         match self {
             Self::After(webhook) => Some(webhook),
-            Self::DoneAt(at) => (again || now - at >= RESCAN_EVERY).then_some(None),
+            Self::DoneAt(at) => {
+                let is_time = now - at >= RESCAN_EVERY && !is_on(Mutation::TrustHints);
+                (again || is_time).then_some(None)
+            }
         }
     }
 }

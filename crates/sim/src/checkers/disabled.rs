@@ -11,7 +11,7 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
         let Some(webhook) = view.webhook(call.webhook) else {
             continue;
         };
-        let from = view.history.begun_after(call);
+        let from = view.history.begun_after(call) - view.unheard_ms();
         if webhook
             .held(from, call.sent_at)
             .all(|version| !version.enabled)

@@ -117,5 +117,6 @@ fn tried_after(view: &View<'_>, record: &Record, ended_at: i64) -> Option<i64> {
         .attempts
         .iter()
         .filter_map(|one| view.truth(one.attempt.began_at));
-    began.find(|began_at| *began_at > ended_at + HANDED_OUT_MS)
+    let by = ended_at + HANDED_OUT_MS + view.unheard_ms();
+    began.find(|began_at| *began_at > by)
 }

@@ -10,7 +10,7 @@ use model::time::Timestamp;
 use crate::dialects::Dialect;
 use crate::history::{Call, Handed, History, Replay, WebhookHistory};
 use crate::record::Record;
-use crate::scenario::{DAY, HOUR, MINUTE, START, Scenario};
+use crate::scenario::{DAY, HOUR, MINUTE, SECOND, START, Scenario};
 use crate::world::World;
 
 /// A promise that was broken.
@@ -121,6 +121,15 @@ impl<'a> View<'a> {
         })
     }
 
+    /// How long a node may not know what another one was told: a hint may be lost, and is not
+    /// missed before all is looked through.
+    pub(super) fn unheard_ms(&self) -> i64 {
+        match self.history.cluster {
+            Some(_) => 75 * SECOND,
+            None => 0,
+        }
+    }
+
     /// What somebody had sent again of this webhook.
     pub(super) fn replays(&self, webhook: usize) -> impl Iterator<Item = &'a Replay> {
         let replays = self.history.replays.iter();
@@ -151,6 +160,9 @@ impl<'a> View<'a> {
     /// at two times.
     pub(super) fn truth(&self, at: Timestamp) -> Option<i64> {
         let wall = at.as_millis() - START;
+        if let Some(cluster) = &self.history.cluster {
+            return cluster.truth(wall);
+        }
         let clock = &self.history.clock;
         let mut found = clock
             .iter()
@@ -170,6 +182,10 @@ impl<'a> View<'a> {
         let Some(life) = self.history.lives.get(call.life) else {
             return false;
         };
+        let cluster = self.history.cluster.as_ref();
+        if cluster.is_some_and(|cluster| cluster.is_lost(call.life, call.sent_at, call.heard_at)) {
+            return true;
+        }
         let (Some(ended_at), true) = (life.ended_at, life.killed) else {
             return false;
         };

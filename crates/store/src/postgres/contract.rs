@@ -10,6 +10,7 @@ use model::contract::{
 };
 use model::id::WebhookId;
 use model::lease::{Epoch, Lease, Slots};
+use model::lease_table::fence;
 use model::tenant::DialectName;
 use model::time::{Heartbeat, TimeBounds, Timestamp};
 
@@ -84,7 +85,7 @@ impl Outbox for Postgres {
         let guard = Guard::Lease(epoch);
         let whose = (BULK, Vec::new());
         self.executor.put_write(whose, 1, guard, move |tx| {
-            owned(tx.slots, webhook)?;
+            fence(tx.slots, [webhook])?;
             cancel::cancel(tx, webhook, at)
         })
     }
@@ -116,22 +117,17 @@ impl Outbox for Postgres {
     }
 }
 
-/// What is asked of a webhook in another slot is fenced.
-fn owned(slots: Option<Slots>, webhook: WebhookId) -> Result<(), StoreError> {
-    match slots.is_some_and(|slots| slots.has(webhook)) {
-        true => Ok(()),
-        false => Err(StoreError::Fenced),
-    }
-}
-
 impl Leases for Postgres {
     fn claim(&self, now: Timestamp) -> StoreFuture<Lease> {
         let shared = Arc::clone(self.executor.shared());
-        let claimed = self
-            .executor
-            .put_lease(move |tx| leases::claim(tx.conn, now));
+        let claimed = self.executor.put_lease(move |tx| {
+            let lease = leases::claim(tx.conn, now)?;
+            Ok((lease, leases::last_heartbeat(tx.conn)?))
+        });
         Box::pin(async move {
-            let lease = claimed.await?;
+            let (lease, last) = claimed.await?;
+            // Others may have gone on since this process wrote it.
+            *lock(&shared.last_heartbeat) = last;
             shared.set_own_slots(lease.slots);
             Ok(lease)
         })

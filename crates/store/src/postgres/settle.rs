@@ -12,9 +12,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::attempt::Attempt;
-use model::contract::{Settlement, StoreError};
+use model::contract::Settlement;
 use model::delivery::DeliveryState;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::lease_table::fence_outcomes;
 use model::mutation::{Mutation, is_on};
 use model::time::{Moment, Timestamp};
 use tokio_postgres::Row;
@@ -126,11 +127,7 @@ struct Written<'a> {
 /// Writes a batch. `Fenced` if a webhook is another owner's. After an error that may come of one
 /// settlement the transaction is to be undone, and parts of the batch may be tried again.
 pub(crate) fn settle(tx: &mut PostgresTx<'_>, batch: &[Settlement]) -> Result<(), JobError> {
-    if let Some(slots) = tx.slots
-        && !batch.iter().all(|one| slots.has(one.id.webhook))
-    {
-        return Err(StoreError::Fenced.into());
-    }
+    fence_outcomes(tx.slots, batch)?;
     lock_gone(tx.conn, batch)?;
     let mut health = BatchHealth::default();
     let mut is_counted = false;

@@ -63,6 +63,10 @@ impl PostCommit {
         for (webhook, due_at) in self.skipped.iter().chain(&self.skipped_since) {
             hints.due(*webhook, *due_at);
         }
+        // Whoever owns its webhook has steps to take.
+        if self.bulk_job_started {
+            hints.tell_all();
+        }
         hints
     }
 

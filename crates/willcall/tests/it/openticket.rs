@@ -94,6 +94,7 @@ impl World {
                 max_idle_connections: 8,
                 idle_connection_ms: 20_000,
             },
+            gate: model::gate::Gate::default(),
         };
         let engine = Engine::start(parts, &mut meters);
         let parts = web::Parts {

@@ -244,10 +244,10 @@ impl StoreWrapper for Faults {
                 let refusal = self.plan.lock().unwrap().scan.clone();
                 refusal.map_or_else(|| self.disturbed(work), refused)
             }
-            StoreCall::WebhookTargets | StoreCall::CancelPending => self.disturbed(work),
+            StoreCall::WebhookTargets | StoreCall::CancelPending(..) => self.disturbed(work),
             StoreCall::Due(lanes) => self.around_due(&lanes, work),
-            StoreCall::Settle(batch) => self.around_settle(&batch, work),
-            StoreCall::StepBulkJob => match self.plan.lock().unwrap().bulk_job.clone() {
+            StoreCall::Settle(_, batch) => self.around_settle(&batch, work),
+            StoreCall::StepBulkJob(_) => match self.plan.lock().unwrap().bulk_job.clone() {
                 Some(error) => refused(error),
                 None => work(),
             },

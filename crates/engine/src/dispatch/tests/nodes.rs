@@ -1,245 +1,85 @@
 //! Several nodes on one store: each sends what lies in its slots, and slots change hands.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use model::contract::{
-    Backend, Backlog, BacklogCursor, CommitSubscriber, DuePage, DueQuery, Leases, Outbox,
-    PendingWebhook, Settlement, StoreError, StoreFuture, WebhookTarget,
-};
-use model::delivery::{DeliveryState, DueDelivery};
+use model::contract::{Backend, DashboardStore as _, Leases as _, Store, StoreError, StoreFuture};
+use model::dashboard::{BulkJobKind, NewBulkJob};
+use model::delivery::{CancelCause, DeliveryState};
+use model::gate::Gate;
 use model::id::WebhookId;
-use model::lease::{Epoch, Lease, Slots};
-use model::lease_table::LeaseTable;
-use model::limits::LEASE_MS;
+use model::leased_store::LeasedStore;
 use model::rng::SeededRng;
-use model::tenant::DialectName;
-use model::time::{Clock, Heartbeat, TimeBounds, Timestamp};
+use model::wrapper::{StoreCall, StoreWrapper};
 use prometheus_client::registry::Registry;
 
-use super::faults::Faults;
 use super::world::{Does, World, seconds};
 use crate::{Engine, Parts};
 
-/// The store that all nodes share, and who owns what.
-struct SharedStore {
-    store: Arc<Faults>,
-    clock: Clock,
-    table: Mutex<LeaseTable>,
-    latest: Mutex<u64>,
-    /// Those who are told of what was committed.
-    told: Mutex<Vec<Arc<dyn CommitSubscriber>>>,
-}
-
-/// The store as one node reaches it.
-struct NodeStore {
-    shared: Arc<SharedStore>,
+/// A path to the store that may be cut.
+struct Path {
+    store: Arc<dyn Store>,
     /// It is not reached.
     is_cut: AtomicBool,
+    /// Nothing is answered.
+    hangs: AtomicBool,
 }
 
-impl SharedStore {
-    fn of(world: &World) -> Arc<Self> {
-        let shared = Arc::new(Self {
-            store: Arc::clone(&world.store),
-            clock: world.clock.clone(),
-            table: Mutex::default(),
-            latest: Mutex::default(),
-            told: Mutex::default(),
-        });
-        world.store.subscribe(Arc::clone(&shared) as _);
-        shared
+impl StoreWrapper for Path {
+    fn inner(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
-    /// How many slots each lease has, the eldest first.
-    fn shares(&self) -> Vec<usize> {
-        let table = self.table.lock().unwrap();
-        table.rows().iter().map(|row| row.slots.len()).collect()
-    }
-
-    fn each(&self, tell: impl Fn(&dyn CommitSubscriber)) {
-        let told = self.told.lock().unwrap().clone();
-        told.iter().for_each(|one| tell(&**one));
-    }
-}
-
-impl CommitSubscriber for SharedStore {
-    fn on_accepted(&self, deliveries: Vec<DueDelivery>) {
-        self.each(|one| one.on_accepted(deliveries.clone()));
-    }
-
-    fn on_requested(&self, deliveries: Vec<DueDelivery>) {
-        self.each(|one| one.on_requested(deliveries.clone()));
-    }
-
-    fn on_skipped(&self, lanes: Vec<PendingWebhook>) {
-        self.each(|one| one.on_skipped(lanes.clone()));
-    }
-
-    fn on_changed(&self, webhooks: &[WebhookId]) {
-        self.each(|one| one.on_changed(webhooks));
-    }
-
-    fn on_external_change(&self) {
-        self.each(|one| one.on_external_change());
-    }
-
-    fn on_bulk_job_started(&self) {
-        self.each(|one| one.on_bulk_job_started());
-    }
-}
-
-impl NodeStore {
-    /// What is done under this epoch for these webhooks, if it is not over and they lie in its
-    /// slots.
-    fn under<T: Send + 'static>(
+    fn around<T: Send + 'static>(
         &self,
-        epoch: Epoch,
-        webhooks: impl IntoIterator<Item = WebhookId>,
-        work: impl FnOnce(&Faults) -> StoreFuture<T>,
+        _: StoreCall,
+        work: impl FnOnce() -> StoreFuture<T> + Send + 'static,
     ) -> StoreFuture<T> {
-        if self.is_cut.load(Ordering::Relaxed) {
-            return Box::pin(async { Err(StoreError::Busy) });
+        let is_cut = self.is_cut.load(Ordering::Relaxed);
+        match (is_cut, self.hangs.load(Ordering::Relaxed)) {
+            (true, _) => Box::pin(async { Err(StoreError::Busy) }),
+            (_, true) => Box::pin(std::future::pending()),
+            (false, false) => work(),
         }
-        let slots = self.shared.table.lock().unwrap().slots(epoch);
-        let mut webhooks = webhooks.into_iter();
-        if !slots.is_some_and(|slots| webhooks.all(|webhook| slots.has(webhook))) {
-            return Box::pin(async { Err(StoreError::Fenced) });
-        }
-        work(&self.shared.store)
-    }
-
-    fn lease(
-        &self,
-        ask: impl FnOnce(&mut LeaseTable) -> Option<(Epoch, Slots)>,
-        now: Timestamp,
-    ) -> StoreFuture<Lease> {
-        let answer = match self.is_cut.load(Ordering::Relaxed) {
-            true => Err(StoreError::Busy),
-            false => {
-                let lease = ask(&mut self.shared.table.lock().unwrap());
-                let lease = lease.map(|(epoch, slots)| Lease {
-                    epoch,
-                    slots,
-                    until: Some(now.plus_ms(LEASE_MS)),
-                });
-                lease.ok_or(StoreError::Fenced)
-            }
-        };
-        Box::pin(async { answer })
     }
 }
 
-impl Leases for NodeStore {
-    fn claim(&self, now: Timestamp) -> StoreFuture<Lease> {
-        let (at, mut latest) = (self.shared.clock.now(), self.shared.latest.lock().unwrap());
-        *latest += 1;
-        let epoch = Epoch(*latest);
-        drop(latest);
-        self.lease(|table| Some((epoch, table.claim(epoch, at))), now)
-    }
-
-    fn renew(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<Lease> {
-        let (at, epoch) = (self.shared.clock.now(), lease.epoch);
-        let renew = |table: &mut LeaseTable| Some((epoch, table.renew(epoch, lease.slots, at)?));
-        self.lease(renew, beat.at.wall)
-    }
-
-    fn release(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<()> {
-        self.shared.table.lock().unwrap().release(lease.epoch);
-        self.shared.store.release(Lease::SOLE, beat)
-    }
-
-    fn last_heartbeat(&self) -> Option<Heartbeat> {
-        self.shared.store.last_heartbeat()
-    }
+/// The store of this world, for several nodes, each of which hears at once what others commit.
+fn shared(world: &World) -> LeasedStore {
+    let posted: Arc<OnceLock<LeasedStore>> = Arc::default();
+    let (clock, post) = (world.clock.clone(), Arc::clone(&posted));
+    let store = Arc::clone(&world.store) as Arc<dyn Store>;
+    let shared = LeasedStore::new(
+        store,
+        move || clock.now(),
+        move |node, hint| post.get().unwrap().hint(node, &hint),
+    );
+    posted.set(shared.clone()).ok().unwrap();
+    shared
 }
 
-impl Outbox for NodeStore {
-    fn subscribe(&self, subscriber: Arc<dyn CommitSubscriber>) {
-        self.shared.told.lock().unwrap().push(subscriber);
-    }
-
-    fn pending_webhooks(
-        &self,
-        epoch: Epoch,
-        after: Option<WebhookId>,
-        limit: usize,
-    ) -> StoreFuture<Vec<PendingWebhook>> {
-        self.under(epoch, [], |store| {
-            store.pending_webhooks(Epoch::FIRST, after, limit)
-        })
-    }
-
-    fn webhook_targets(
-        &self,
-        epoch: Epoch,
-        webhooks: Vec<WebhookId>,
-    ) -> StoreFuture<Vec<WebhookTarget>> {
-        self.under(epoch, webhooks.clone(), |store| {
-            store.webhook_targets(Epoch::FIRST, webhooks)
-        })
-    }
-
-    fn due(&self, epoch: Epoch, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>> {
-        let webhooks: Vec<WebhookId> = lanes.iter().map(|lane| lane.webhook).collect();
-        self.under(epoch, webhooks, |store| store.due(Epoch::FIRST, lanes, now))
-    }
-
-    fn settle(&self, epoch: Epoch, batch: Arc<[Settlement]>) -> StoreFuture<()> {
-        let webhooks: Vec<WebhookId> = batch.iter().map(|one| one.id.webhook).collect();
-        self.under(epoch, webhooks, |store| store.settle(Epoch::FIRST, batch))
-    }
-
-    fn flush(&self) {
-        self.shared.store.flush();
-    }
-
-    fn cancel_pending(
-        &self,
-        epoch: Epoch,
-        webhook: WebhookId,
-        at: Timestamp,
-    ) -> StoreFuture<usize> {
-        self.under(epoch, [webhook], |store| {
-            store.cancel_pending(Epoch::FIRST, webhook, at)
-        })
-    }
-
-    fn step_bulk_job(&self, epoch: Epoch, at: Timestamp) -> StoreFuture<bool> {
-        self.under(epoch, [], |store| store.step_bulk_job(Epoch::FIRST, at))
-    }
-
-    fn backlog(&self, epoch: Epoch, after: Option<BacklogCursor>) -> StoreFuture<Backlog> {
-        self.under(epoch, [], |store| store.backlog(Epoch::FIRST, after))
-    }
-
-    fn prune(
-        &self,
-        epoch: Epoch,
-        before: BTreeMap<DialectName, Timestamp>,
-        now: TimeBounds,
-    ) -> StoreFuture<bool> {
-        self.under(epoch, [], |store| store.prune(Epoch::FIRST, before, now))
-    }
+/// How many slots each lease has, the eldest first.
+fn shares(shared: &LeasedStore) -> Vec<usize> {
+    let table = shared.table();
+    table.rows().iter().map(|row| row.slots.len()).collect()
 }
 
 /// A node that begins now.
-async fn node(world: &World, shared: &Arc<SharedStore>) -> (Arc<NodeStore>, Engine) {
+async fn node(world: &World, shared: &LeasedStore) -> (Arc<Path>, Engine) {
     measured_node(world, shared, &mut Registry::default()).await
 }
 
 /// The same, with its metrics.
 async fn measured_node(
     world: &World,
-    shared: &Arc<SharedStore>,
+    shared: &LeasedStore,
     metrics: &mut Registry,
-) -> (Arc<NodeStore>, Engine) {
-    let store = Arc::new(NodeStore {
-        shared: Arc::clone(shared),
+) -> (Arc<Path>, Engine) {
+    let store = Arc::new(Path {
+        store: Arc::new(shared.node()),
         is_cut: AtomicBool::new(false),
+        hangs: AtomicBool::new(false),
     });
     let parts = Parts {
         lease: store.claim(world.clock.now()).await.unwrap(),
@@ -249,6 +89,7 @@ async fn measured_node(
         rng: SeededRng::from_seed([7; 32]),
         policies: world.policies(),
         settings: world.settings,
+        gate: Gate::default(),
     };
     (store, Engine::start(parts, metrics))
 }
@@ -279,7 +120,7 @@ async fn assert_delivered_to_all(
 #[tokio::test(start_paused = true)]
 async fn nodes_that_come_take_their_share_and_everything_is_sent_once() {
     let world = World::new().await;
-    let shared = SharedStore::of(&world);
+    let shared = shared(&world);
     let webhooks = webhooks(&world, 200).await;
     let slow = |_: &_, _| Does::AnswersAfter(200, Duration::from_secs(20));
     world.net.at("r150.test", slow);
@@ -290,11 +131,11 @@ async fn nodes_that_come_take_their_share_and_everything_is_sent_once() {
     ids.extend(world.hand_in("paid", 3).await);
     seconds(7).await;
     // One slot has something in flight.
-    assert_eq!(shared.shares(), [129, 127]);
+    assert_eq!(shares(&shared), [129, 127]);
     ids.extend(world.hand_in("paid", 3).await);
     let three = node(&world, &shared).await;
     seconds(60).await;
-    assert_eq!(shared.shares(), [86, 85, 85]);
+    assert_eq!(shares(&shared), [86, 85, 85]);
     ids.extend(world.hand_in("paid", 3).await);
     seconds(200).await;
     assert_delivered_to_all(&world, &ids, &webhooks).await;
@@ -305,7 +146,7 @@ async fn nodes_that_come_take_their_share_and_everything_is_sent_once() {
 #[tokio::test(start_paused = true)]
 async fn every_node_tells_how_many_slots_it_sends_for() {
     let world = World::new().await;
-    let shared = SharedStore::of(&world);
+    let shared = shared(&world);
     let mut metrics = [Registry::default(), Registry::default()];
     let told = |metrics: &[Registry; 2]| {
         metrics.each_ref().map(|registry| {
@@ -332,16 +173,16 @@ async fn every_node_tells_how_many_slots_it_sends_for() {
 #[tokio::test(start_paused = true)]
 async fn a_node_that_stops_hands_over_at_once() {
     let world = World::new().await;
-    let shared = SharedStore::of(&world);
+    let shared = shared(&world);
     let webhooks = webhooks(&world, 200).await;
     let (_, one) = node(&world, &shared).await;
     let two = node(&world, &shared).await;
     seconds(9).await;
-    assert_eq!(shared.shares(), [128, 128]);
+    assert_eq!(shares(&shared), [128, 128]);
     assert!(one.stop(Duration::from_secs(30)).await.is_clean());
     let ids = world.hand_in("paid", 2).await;
     seconds(4).await;
-    assert_eq!(shared.shares(), [256]);
+    assert_eq!(shares(&shared), [256]);
     assert_delivered_to_all(&world, &ids, &webhooks).await;
     assert_eq!(world.net.calls().len(), 400);
     drop(two);
@@ -350,7 +191,7 @@ async fn a_node_that_stops_hands_over_at_once() {
 #[tokio::test(start_paused = true)]
 async fn what_a_node_that_is_cut_off_had_in_flight_is_sent_again_and_nothing_else() {
     let world = World::new().await;
-    let shared = SharedStore::of(&world);
+    let shared = shared(&world);
     let webhooks = webhooks(&world, 200).await;
     let (store, one) = node(&world, &shared).await;
     let two = node(&world, &shared).await;
@@ -362,7 +203,7 @@ async fn what_a_node_that_is_cut_off_had_in_flight_is_sent_again_and_nothing_els
     store.is_cut.store(true, Ordering::Relaxed);
     // A lease holds for 10 s from the latest renewal, which was 3 s ago at most.
     seconds(14).await;
-    assert_eq!(shared.shares(), [256]);
+    assert_eq!(shares(&shared), [256]);
     ids.extend(world.hand_in("paid", 2).await);
     seconds(60).await;
     assert_delivered_to_all(&world, &ids, &webhooks).await;
@@ -371,7 +212,7 @@ async fn what_a_node_that_is_cut_off_had_in_flight_is_sent_again_and_nothing_els
     assert!(one.health().check().is_err());
     store.is_cut.store(false, Ordering::Relaxed);
     seconds(15).await;
-    assert_eq!(shared.shares(), [128, 128]);
+    assert_eq!(shares(&shared), [128, 128]);
     assert_eq!(one.health().check(), Ok(()));
     ids.extend(world.hand_in("paid", 2).await);
     seconds(60).await;
@@ -383,7 +224,7 @@ async fn what_a_node_that_is_cut_off_had_in_flight_is_sent_again_and_nothing_els
 #[tokio::test(start_paused = true)]
 async fn nothing_begins_under_a_lease_that_cannot_be_renewed() {
     let world = World::new().await;
-    let shared = SharedStore::of(&world);
+    let shared = shared(&world);
     let webhook = world.webhook("http://a.test/", "paid").await;
     let (store, one) = node(&world, &shared).await;
     seconds(9).await;
@@ -396,4 +237,84 @@ async fn nothing_begins_under_a_lease_that_cannot_be_renewed() {
     seconds(15).await;
     assert_delivered_to_all(&world, &ids, &[webhook]).await;
     drop(one);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_ends_with_its_lease() {
+    let world = World::new().await;
+    let shared = shared(&world);
+    world.webhook("http://a.test/", "paid").await;
+    let slow = |_: &_, _| Does::AnswersAfter(200, Duration::from_secs(25));
+    world.net.at("a.test", slow);
+    let (store, one) = node(&world, &shared).await;
+    seconds(8).await;
+    world.hand_in("paid", 1).await;
+    seconds(1).await;
+    store.hangs.store(true, Ordering::Relaxed);
+    let until = shared.table().rows()[0].until;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for _ in 0..30 {
+        let left_ms = until.ms_since(world.clock.now());
+        assert_eq!(world.net.open() > 0, left_ms > 0, "{left_ms} ms");
+        seconds(1).await;
+    }
+    drop(one);
+}
+
+/// Begins to cancel all that a webhook is owed, by whoever.
+async fn begin_to_cancel(world: &World, shared: &LeasedStore, webhook: WebhookId) {
+    let new = NewBulkJob {
+        tenant: world.tenant,
+        webhook,
+        what: BulkJobKind::CancelPending,
+        expected: 0,
+        actor: "test".to_owned(),
+    };
+    let began = shared.node().start_bulk_job(new, world.clock.now());
+    began.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bulk_job_of_a_webhook_of_others_is_done_even_if_its_owner_is_told_nothing() {
+    let world = World::new().await;
+    let shared = LeasedStore::new(
+        Arc::clone(&world.store) as Arc<dyn Store>,
+        {
+            let clock = world.clock.clone();
+            move || clock.now()
+        },
+        |_, _| {},
+    );
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    world.net.at("a.test", |_, _| Does::Answers(500));
+    let (_, one) = node(&world, &shared).await;
+    let ids = world.hand_in("paid", 3).await;
+    seconds(70).await;
+    begin_to_cancel(&world, &shared, webhook).await;
+    seconds(70).await;
+    let stopped = DeliveryState::Cancelled(CancelCause::Requested);
+    for id in ids {
+        assert_eq!(world.state(id, webhook).await, stopped);
+    }
+    drop(one);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bulk_job_of_a_node_that_is_gone_is_gone_on_with_by_who_has_its_slots() {
+    let world = World::new().await;
+    let shared = shared(&world);
+    let webhook = world.webhook("http://a.test/", "paid").await;
+    world.net.at("a.test", |_, _| Does::Answers(500));
+    let (_, one) = node(&world, &shared).await;
+    let two = node(&world, &shared).await;
+    let ids = world.hand_in("paid", 3).await;
+    seconds(9).await;
+    drop(one);
+    begin_to_cancel(&world, &shared, webhook).await;
+    seconds(15).await;
+    let stopped = DeliveryState::Cancelled(CancelCause::Requested);
+    for id in ids {
+        assert_eq!(world.state(id, webhook).await, stopped);
+    }
+    drop(two);
 }

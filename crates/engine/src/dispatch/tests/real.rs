@@ -120,6 +120,7 @@ fn engine(store: &Arc<dyn Store>, began: Instant) -> Engine {
             max_concurrency_per_webhook: 64,
             ..SETTINGS
         },
+        gate: model::gate::Gate::default(),
     };
     Engine::start(parts, &mut Registry::default())
 }

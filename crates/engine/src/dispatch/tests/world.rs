@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use model::contract::{Backend, Catalog, Intake, Store};
 use model::delivery::DeliveryState;
 use model::filter::{Filter, MatchKey};
+use model::gate::Gate;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::lease::Lease;
 use model::notification::{AcceptResult, NewNotification};
@@ -150,6 +151,7 @@ impl World {
             rng: SeededRng::from_seed([7; 32]),
             policies: self.policies(),
             settings: self.settings,
+            gate: Gate::default(),
         };
         self.engine = Some(Engine::start(parts, &mut Registry::default()));
     }
@@ -367,6 +369,11 @@ impl Net {
     /// The most calls that were open at once at this host, or over all with the empty name.
     pub(super) fn most_at_once(&self, host: &str) -> usize {
         self.most.lock().unwrap().get(host).copied().unwrap_or(0)
+    }
+
+    /// How many are open now.
+    pub(super) fn open(&self) -> usize {
+        self.running.lock().unwrap().get("").copied().unwrap_or(0)
     }
 
     fn enter(&self, host: &str) {

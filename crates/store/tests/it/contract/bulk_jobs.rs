@@ -318,3 +318,19 @@ fn a_bulk_job_that_ended_is_forgotten_after_its_time() {
     );
     assert_eq!(bulk_job(&given, running.id).ended_at, None);
 }
+
+#[test]
+fn whoever_owns_a_webhook_is_told_when_another_process_begins_a_bulk_job_of_it() {
+    let given = Given::kept();
+    let (webhook, _) = one_of_each(&given);
+    let other = given.beside();
+    given.heard.take();
+    begin(&other, webhook, BulkJobKind::ReplayUndelivered, 5_000);
+    // A file tells whoever writes next.
+    wait(given.store.ping()).unwrap();
+    given.heard.wait_beyond(0);
+    assert_eq!(given.heard.take(), [Told::ChangedElsewhere]);
+    while step(&given, 5_000) {}
+    let running = given.store.running_bulk_jobs(given.tenant, webhook);
+    assert_eq!(wait(running).unwrap(), []);
+}

@@ -121,7 +121,7 @@ impl Heard {
     }
 
     /// Waits until it was told more than so many things, which must come.
-    fn wait_beyond(&self, count: usize) {
+    pub(crate) fn wait_beyond(&self, count: usize) {
         let told = self.told.lock().unwrap();
         let limit = Duration::from_secs(60);
         let heard = self

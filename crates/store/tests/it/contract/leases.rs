@@ -7,7 +7,7 @@ use model::id::WebhookId;
 use model::lease::{Epoch, Lease};
 use model::time::{Heartbeat, Moment, TimeBounds};
 
-use super::harness::{Given, answered, at, delivered, delivery_id, settlement, wait};
+use super::harness::{Given, answered, at, delivered, delivery_id, is_postgres, settlement, wait};
 
 fn fenced<T>(reply: StoreFuture<T>) {
     assert!(matches!(wait(reply), Err(StoreError::Fenced)));
@@ -46,4 +46,21 @@ fn an_epoch_that_is_not_the_owners_is_told_nothing_and_changes_nothing() {
     fenced(store.backlog(epoch, None));
     fenced(store.prune(epoch, BTreeMap::new(), TimeBounds::exactly(at(9_000))));
     assert_eq!(given.due(webhook, 10, 1_000).0.len(), 1);
+}
+
+#[test]
+fn who_claims_anew_goes_on_where_the_schedule_has_come_through_others() {
+    let given = Given::kept();
+    let beats = |ms: i64| Heartbeat::certain(Moment::same(at(ms)));
+    wait(given.store.renew(given.lease, beats(5_000))).unwrap();
+    let other = given.beside();
+    wait(other.store.claim(at(5_000))).unwrap();
+    wait(given.store.renew(given.lease, beats(9_000))).unwrap();
+    wait(other.store.claim(at(9_000))).unwrap();
+    let expected = match is_postgres() {
+        true => beats(9_000),
+        // A file has one owner, who knows.
+        false => beats(5_000),
+    };
+    assert_eq!(other.store.last_heartbeat(), Some(expected));
 }

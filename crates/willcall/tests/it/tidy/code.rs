@@ -21,8 +21,8 @@ const EFFECTS: &[(&str, &str)] = &[
     ),
     ("crates/engine/src/tasks.rs", "spawns, and notices a panic"),
     (
-        "crates/sim/src/node.rs",
-        "spawns the clients of the simulation",
+        "crates/sim/src/tasks.rs",
+        "spawns clients, and nodes of a cluster",
     ),
     ("crates/web/src/tasks.rs", "spawns, so that a request ends"),
     ("crates/willcall/src/assemble.rs", "makes the clock"),
