@@ -1,8 +1,9 @@
 //! Every statement of the store on PostgreSQL in one list, for tests.
 
 use crate::postgres::{
-    accept, clock, contract, due, envelopes, fan_out, health_columns, leases, many, migrate,
-    pending, prune, settle, settle_columns, store, subscriptions, unattempted, watch, worker,
+    accept, clock, contract, copy_mark, due, envelopes, fan_out, health_columns, leases, many,
+    migrate, pending, prune, settle, settle_columns, store, subscriptions, unattempted, watch,
+    worker,
 };
 use crate::sql::statement::to_postgres;
 use crate::sql::{self, Statement, merge};
@@ -12,6 +13,7 @@ pub(crate) fn statements() -> Vec<String> {
     let own = [
         accept::statements::STATEMENTS,
         clock::STATEMENTS,
+        copy_mark::STATEMENTS,
         due::STATEMENTS,
         envelopes::STATEMENTS,
         fan_out::STATEMENTS,
