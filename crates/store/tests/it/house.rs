@@ -6,7 +6,7 @@ use model::attempt::{BodyEnd, FailureKind, HttpResponse, Outcome};
 use model::contract::{ReplayRequest, ReplayScope, Settlement};
 use model::dashboard::{BulkJobKind, NewBulkJob};
 use model::delivery::{DeliveryState, NextState};
-use model::id::{TenantId, WebhookId};
+use model::id::{BulkJobId, TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation};
 use model::notification::NewNotification;
 use model::query::{Declaration, StoredResponse};
@@ -32,6 +32,7 @@ pub(crate) fn topics(given: &Given, now: i64) -> Topics {
         hashes: (1..=9).map(|n| TokenHash([n; 32])).collect(),
         idempotency_keys: ["a", "b", "c"].map(str::to_owned).to_vec(),
         dialects: vec!["pretix", "openticket"],
+        bulk_jobs: (1..10).map(BulkJobId).collect(),
     }
 }
 

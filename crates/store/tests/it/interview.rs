@@ -19,6 +19,7 @@ pub(crate) struct Topics {
     pub(crate) hashes: Vec<TokenHash>,
     pub(crate) idempotency_keys: Vec<String>,
     pub(crate) dialects: Vec<&'static str>,
+    pub(crate) bulk_jobs: Vec<BulkJobId>,
 }
 
 /// Questions in words with their answers, in the order in which they were asked.
@@ -194,7 +195,11 @@ impl Interview<'_> {
             older_than: None,
             limit: 50,
         };
-        self.ask(format!("audit {of}"), store.audit_page(tenant, query));
+        // Their numbers are the store's own.
+        let page = wait(store.audit_page(tenant, query)).unwrap();
+        let entries: Vec<_> = page.into_iter().map(|row| row.entry).collect();
+        self.answers
+            .push((format!("audit {of}"), format!("{entries:?}")));
     }
 
     fn log(&mut self, tenant: TenantId, webhooks: &[WebhookId]) {
@@ -299,9 +304,9 @@ impl Interview<'_> {
             let explained = store.match_explanations(tenant, id, None, 50);
             self.ask(format!("matches of {id:?}"), explained);
         }
-        for id in 1..10 {
-            let job = store.bulk_job(tenant, BulkJobId(id));
-            self.ask(format!("bulk job {id} of {tenant:?}"), job);
+        for id in self.topics.bulk_jobs.clone() {
+            let job = store.bulk_job(tenant, id);
+            self.ask(format!("{id:?} of {tenant:?}"), job);
         }
     }
 

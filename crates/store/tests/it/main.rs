@@ -38,6 +38,8 @@ mod interview;
 #[cfg(test)]
 mod moved_files;
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod parity;
 #[cfg(test)]
 mod plans;

@@ -1,0 +1,143 @@
+//! Two stores, one on each engine, that are asked the same.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use model::contract::{Store, StoreError, StoreFuture};
+use model::id::{BulkJobId, WebhookId};
+use model::lease::Lease;
+use model::tenant::TokenHash;
+
+use super::sameness::Made;
+use crate::databases::TestDatabase;
+use crate::interview::{Topics, answers};
+use crate::sqlite::harness::{at, wait};
+
+pub(super) struct Side {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) lease: Lease,
+    pub(super) made: Made,
+}
+
+pub(super) struct Pair {
+    /// SQLite and PostgreSQL.
+    pub(super) sides: [Side; 2],
+    /// What was done, to be told if answers differ.
+    done: Vec<String>,
+    seed: u64,
+    // Dropped behind its store.
+    _database: TestDatabase,
+}
+
+impl Pair {
+    pub(super) fn new(seed: u64) -> Self {
+        let database = TestDatabase::new();
+        let side = |store: Arc<dyn Store>| Side {
+            lease: wait(store.claim(at(0))).unwrap(),
+            store,
+            made: Made::default(),
+        };
+        Self {
+            sides: [side(store::open_inline().unwrap()), side(database.open())],
+            done: Vec::new(),
+            seed,
+            _database: database,
+        }
+    }
+
+    /// Asks both.
+    pub(super) fn tell<T: Debug>(&mut self, what: &str, ask: impl Fn(&Side) -> StoreFuture<T>) {
+        drop(self.ask(what, ask));
+    }
+
+    /// Asks both. Answers what both said.
+    pub(super) fn ask<T: Debug>(
+        &mut self,
+        what: &str,
+        ask: impl Fn(&Side) -> StoreFuture<T>,
+    ) -> [Result<T, StoreError>; 2] {
+        self.done.push(what.to_owned());
+        let [one, other] = &self.sides;
+        let answers = [one, other].map(|side| wait(ask(side)));
+        self.compare(what, &answers);
+        answers
+    }
+
+    /// The same of what makes things; `note` notes them before the answers are compared.
+    pub(super) fn make<T: Debug>(
+        &mut self,
+        what: &str,
+        ask: impl Fn(&Side) -> StoreFuture<T>,
+        note: impl Fn(&mut Made, &T),
+    ) {
+        self.done.push(what.to_owned());
+        let answers = self.sides.each_ref().map(|side| wait(ask(side)));
+        for (side, answer) in self.sides.iter_mut().zip(&answers) {
+            if let Ok(answer) = answer {
+                note(&mut side.made, answer);
+            }
+        }
+        self.compare(what, &answers);
+    }
+
+    fn compare<T: Debug>(&self, what: &str, answers: &[Result<T, StoreError>; 2]) {
+        let told = self.sides.iter().zip(answers);
+        let told: Vec<String> = told
+            .map(|(side, answer)| side.made.in_turns(&format!("{answer:?}")))
+            .collect();
+        if told[0] != told[1] {
+            self.fail(what, &told[0], &told[1]);
+        }
+    }
+
+    /// Compares numbers that both counted over several steps.
+    pub(super) fn compare_counts(&self, what: &str, counts: [usize; 2]) {
+        if counts[0] != counts[1] {
+            self.fail(what, &counts[0].to_string(), &counts[1].to_string());
+        }
+    }
+
+    fn fail(&self, what: &str, sqlite: &str, postgres: &str) -> ! {
+        let latest = self.done.len().saturating_sub(40);
+        panic!(
+            "{what} is answered differently\n  by SQLite:     {sqlite}\n  by PostgreSQL: \
+             {postgres}\nafter the history of seed {}:\n    {}",
+            self.seed,
+            self.done[latest..].join("\n    ")
+        );
+    }
+
+    /// Asks both every question there is.
+    pub(super) fn interview(&mut self, now: i64, hashes: &[TokenHash], keys: &[String]) {
+        self.done.push(format!("everything is asked at {now}"));
+        let told = self.sides.each_ref().map(|side| {
+            let topics = Topics {
+                epoch: side.lease.epoch,
+                now: at(now),
+                hashes: hashes.to_vec(),
+                idempotency_keys: keys.to_vec(),
+                dialects: vec!["pretix", "openticket"],
+                bulk_jobs: side.made.all::<BulkJobId>(),
+            };
+            let told = answers(&*side.store, &topics).into_iter();
+            let in_turns = |text: String| side.made.in_turns(&text);
+            let told: Vec<(String, String)> = told
+                .map(|(question, answer)| (in_turns(question), in_turns(answer)))
+                .collect();
+            told
+        });
+        for ((question, one), (other_question, other)) in told[0].iter().zip(&told[1]) {
+            assert_eq!(question, other_question);
+            if one != other {
+                self.fail(question, one, other);
+            }
+        }
+        assert_eq!(told[0].len(), told[1].len());
+    }
+}
+
+impl Side {
+    pub(super) fn webhook(&self, turn: usize) -> WebhookId {
+        self.made.get(turn)
+    }
+}
