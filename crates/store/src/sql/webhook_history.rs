@@ -20,8 +20,8 @@ use crate::sql::{id_range, notification_rows};
 use crate::sql::{query, webhook_rows};
 
 shared_statements! {
-    // No earlier than a state before: in a database the latest notification of the tenant counts, and
-    // in a file, which may have been moved there, the latest of all.
+    // No earlier than a state before: in a database the latest notification of the tenant counts,
+    // and in a file, which may have been moved there, the latest of all.
     SAVE = "
         insert into webhook_past
           (webhook_id, until, tenant_id, disabled_at, disabled_cause, filter, settings, deletes)

@@ -8,7 +8,7 @@ use model::dashboard::{BulkJobKind, NewBulkJob};
 use model::delivery::{DeliveryState, NextState};
 use model::id::{BulkJobId, TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation};
-use model::notification::NewNotification;
+use model::notification::{AcceptResult, NewNotification};
 use model::query::{Declaration, StoredResponse};
 use model::tenant::{Event, NewToken, Permission, TokenHash, TokenKind};
 use model::time::{Heartbeat, Moment, TimeBounds};
@@ -203,6 +203,13 @@ fn remarkable(n: u32) -> Outcome {
     })
 }
 
+fn id_of(accepted: &AcceptResult) -> i64 {
+    let AcceptResult::Accepted { id, .. } = accepted else {
+        panic!("{accepted:?}");
+    };
+    id.0
+}
+
 /// Deliveries in each state, with attempts of all kinds.
 fn work(given: &Given, webhooks: &[WebhookId]) {
     let settle = |id, webhook: usize, time, outcome, next: NextState| {
@@ -214,10 +221,7 @@ fn work(given: &Given, webhooks: &[WebhookId]) {
         ));
     };
     let ids: Vec<i64> = (1..=16)
-        .map(|n| match given.accept(notification(given, n)) {
-            model::notification::AcceptResult::Accepted { id, .. } => id.0,
-            other => panic!("{other:?}"),
-        })
+        .map(|n| id_of(&given.accept(notification(given, n))))
         .collect();
     settle(ids[0], 0, 200, answered(200), delivered());
     for n in 0..6 {

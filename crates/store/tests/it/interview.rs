@@ -204,50 +204,8 @@ impl Interview<'_> {
 
     fn log(&mut self, tenant: TenantId, webhooks: &[WebhookId]) {
         let store = self.store;
-        let all = || LogQuery {
-            limit: 7,
-            ..LogQuery::default()
-        };
-        let mut queries = vec![all()];
-        queries.extend(webhooks.iter().map(|webhook| LogQuery {
-            webhook: Some(*webhook),
-            ..all()
-        }));
-        for status in [
-            DeliveryStatus::Pending,
-            DeliveryStatus::Retrying,
-            DeliveryStatus::Delivered,
-            DeliveryStatus::Failed,
-            DeliveryStatus::Cancelled,
-        ] {
-            queries.push(LogQuery {
-                status: Some(status),
-                ..all()
-            });
-        }
-        for query in [
-            LogQuery {
-                action_type: Some("order.paid".to_owned()),
-                ..all()
-            },
-            LogQuery {
-                event: Some("democon".to_owned()),
-                ..all()
-            },
-            LogQuery {
-                since: Some(at(20)),
-                until: Some(at(60)),
-                ..all()
-            },
-            LogQuery {
-                text: "1".to_owned(),
-                ..all()
-            },
-        ] {
-            queries.push(query);
-        }
         let mut deliveries: Vec<DeliveryId> = Vec::new();
-        for mut query in queries {
+        for mut query in log_queries(webhooks) {
             // All pages, and the first again from its end.
             for _ in 0..100 {
                 let question = format!("log of {tenant:?}: {query:?}");
@@ -335,4 +293,51 @@ impl Interview<'_> {
         }
         self.ask("backlog".to_owned(), store.backlog(epoch, None));
     }
+}
+
+/// What to ask a log for.
+fn log_queries(webhooks: &[WebhookId]) -> Vec<LogQuery> {
+    let all = || LogQuery {
+        limit: 7,
+        ..LogQuery::default()
+    };
+    let mut queries = vec![all()];
+    queries.extend(webhooks.iter().map(|webhook| LogQuery {
+        webhook: Some(*webhook),
+        ..all()
+    }));
+    for status in [
+        DeliveryStatus::Pending,
+        DeliveryStatus::Retrying,
+        DeliveryStatus::Delivered,
+        DeliveryStatus::Failed,
+        DeliveryStatus::Cancelled,
+    ] {
+        queries.push(LogQuery {
+            status: Some(status),
+            ..all()
+        });
+    }
+    for query in [
+        LogQuery {
+            action_type: Some("order.paid".to_owned()),
+            ..all()
+        },
+        LogQuery {
+            event: Some("democon".to_owned()),
+            ..all()
+        },
+        LogQuery {
+            since: Some(at(20)),
+            until: Some(at(60)),
+            ..all()
+        },
+        LogQuery {
+            text: "1".to_owned(),
+            ..all()
+        },
+    ] {
+        queries.push(query);
+    }
+    queries
 }
