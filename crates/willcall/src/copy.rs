@@ -125,7 +125,7 @@ fn copy(folder: &DataFolder, database: &DatabaseSettings) -> Result<()> {
         Ok(())
     })?;
     say!(
-        "{} was moved to {}: {} tables with {} rows, each of which was read again there.",
+        "{} was moved to {}: {} tables, {} rows. Each was read again there.",
         copied.source.display(),
         copied.target,
         copied.tables,
@@ -195,6 +195,6 @@ impl ProgressPrinter {
             true => "",
             false => " so far",
         };
-        say!("{rows} rows of {table} {done}{more} (table {place} of {of})");
+        say!("rows of {table} {done}{more}: {rows} (table {place} of {of})");
     }
 }

@@ -74,11 +74,11 @@ fn what_a_file_owes_is_delivered_once_from_the_database() {
     let (status, printed, words) = copy(&data, &url);
     assert_eq!(status, Some(0), "{printed}{words}");
     assert!(
-        printed.contains("5 rows of notification copied (table "),
+        printed.contains("rows of notification copied: 5 (table "),
         "{printed}"
     );
     assert!(
-        printed.contains("5 rows of notification checked (table "),
+        printed.contains("rows of notification checked: 5 (table "),
         "{printed}"
     );
     assert!(
@@ -101,8 +101,15 @@ fn what_a_file_owes_is_delivered_once_from_the_database() {
     let mut taken = taken.lock().unwrap().clone();
     taken.sort_unstable();
     assert_eq!(taken, [1, 2, 3, 4, 5, 6]);
+}
 
-    // No server starts on the file, and the doctor says why.
+#[test]
+fn a_file_that_was_moved_is_opened_by_nobody_until_that_is_undone() {
+    let url = PostgresServer::shared().create_database();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    store_in(folder.path());
+    assert_eq!(copy(&data, &url).0, Some(0));
     let data = data.to_str().unwrap();
     for command in [
         ["serve"].as_slice(),
