@@ -162,6 +162,8 @@ fn every_question_gets_the_same_answer_after_a_copy_and_after_what_follows() {
     }
     let copied: i64 = tables().iter().map(|table| moved.count(table)).sum();
     assert_eq!(report.rows, copied, "{report:?}");
+    // Whoever had it open learns that everything is different.
+    assert_eq!(moved.database.ask("select version from catalog"), "2");
     let (file, database) = (twin.open(), moved.given());
     let (before, after) = (interview(&file), interview(&database));
     assert!(before.len() > 200, "{}", before.len());

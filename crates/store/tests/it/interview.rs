@@ -332,6 +332,15 @@ fn log_queries(webhooks: &[WebhookId]) -> Vec<LogQuery> {
             until: Some(at(60)),
             ..all()
         },
+        // Across a time at which a clock was set back.
+        LogQuery {
+            since: Some(at(401)),
+            ..all()
+        },
+        LogQuery {
+            until: Some(at(401)),
+            ..all()
+        },
         LogQuery {
             text: "1".to_owned(),
             ..all()
