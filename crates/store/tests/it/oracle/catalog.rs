@@ -1,8 +1,8 @@
 //! Webhooks, tenants and what belongs to them.
 
 use model::id::{TenantId, TokenId};
-use model::query::{Declaration, DeclaredWebhook, WebhookDefaults};
-use model::tenant::{Event, NewToken, Permission, TokenKind};
+use model::query::{Declaration, DeclaredToken, DeclaredWebhook, WebhookDefaults};
+use model::tenant::{Event, NewToken, Permission, TokenHash, TokenKind};
 use model::webhook::{DisableCause, Disablement, Headers, NewWebhook, Webhook};
 
 use super::history::History;
@@ -35,6 +35,17 @@ impl History {
                     headers: self.draw.once_in(2).then(Headers::default),
                     retries_max: None,
                     fresh: WebhookDefaults::default(),
+                })
+                .collect(),
+            tokens: (0..self.draw.below(3))
+                .map(|n| DeclaredToken {
+                    name: format!("n{n}"),
+                    hash: self.draw.once_in(4).then(|| self.draw.hash()),
+                    fresh: TokenHash([u8::try_from(100 + self.draw.below(100)).unwrap(); 32]),
+                    permissions: [Permission::WebhooksRead].into_iter().collect(),
+                    active: self.draw.of(&[None, Some(true), Some(false)]),
+                    kind: TokenKind::Program,
+                    default: false,
                 })
                 .collect(),
             ..declaration(&format!("tenant {tenant}"))

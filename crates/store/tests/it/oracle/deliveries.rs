@@ -199,6 +199,12 @@ impl History {
         ]);
         let action_type = self.draw.once_in(2).then(|| "order.paid".to_owned());
         let since = self.draw.once_in(2).then(|| at(now - 500_000));
+        let until = self
+            .draw
+            .once_in(3)
+            .then(|| at(now - self.draw.number(100_000)));
+        let (after, last) = (self.turn_of::<NotificationId>(), self.draw.once_in(2));
+        let from_start = self.draw.once_in(2);
         let ask = |side: &Side| ReplayRequest {
             tenant: side.made.get(tenant),
             webhook: side.webhook(turn),
@@ -213,10 +219,13 @@ impl History {
                     status,
                     began_at,
                     since,
-                    until: None,
+                    until,
                     action_type: action_type.clone(),
-                    after: NotificationId(0),
-                    last: true,
+                    after: match from_start {
+                        true => NotificationId(0),
+                        false => side.made.get(after),
+                    },
+                    last,
                 }),
             },
             actor: "anna".to_owned(),
@@ -310,7 +319,11 @@ impl History {
             (DialectName::new("openticket"), before.plus_ms(-50_000)),
         ]
         .into();
-        let now = TimeBounds::exactly(at(self.now));
+        let doubt = self.draw.of(&[0, 0, 50_000]);
+        let now = TimeBounds {
+            earliest: at(self.now - doubt),
+            latest: at(self.now + doubt),
+        };
         // What SQLite has in notifications' own rows is removed once it has rows.
         self.materialize();
         let ended = self.pair.sides.each_ref().map(|side| {

@@ -62,7 +62,7 @@ impl History {
     }
 
     fn step(&mut self) {
-        match self.draw.below(40) {
+        match self.draw.below(50) {
             0..=8 => self.accept(),
             9..=18 => self.settle(),
             19..=20 => self.create_webhook(),
@@ -78,6 +78,9 @@ impl History {
             35 => self.tokens(),
             36..=37 => self.idempotent(),
             38 => self.response(),
+            39..=43 => self.log_page(),
+            44..=46 => self.page(),
+            47..=48 => self.due_pages(),
             _ => self.retention(),
         }
     }

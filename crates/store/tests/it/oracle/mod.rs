@@ -7,5 +7,6 @@ mod draw;
 mod history;
 mod pair;
 mod people;
+mod questions;
 mod runs;
 mod sameness;

@@ -1,5 +1,6 @@
 //! Two stores, one on each engine, that are asked the same.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -11,12 +12,14 @@ use model::tenant::TokenHash;
 use super::sameness::Made;
 use crate::databases::TestDatabase;
 use crate::interview::{Topics, answers};
-use crate::sqlite::harness::{at, wait};
+use crate::sqlite::harness::{Heard, Told, at, wait};
 
 pub(super) struct Side {
     pub(super) store: Arc<dyn Store>,
     pub(super) lease: Lease,
     pub(super) made: Made,
+    /// What the engine would be told.
+    heard: Arc<Heard>,
 }
 
 pub(super) struct Pair {
@@ -32,10 +35,15 @@ pub(super) struct Pair {
 impl Pair {
     pub(super) fn new(seed: u64) -> Self {
         let database = TestDatabase::new();
-        let side = |store: Arc<dyn Store>| Side {
-            lease: wait(store.claim(at(0))).unwrap(),
-            store,
-            made: Made::default(),
+        let side = |store: Arc<dyn Store>| {
+            let heard = Arc::new(Heard::default());
+            store.subscribe(heard.clone());
+            Side {
+                lease: wait(store.claim(at(0))).unwrap(),
+                store,
+                made: Made::default(),
+                heard,
+            }
         };
         Self {
             sides: [side(store::open_inline().unwrap()), side(database.open())],
@@ -88,12 +96,22 @@ impl Pair {
         if told[0] != told[1] {
             self.fail(what, &told[0], &told[1]);
         }
+        let heard = self.sides.each_ref().map(Side::heard);
+        if heard[0] != heard[1] {
+            self.fail(&format!("the subscriber of: {what}"), &heard[0], &heard[1]);
+        }
     }
 
     /// Compares numbers that both counted over several steps.
     pub(super) fn compare_counts(&self, what: &str, counts: [usize; 2]) {
         if counts[0] != counts[1] {
             self.fail(what, &counts[0].to_string(), &counts[1].to_string());
+        }
+    }
+
+    pub(super) fn compare_words(&self, what: &str, told: &[String; 2]) {
+        if told[0] != told[1] {
+            self.fail(what, &told[0], &told[1]);
         }
     }
 
@@ -137,6 +155,26 @@ impl Pair {
 }
 
 impl Side {
+    /// What was heard since this was last asked, whatever came together.
+    fn heard(&self) -> String {
+        let mut words = BTreeSet::new();
+        let mut note = |what: &str, thing: &dyn Debug| {
+            words.insert(self.made.in_turns(&format!("{what} {thing:?}")));
+        };
+        for told in self.heard.take() {
+            match told {
+                Told::Accepted(all) => all.iter().for_each(|one| note("accepted", one)),
+                Told::Asked(all) => all.iter().for_each(|one| note("asked", one)),
+                Told::PassedOver(all) => all.iter().for_each(|one| note("passed over", one)),
+                Told::Changed(all) => all.iter().for_each(|one| note("changed", one)),
+                // It may be told more often.
+                Told::ChangedElsewhere => {}
+                Told::BulkJobStarted => note("bulk job", &()),
+            }
+        }
+        words.into_iter().collect::<Vec<_>>().join("\n    ")
+    }
+
     pub(super) fn webhook(&self, turn: usize) -> WebhookId {
         self.made.get(turn)
     }
