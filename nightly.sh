@@ -17,6 +17,9 @@ for kind in kill full damage power; do
         every_kind_for_as_long -- --nocapture
 done
 
+echo "== both engines"
+ORACLE_FOR=$time cargo test --locked -p store --test it histories_of_fresh_seeds -- --nocapture
+
 echo "== parsers"
 WILLCALL_TEST_FUZZ_FOR=$time cargo test --locked --workspace fuzz
 

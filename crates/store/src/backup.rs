@@ -259,6 +259,8 @@ impl PartialFile {
             | OpenError::Newer { .. }
             | OpenError::Disk { .. }
             | OpenError::InUse(_)
+            | OpenError::Moved { .. }
+            | OpenError::UnfinishedCopy { .. }
             | OpenError::ForeignSchema { .. }
             | OpenError::NewerSchema { .. }
             | OpenError::Migration { .. }

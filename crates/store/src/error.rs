@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::contract::DiskFault;
+use model::time::Timestamp;
 use rusqlite::ErrorCode;
 
 use crate::integrity::fault::WalFault;
@@ -62,6 +63,22 @@ pub enum OpenError {
     Disk { path: PathBuf, fault: DiskFault },
     #[error("{} cannot be opened: {}", .0.display(), .1)]
     Broken(PathBuf, Arc<dyn std::error::Error + Send + Sync>),
+    #[error(
+        "{} was moved to {target} at {at} and is not used any more: name that with the setting \
+         database_url. To use the file again, without what came after, run `willcall copy --undo`",
+        .path.display()
+    )]
+    Moved {
+        path: PathBuf,
+        target: String,
+        at: Timestamp,
+    },
+    #[error(
+        "the database has an unfinished copy of {source_file} and cannot be used before it is \
+         finished: run `willcall copy --from sqlite --to postgres` again, which goes on where it \
+         stopped; or make an empty database"
+    )]
+    UnfinishedCopy { source_file: String },
     #[error(
         "the schema {schema} of the database has {} of another application, and was not changed: \
          make a schema or a database for Willcall, and name that",
@@ -154,6 +171,8 @@ impl OpenError {
             | Self::Full(_)
             | Self::Disk { .. }
             | Self::Broken(..)
+            | Self::Moved { .. }
+            | Self::UnfinishedCopy { .. }
             | Self::ForeignSchema { .. }
             | Self::NewerSchema { .. }
             | Self::Migration { .. }

@@ -17,6 +17,7 @@ use crate::integrity::snapshot::{self, Integrity};
 use crate::migrate;
 use crate::postgres::SchemaVersions;
 use crate::sqlite::clock;
+use crate::sqlite::moved::{self, Opening};
 
 /// Above this size a start does not read all pages: at 100 MiB a second it would take longer than
 /// people wait. The header, the schema and the size are always checked.
@@ -48,6 +49,34 @@ pub struct Inspection {
     pub latest_notification: Option<Timestamp>,
     /// When it was last written, by its own clock.
     pub last_written_at: Option<Timestamp>,
+    /// Where it is used now, if it was moved.
+    pub moved: Option<Moved>,
+}
+
+/// To which database a store was moved, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    pub target: String,
+    pub at: Timestamp,
+}
+
+impl Moved {
+    /// What whoever opens the store is told.
+    pub fn into_open_error(self, path: &Path) -> OpenError {
+        OpenError::Moved {
+            path: path.to_owned(),
+            target: self.target,
+            at: self.at,
+        }
+    }
+}
+
+fn moved_to(conn: &Connection) -> Result<Option<Moved>, rusqlite::Error> {
+    let mark = moved::find(conn)?;
+    Ok(mark.and_then(|mark| {
+        let (target, at) = (mark.target, mark.ended_at?);
+        Some(Moved { target, at })
+    }))
 }
 
 /// Inspects a store without changing anything. Reads every page.
@@ -107,7 +136,7 @@ fn prefer_wal_fault<T>(
 }
 
 /// Whether the file may be opened for writing: it is ours and whole, or there is none yet.
-pub(crate) fn before_opening(path: &Path) -> Result<Integrity, OpenError> {
+pub(crate) fn before_opening(path: &Path, opening: Opening) -> Result<Integrity, OpenError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -136,6 +165,11 @@ pub(crate) fn before_opening(path: &Path) -> Result<Integrity, OpenError> {
         }
         Err(reason) => prefer_wal_fault(Err(reason.into_open_error(path)), log.clone().map(drop))?,
     };
+    if opening == Opening::ForUse
+        && let Some(moved) = moved_to(&conn).map_err(|error| OpenError::of(path, error))?
+    {
+        return Err(moved.into_open_error(path));
+    }
     if bytes <= QUICK_CHECK_BYTES_MAX {
         check_pages(path, &conn)?;
     }
@@ -300,6 +334,7 @@ fn read(path: &Path, conn: &Connection) -> Result<Inspection, rusqlite::Error> {
         oldest_notification: time("select accepted_at from notification order by id limit 1")?,
         latest_notification: time("select accepted_at from notification order by id desc limit 1")?,
         last_written_at: clock::last_of_any(conn)?.map(|last| last.wall),
+        moved: moved_to(conn)?,
     })
 }
 

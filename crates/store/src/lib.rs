@@ -4,6 +4,7 @@
 //! and takes no time of its own.
 
 mod backup;
+mod copy;
 mod error;
 mod files;
 mod inspect;
@@ -28,8 +29,9 @@ use model::contract::Store;
 use prometheus_client::registry::Registry;
 
 pub use crate::backup::{BackupError, BackupProgress, backup};
+pub use crate::copy::{CopyError, CopyOrder, CopyReport, CopyStep, TableProgress};
 pub use crate::error::OpenError;
-pub use crate::inspect::{Inspection, inspect, schema_versions};
+pub use crate::inspect::{Inspection, Moved, inspect, schema_versions};
 pub use crate::integrity::fault::WalFault;
 use crate::postgres::apart::apart;
 use crate::postgres::session::Session;
@@ -71,6 +73,24 @@ pub fn migrate_database(settings: &DatabaseSettings) -> Result<SchemaVersions, O
     apart(|| postgres::migrate::migrate(&Session::open(settings, "willcall migrate")?))
 }
 
+/// Copies the store in the file at `path` into a database, or goes on with a copy of it, and checks
+/// that all is there. After that the file is not used any more. Nobody may have either open.
+/// `watch` is told each step, and may give the copy up with a reason.
+pub fn copy(
+    path: &Path,
+    settings: &DatabaseSettings,
+    order: &CopyOrder,
+    watch: &mut (dyn FnMut(CopyStep) -> Result<(), String> + Send),
+) -> Result<CopyReport, CopyError> {
+    apart(|| copy::run::run(path, settings, order, copy::run::BATCH_ROWS, watch))
+}
+
+/// Lets a store that was moved to a database be used again as it was then. Answers where it was
+/// moved to; nothing if it was not.
+pub fn undo_copy(path: &Path) -> Result<Option<Moved>, OpenError> {
+    copy::run::undo(path)
+}
+
 /// A store in memory, for tests on paused time and for simulation. Each operation runs on the
 /// calling thread when it is called (or, if it shows deliveries, when it is first polled), and its
 /// reply is ready at once.
@@ -98,7 +118,10 @@ pub mod probe {
     use prometheus_client::registry::Registry;
 
     pub use crate::sqlite::wal_sync::SyncTarget;
-    use crate::{BackupError, BackupProgress, Inspection, OpenError, Shared, backup, open};
+    use crate::{
+        BackupError, BackupProgress, CopyError, CopyOrder, CopyReport, CopyStep, DatabaseSettings,
+        Inspection, OpenError, Shared, apart, backup, open,
+    };
 
     /// The version of the schema that this program writes.
     pub const SCHEMA_VERSION: u32 = crate::migrate::KNOWN;
@@ -126,6 +149,34 @@ pub mod probe {
         watch: &mut dyn FnMut(BackupProgress) -> Result<(), String>,
     ) -> Result<Inspection, BackupError> {
         backup::within(path, to, log_bytes_max, watch)
+    }
+
+    /// `copy` with so many rows in a batch.
+    pub fn copy_by(
+        path: &Path,
+        settings: &DatabaseSettings,
+        order: &CopyOrder,
+        batch_rows: usize,
+        watch: &mut (dyn FnMut(CopyStep) -> Result<(), String> + Send),
+    ) -> Result<CopyReport, CopyError> {
+        apart(|| crate::copy::run::run(path, settings, order, batch_rows, watch))
+    }
+
+    /// The tables that a copy copies, and their columns.
+    pub fn copied_columns() -> Vec<(&'static str, &'static str)> {
+        let tables = crate::copy::tables::TABLES.iter();
+        let columns = tables.flat_map(|table| {
+            let columns = table.columns.iter();
+            columns.map(|(column, _)| (table.name, *column))
+        });
+        columns.collect()
+    }
+
+    /// Of each table that a copy copies what it asks SQLite for, and what PostgreSQL.
+    pub fn copy_statements() -> Vec<(&'static str, String, String)> {
+        let tables = crate::copy::tables::TABLES.iter();
+        let statements = tables.map(|table| (table.name, table.read(false), table.hashes(true)));
+        statements.collect()
     }
 
     /// A store with threads whose file may have so many pages, as if its disk were full then.

@@ -155,6 +155,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) store: StoreLocation,
+    /// The folder of the setting `data_dir`, also if the store is in a database.
+    pub(crate) data_folder: DataFolder,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) private_targets: PrivateTargets,
     pub(crate) ca_files: Vec<PathBuf>,
@@ -265,7 +267,8 @@ impl Config {
         )?;
         let private_targets = "127.0.0.0/8".parse()?;
         Ok(Self {
-            store: StoreLocation::Folder(DataFolder::new(data_dir)),
+            store: StoreLocation::Folder(DataFolder::new(data_dir.clone())),
+            data_folder: DataFolder::new(data_dir),
             private_targets,
             ..defaults.check()?
         })
@@ -390,6 +393,7 @@ impl RawConfig {
         let store = self.store()?;
         let exposed = self.exposed_password(&store);
         Ok(Config {
+            data_folder: self.data_folder()?,
             listen: self.read("listen", |text| {
                 text.parse().map_err(|_| {
                     "it has to be an IP address with a port, such as 127.0.0.1:8080".to_owned()

@@ -1,5 +1,5 @@
 //! The binary: reads the command line and runs one command: serve, demo, bench, apply, user, token,
-//! doctor, migrate, backup, restore or recover.
+//! doctor, migrate, copy, backup, restore or recover.
 //!
 //! Each command lives in the file of its name. This file only dispatches.
 
@@ -14,6 +14,7 @@ mod backup;
 mod bad_requests;
 mod config;
 mod connections;
+mod copy;
 mod data_folder;
 mod demo;
 mod descriptors;
@@ -110,6 +111,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
             "backup" => backup::backup(&config, Path::new(&file)).map(|()| ExitCode::SUCCESS),
             "restore" => backup::restore(&config, Path::new(&file)).map(|()| ExitCode::SUCCESS),
             "recover" => backup::recover(&config).map(|()| ExitCode::SUCCESS),
+            "copy" => copy::run(&config, matches).map(|()| ExitCode::SUCCESS),
             "doctor" => doctor::run(&config).await,
             "migrate" => migrate::run(&config).await.map(|()| ExitCode::SUCCESS),
             "user" => user::run(&config, what, matches)
@@ -195,6 +197,7 @@ fn command() -> Command {
                 )
                 .args(config::arguments(&store)),
         )
+        .subcommand(copy::command(&store))
         .subcommand(
             Command::new("doctor")
                 .about("Check settings, store, clock, name lookup and certificates, and report problems")

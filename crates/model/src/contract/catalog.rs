@@ -100,7 +100,8 @@ pub trait Catalog: Send + Sync {
     /// with the target URL that it was asked for.
     ///
     /// Errors: those of a change; `Stale` if it has another version, and for ever once it is
-    /// deleted; `Busy` also when it is enabled while more than one step is left to cancel.
+    /// deleted; `Busy` also when it is enabled while more than one step is left to cancel;
+    /// `Conflict(WebhookKey)` if it has no key yet and is given one that is taken.
     fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> StoreFuture<Webhook>;
 
     /// Deliveries, newest first, of deleted webhooks, too.

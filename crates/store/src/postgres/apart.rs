@@ -6,9 +6,9 @@ use std::thread;
 use crate::OpenError;
 
 /// Runs work on a new thread, and waits for it.
-pub(crate) fn apart<T: Send>(
-    work: impl FnOnce() -> Result<T, OpenError> + Send,
-) -> Result<T, OpenError> {
+pub(crate) fn apart<T: Send, E: From<OpenError> + Send>(
+    work: impl FnOnce() -> Result<T, E> + Send,
+) -> Result<T, E> {
     thread::scope(|scope| {
         let builder = thread::Builder::new().name("store open".to_owned());
         let working = builder.spawn_scoped(scope, work);

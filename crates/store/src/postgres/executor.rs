@@ -318,8 +318,8 @@ impl PostgresExecutor {
             if !running.wait(CLOSE_LIMIT) {
                 give_up(&handles);
             }
-            // Who asked may not wait any more.
-            drop(tell.send(()));
+            // An error says that who asked waits no longer.
+            tell.send(()).unwrap_or_default();
         });
         Box::pin(async move {
             started.map_err(|error| StoreError::Broken(Arc::new(error)))?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio_postgres::Row;
 
 use crate::OpenError;
+use crate::postgres::copy_mark;
 use crate::postgres::host_fault::{HostFailure, HostFault};
 use crate::postgres::locks;
 use crate::postgres::open;
@@ -57,6 +58,7 @@ pub struct SchemaVersions {
 
 /// What `migrate` would do, or why it would refuse. Changes nothing.
 pub(crate) fn preview(session: &Session) -> Result<SchemaVersions, OpenError> {
+    refuse_unfinished_copy(session)?;
     let missing = missing(session, MIGRATIONS).map(|(before, missing)| SchemaVersions {
         before,
         after: before.saturating_add(u32::try_from(missing.len()).unwrap_or(u32::MAX)),
@@ -86,7 +88,28 @@ enum MigrationError {
 /// also if another node was faster. The session can be used for nothing else afterwards: its
 /// statements may take as long as a migration.
 pub(crate) fn migrate(session: &Session) -> Result<SchemaVersions, OpenError> {
+    refuse_unfinished_copy(session)?;
+    migrate_for_copy(session)
+}
+
+/// The same for the copy that is under way, or is to begin.
+pub(crate) fn migrate_for_copy(session: &Session) -> Result<SchemaVersions, OpenError> {
     migrate_by(session, MIGRATIONS)
+}
+
+/// What is only partly copied is nobody's store.
+fn refuse_unfinished_copy(session: &Session) -> Result<(), OpenError> {
+    match copy_mark::find(session).map_err(|error| of_session(session, error))? {
+        None => Ok(()),
+        Some(unfinished) => Err(OpenError::UnfinishedCopy {
+            source_file: unfinished.source,
+        }),
+    }
+}
+
+/// Why what was asked of the tables was not done.
+pub(crate) fn of_session(session: &Session, error: SessionError) -> OpenError {
+    MigrationError::Session(error).into_open_error(session)
 }
 
 /// The same by these migrations.

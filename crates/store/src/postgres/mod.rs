@@ -6,6 +6,7 @@ pub(crate) mod batch;
 pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod contract;
+pub(crate) mod copy_mark;
 mod database_url;
 mod due;
 mod envelopes;

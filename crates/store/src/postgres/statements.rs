@@ -1,8 +1,8 @@
 //! Every statement of the store on PostgreSQL in one list, for tests.
 
 use crate::postgres::{
-    accept, clock, due, envelopes, fan_out, health_columns, leases, many, migrate, pending, prune,
-    settle, settle_columns, store, subscriptions, unattempted, watch, worker,
+    accept, clock, copy_mark, due, envelopes, fan_out, health_columns, leases, many, migrate,
+    pending, prune, settle, settle_columns, store, subscriptions, unattempted, watch, worker,
 };
 use crate::sql::statement::to_postgres;
 use crate::sql::{self, Statement, merge};
@@ -12,6 +12,7 @@ pub(crate) fn statements() -> Vec<String> {
     let own = [
         accept::statements::STATEMENTS,
         clock::STATEMENTS,
+        copy_mark::STATEMENTS,
         due::STATEMENTS,
         envelopes::STATEMENTS,
         fan_out::STATEMENTS,

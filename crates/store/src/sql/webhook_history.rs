@@ -20,11 +20,22 @@ use crate::sql::{id_range, notification_rows};
 use crate::sql::{query, webhook_rows};
 
 shared_statements! {
+    // No earlier than a state before: in a database the latest notification of the tenant counts,
+    // and in a file, which may have been moved there, the latest of all.
     SAVE = "
         insert into webhook_past
           (webhook_id, until, tenant_id, disabled_at, disabled_cause, filter, settings, deletes)
-        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-        on conflict (webhook_id, until) do update 
+        values (?1, max(?2, coalesce((
+          select max(until) from webhook_past where webhook_id = ?1), 0)),
+          ?3, ?4, ?5, ?6, ?7, ?8)
+        on conflict (webhook_id, until) do update
+        set deletes = webhook_past.deletes or ?8" | "
+        insert into webhook_past
+          (webhook_id, until, tenant_id, disabled_at, disabled_cause, filter, settings, deletes)
+        values (?1, greatest(?2, (
+          select max(until) from webhook_past where webhook_id = ?1)),
+          ?3, ?4, ?5, ?6, ?7, ?8)
+        on conflict (webhook_id, until) do update
         set deletes = webhook_past.deletes or ?8";
     THEN = "
         select disabled_at, disabled_cause, filter, settings from webhook_past

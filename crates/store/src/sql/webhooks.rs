@@ -78,10 +78,8 @@ pub(crate) fn add(
     actor: &str,
     at: Timestamp,
 ) -> Result<Webhook, JobError> {
-    if let Some(key) = &new.key
-        && webhook_rows::find_key(tx.conn(), new.tenant, key)?.is_some()
-    {
-        return Err(StoreError::Conflict(Conflict::WebhookKey).into());
+    if let Some(key) = &new.key {
+        refuse_taken_key(tx, new.tenant, key)?;
     }
     let id = tx.insert(
         ADD,
@@ -125,6 +123,13 @@ pub(crate) fn add(
     Ok(webhook)
 }
 
+fn refuse_taken_key(tx: &dyn Transaction, tenant: TenantId, key: &str) -> Result<(), JobError> {
+    match webhook_rows::find_key(tx.conn(), tenant, key)? {
+        Some(_) => Err(StoreError::Conflict(Conflict::WebhookKey).into()),
+        None => Ok(()),
+    }
+}
+
 /// Saves a changed webhook. `Stale` unless its version is the stored one, or if it is gone.
 pub(crate) fn save(
     tx: &mut dyn Transaction,
@@ -148,6 +153,11 @@ pub(crate) fn save_any(
     let before = webhook_rows::find_any(tx.conn(), webhook.id)?
         .filter(|stored| stored.tenant == webhook.tenant && stored.version == webhook.version)
         .ok_or(StoreError::Stale)?;
+    if before.key.is_none()
+        && let Some(key) = &webhook.key
+    {
+        refuse_taken_key(tx, webhook.tenant, key)?;
+    }
     let same_target = before.target_url == webhook.target_url;
     let after = Webhook {
         // A key that was given stays.

@@ -20,6 +20,7 @@ mod job_answer;
 mod jobs;
 mod leftovers;
 mod metrics;
+pub(crate) mod moved;
 pub(crate) mod open;
 mod pending;
 mod query;

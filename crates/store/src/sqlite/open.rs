@@ -17,10 +17,15 @@ use crate::inspect;
 use crate::integrity::mark::MarkWriter;
 use crate::integrity::snapshot;
 use crate::migrate;
+use crate::sql::job_error::JobError;
+use crate::sql::post_commit::PostCommit;
 use crate::sqlite::contract::Sqlite;
 use crate::sqlite::executor::{Executor, READERS};
+use crate::sqlite::moved::{self, Opening};
 use crate::sqlite::shared::Shared;
 use crate::sqlite::statements::statements;
+use crate::sqlite::tx::{HotStatements, Tx, WriterCache};
+use crate::sqlite::unattempted;
 use crate::sqlite::wal_preallocation;
 use crate::sqlite::wal_sync::{SyncTarget, WalFile};
 use crate::sqlite::writer::{CHECKPOINT, Writer, wal_pages};
@@ -137,10 +142,10 @@ pub(crate) fn inline() -> Result<Sqlite, OpenError> {
 /// The writer of a file, which is created or migrated if need be.
 fn on_file(path: &Path, shared: Shared) -> Result<(Arc<Shared>, Writer), OpenError> {
     let deadline = Instant::now() + BUSY_LIMIT;
-    let mut conn = ready(path);
+    let mut conn = ready(path, Opening::ForUse);
     while matches!(conn, Err(OpenError::InUse(_))) && Instant::now() < deadline {
         std::thread::park_timeout(TRY_AFTER);
-        conn = ready(path);
+        conn = ready(path, Opening::ForUse);
     }
     shared.disk.set_path(path);
     let shared = Arc::new(shared);
@@ -148,9 +153,46 @@ fn on_file(path: &Path, shared: Shared) -> Result<(Arc<Shared>, Writer), OpenErr
     Ok((shared, writer.map_err(|error| OpenError::of(path, error))?))
 }
 
+/// A connection to a file that has all of the store in its tables, no WAL, and nobody else who has
+/// it open, until the connection is closed. It may have been moved.
+pub(crate) fn for_copying(path: &Path) -> Result<Connection, OpenError> {
+    let conn = ready(path, Opening::ForCopying)?;
+    let materialized = conn
+        .execute_batch("begin immediate")
+        .map_err(JobError::from);
+    let materialized = materialized.and_then(|()| {
+        unattempted::materialize(&mut Tx {
+            conn: &conn,
+            hot: HotStatements::default(),
+            cache: &mut WriterCache::default(),
+            post_commit: &mut PostCommit::default(),
+        })?;
+        Ok(conn.execute_batch("commit")?)
+    });
+    materialized.map_err(|error| match error {
+        JobError::Sqlite(error) => OpenError::of(path, error),
+        JobError::Postgres(error) => OpenError::Broken(path.to_owned(), Arc::new(error)),
+        JobError::Store(error) | JobError::Refused(error) => {
+            OpenError::Broken(path.to_owned(), Arc::new(error))
+        }
+    })?;
+    snapshot::close(&conn, path);
+    let taken = conn.pragma_update_and_check(None, "journal_mode", "delete", |row| {
+        row.get::<_, String>(0)
+    });
+    if taken.map_err(|error| OpenError::of(path, error))? != "delete" {
+        return Err(OpenError::InUse(path.to_owned()));
+    }
+    let alone = conn
+        .pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()))
+        .and_then(|()| conn.execute_batch("begin exclusive; commit"));
+    alone.map_err(|error| OpenError::of(path, error))?;
+    Ok(conn)
+}
+
 /// A connection to a file that is whole, migrated and in WAL mode.
-fn ready(path: &Path) -> Result<Connection, OpenError> {
-    let integrity = inspect::before_opening(path)?;
+fn ready(path: &Path, opening: Opening) -> Result<Connection, OpenError> {
+    let integrity = inspect::before_opening(path, opening)?;
     snapshot::write_mark(path, integrity).map_err(|error| OpenError::of_io(path, &error))?;
     let conn = Connection::open_with_flags(path, flags(true));
     let conn = conn.map_err(|error| OpenError::of(path, error))?;
@@ -173,7 +215,10 @@ fn ready(path: &Path) -> Result<Connection, OpenError> {
         for sql in statements() {
             drop(conn.prepare_cached(sql)?);
         }
-        Ok(())
+        match opening {
+            Opening::ForUse => moved::note_opened(&conn),
+            Opening::ForCopying => Ok(()),
+        }
     };
     open().map_err(|error| OpenError::of(path, error))?;
     Ok(conn)

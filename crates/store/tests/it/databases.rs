@@ -16,6 +16,7 @@ static FREE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// All tables as they were when they were made.
 const EMPTY: &str = "
     set session_replication_role = replica;
+    drop table if exists willcall_copied, willcall_copy;
     do $$
     declare one record;
     begin

@@ -22,15 +22,23 @@ mod databases;
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
+mod copy;
+#[cfg(test)]
 mod executor;
 #[cfg(test)]
 mod files;
+#[cfg(test)]
+mod house;
 #[cfg(test)]
 mod inline;
 #[cfg(test)]
 mod integrity;
 #[cfg(test)]
+mod interview;
+#[cfg(test)]
 mod moved_files;
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod parity;
 #[cfg(test)]

@@ -8,11 +8,12 @@ use crate::databases::TestDatabase;
 use crate::sqlite::harness::wait;
 
 /// What only SQLite has, and why.
-const SQLITE_ONLY: [(&str, &str); 3] = [
+const SQLITE_ONLY: [(&str, &str); 4] = [
     (
         "counted",
         "ids come from a sequence, and nothing is listed later",
     ),
+    ("moved", "a file is moved to a database, and none back"),
     ("notification.wanted_by", "what is owed has rows of its own"),
     ("webhook.slot null", "a virtual column may be null"),
 ];

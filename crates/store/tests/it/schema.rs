@@ -44,6 +44,7 @@ fn every_table_is_strict() {
         "link",
         "listing",
         "member",
+        "moved",
         "notification",
         "session",
         "standing",

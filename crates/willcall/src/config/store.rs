@@ -14,15 +14,19 @@ const URL: &str = "database_url";
 const PASSWORD_FILE: &str = "database_password_file";
 
 impl RawConfig {
-    pub(super) fn store(&self) -> Result<StoreLocation> {
-        // Also with a database: a wrong setting is never passed over.
-        let folder = self.read("data_dir", |text| match text {
+    /// Also read with a database: a wrong setting is never passed over.
+    pub(super) fn data_folder(&self) -> Result<DataFolder> {
+        self.read("data_dir", |text| match text {
             "" => Err("it has to name a folder".to_owned()),
-            text => Ok(PathBuf::from(text)),
-        })?;
+            text => Ok(DataFolder::new(PathBuf::from(text))),
+        })
+    }
+
+    pub(super) fn store(&self) -> Result<StoreLocation> {
+        let folder = self.data_folder()?;
         match self.database()? {
             Some(database) => Ok(StoreLocation::Database(Box::new(database))),
-            None => Ok(StoreLocation::Folder(DataFolder::new(folder))),
+            None => Ok(StoreLocation::Folder(folder)),
         }
     }
 

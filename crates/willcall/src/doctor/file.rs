@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use model::limits::{FREE_BYTES_LOW, FREE_BYTES_MIN};
 use rustix::process::geteuid;
+use store::Inspection;
 
 use super::clock;
 use super::finding::{Finding, Verdict};
@@ -125,13 +126,19 @@ fn inspect(folder: &DataFolder) -> Finding {
         }
     }
     match store::inspect(&file) {
+        Ok(Inspection {
+            moved: Some(moved), ..
+        }) => {
+            let words = moved.into_open_error(&file).to_string();
+            Finding::new("store", Verdict::Wrong, words)
+        }
         // `files` checks whether it can be written.
         Ok(found) => Finding::new("store", Verdict::Good, store_words(&found)),
         Err(error) => Finding::new("store", Verdict::Wrong, error.to_string()),
     }
 }
 
-fn store_words(found: &store::Inspection) -> String {
+fn store_words(found: &Inspection) -> String {
     let age = if found.schema_version < found.known_version {
         format!(
             ", schema version {} of {}; the next start upgrades it",

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::harness::{API, Client, PATIENCE, Receiver, Server, TENANT, willcall};
 use crate::postgres_server::{PostgresServer, SUPERUSER, programs, run as output_of};
 
-const PAID: &str = "pretix.event.order.paid";
+pub(crate) const PAID: &str = "pretix.event.order.paid";
 
 /// Runs a command on a database.
 pub(crate) fn run(command: &[&str], url: &str) -> Output {
@@ -50,7 +50,7 @@ pub(crate) fn start(url: &str, folder: &Path) -> Server {
 }
 
 /// Sends a notification; returns the status and the whole response.
-fn send(client: &Client, id: u64) -> (u16, String) {
+pub(crate) fn send(client: &Client, id: u64) -> (u16, String) {
     let body =
         format!(r#"{{"event":"democon","action":"{PAID}","code":"A{id}","notification_id":{id}}}"#);
     let answer = client.exchange("POST", &format!("{API}/notifications/"), &body);
@@ -59,18 +59,18 @@ fn send(client: &Client, id: u64) -> (u16, String) {
     (status, answer)
 }
 
-fn hand_in(client: &Client, id: u64) {
+pub(crate) fn hand_in(client: &Client, id: u64) {
     let (status, answer) = send(client, id);
     assert_eq!(status, 201, "{answer}");
 }
 
-fn id_of(body: &str) -> u64 {
+pub(crate) fn id_of(body: &str) -> u64 {
     let body: Value = serde_json::from_str(body).unwrap();
     body["notification_id"].as_u64().unwrap()
 }
 
 /// The states of a webhook's deliveries, by notification.
-fn states(client: &Client, webhook: i64) -> BTreeMap<u64, String> {
+pub(crate) fn states(client: &Client, webhook: i64) -> BTreeMap<u64, String> {
     let (status, log) = client.get(&format!("{API}/webhooks/{webhook}/deliveries/"));
     assert_eq!(status, 200, "{log}");
     let rows = log["results"].as_array().unwrap().iter();
@@ -80,7 +80,11 @@ fn states(client: &Client, webhook: i64) -> BTreeMap<u64, String> {
 }
 
 /// Asks again until the answer is as expected.
-fn wait_for<T: std::fmt::Debug>(what: &str, ask: impl Fn() -> T, is: impl Fn(&T) -> bool) -> T {
+pub(crate) fn wait_for<T: std::fmt::Debug>(
+    what: &str,
+    ask: impl Fn() -> T,
+    is: impl Fn(&T) -> bool,
+) -> T {
     let begun = Instant::now();
     loop {
         let found = ask();

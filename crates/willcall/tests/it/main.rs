@@ -6,6 +6,8 @@ mod bench;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod copy;
+#[cfg(test)]
 mod crowds;
 #[cfg(test)]
 mod database;

@@ -382,13 +382,18 @@ impl Given {
     /// steps.
     pub(crate) fn fan_out(&self) {
         if let Place::Database(database) = &self.place {
-            loop {
-                let heard = self.heard.told.lock().unwrap().len();
-                if database.ask("select exists (select 1 from listing)") == "f" {
-                    return;
-                }
-                self.heard.wait_beyond(heard);
+            self.fan_out_in(database);
+        }
+    }
+
+    /// The same of a store in this database.
+    pub(crate) fn fan_out_in(&self, database: &TestDatabase) {
+        loop {
+            let heard = self.heard.told.lock().unwrap().len();
+            if database.ask("select exists (select 1 from listing)") == "f" {
+                return;
             }
+            self.heard.wait_beyond(heard);
         }
     }
 

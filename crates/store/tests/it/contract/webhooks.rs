@@ -99,6 +99,26 @@ fn a_key_names_one_webhook_of_a_tenant_for_ever() {
 }
 
 #[test]
+fn a_webhook_without_a_key_is_given_none_that_another_has() {
+    let given = Given::new();
+    let keyed = NewWebhook {
+        key: Some("crm".to_owned()),
+        ..given.new_webhook(&[("paid", None)])
+    };
+    wait(given.store.create_webhook(keyed, "test".to_owned(), at(1))).unwrap();
+    let bare = given.webhook(&[("paid", None)]);
+    let with_key = |key: &str| Webhook {
+        key: Some(key.to_owned()),
+        ..bare.clone()
+    };
+    let taken = given.save(with_key("crm"), 2).unwrap_err();
+    assert!(matches!(taken, StoreError::Conflict(Conflict::WebhookKey)));
+    assert_eq!(given.stored(bare.id), bare);
+    let saved = given.save(with_key("other"), 3).unwrap();
+    assert_eq!(saved.key.as_deref(), Some("other"));
+}
+
+#[test]
 fn webhooks_of_several_tenants_are_listed_in_one_order() {
     let given = Given::new();
     let (one, two) = (given.tenant, given.another_tenant("other"));
