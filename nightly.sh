@@ -20,6 +20,16 @@ done
 echo "== both engines"
 ORACLE_FOR=$time cargo test --locked -p store --test it histories_of_fresh_seeds -- --nocapture
 
+# Servers of the latest release and of this commit on one database.
+if release=$(git describe --tags --abbrev=0 2>/dev/null); then
+    echo "== an upgrade from $release"
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"; git worktree prune' EXIT
+    git worktree add --quiet --detach "$folder/source" "$release"
+    (cd "$folder/source" && cargo build --quiet --locked -p willcall --target-dir "$folder/target")
+    WILLCALL_PREVIOUS=$folder/target/debug/willcall cargo test --locked -p willcall --test it upgrades
+fi
+
 echo "== parsers"
 WILLCALL_TEST_FUZZ_FOR=$time cargo test --locked --workspace fuzz
 

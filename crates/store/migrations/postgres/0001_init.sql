@@ -7,7 +7,9 @@
 -- are none of ours.
 create table willcall (
   id smallint primary key check (id = 1),
-  version integer not null
+  version integer not null,
+  -- Programs that know this version of the schema, or a later one, work on it.
+  oldest integer not null
 );
 
 create table tenant (
@@ -235,11 +237,16 @@ create table notification (
 -- Notifications that nobody wanted: no delivery leads to them when they are to be removed.
 create index notification_unwanted on notification (tenant_id, id) where delivery_count = 0;
 
+-- Tenants and webhooks are integers in the three tables that grow with what is delivered: there are
+-- never two billion of them, and PostgreSQL fills the pages of an index with such keys to 88 %
+-- while deliveries come; with three bigints it leaves half of each page empty
+-- (findings/postgresql-half-empty-pages-of-three-bigints.sh).
+
 -- Deliveries that were never tried and are due since they were accepted, so that their order is
 -- that of their ids.
 create table fresh (
-  tenant_id bigint not null,
-  webhook_id bigint not null,
+  tenant_id integer not null,
+  webhook_id integer not null,
   notification_id bigint not null,
   primary key (tenant_id, webhook_id, notification_id)
 );
@@ -247,8 +254,8 @@ create table fresh (
 -- Every other delivery, owed or ended, in the order of each webhook's log, with its latest attempt.
 -- A state of its own (4) is for those that were never tried, but are not fresh.
 create table delivery (
-  tenant_id bigint not null,
-  webhook_id bigint not null,
+  tenant_id integer not null,
+  webhook_id integer not null,
   notification_id bigint not null,
   round_began_at bigint,
   due_at bigint,
@@ -307,9 +314,9 @@ create table envelope_day (
 
 -- All attempts of a delivery but the latest.
 create table attempt (
-  tenant_id bigint not null,
+  tenant_id integer not null,
   notification_id bigint not null,
-  webhook_id bigint not null,
+  webhook_id integer not null,
   began_at bigint not null,
   envelope_id bigint not null,
   -- The answer's header lines are here or in an envelope.

@@ -16,7 +16,20 @@ use crate::postgres::open;
 use crate::postgres::session::{Committed, Session, TransactionMode};
 use crate::postgres::session_error::SessionError;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/postgres/0001_init.sql")];
+const MIGRATIONS: &[Migration] = &[Migration {
+    sql: include_str!("../../migrations/postgres/0001_init.sql"),
+    oldest: 1,
+}];
+
+/// One step of the schema.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Migration {
+    pub(crate) sql: &'static str,
+    /// The oldest version of the schema whose programs go on working on this one, and may start on
+    /// it: during an upgrade they run side by side. A step that such a program does not bear comes
+    /// one release after the program that does.
+    pub(crate) oldest: u32,
+}
 
 /// How long a statement of a migration may take, and how long another node's is waited for.
 const LIMIT: Duration = Duration::from_secs(3_600);
@@ -37,16 +50,17 @@ statements! {
     MARK = "
         select count(*) filter (where a.attname = 'id' and a.atttypid = 'int2'::regtype) = 1
           and count(*) filter (where a.attname = 'version' and a.atttypid = 'int4'::regtype) = 1
-          and count(*) = 2
+          and count(*) filter (where a.attname = 'oldest' and a.atttypid = 'int4'::regtype) = 1
+          and count(*) = 3
         from pg_class c
         join pg_namespace n on n.oid = c.relnamespace
         left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         where n.nspname = current_schema() and c.relname = 'willcall'
         group by c.oid";
-    VERSION = "select version from willcall where id = 1";
+    VERSION = "select version, oldest from willcall where id = 1";
     SET_VERSION = "
-        insert into willcall (id, version) values (1, $1)
-        on conflict (id) do update set version = excluded.version";
+        insert into willcall (id, version, oldest) values (1, $1, $2)
+        on conflict (id) do update set version = excluded.version, oldest = excluded.oldest";
 }
 
 /// The versions that the schema had before and has now.
@@ -68,14 +82,14 @@ pub(crate) fn preview(session: &Session) -> Result<SchemaVersions, OpenError> {
 
 /// The names of all tables that there are after the last migration.
 pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
-    MIGRATIONS.iter().flat_map(|sql| names_of(sql, &["table "]))
+    let sql = MIGRATIONS.iter().map(|migration| migration.sql);
+    sql.flat_map(|sql| names_of(sql, &["table "]))
 }
 
 /// The names of all sequences that there are after the last migration.
 pub(crate) fn sequences() -> impl Iterator<Item = &'static str> {
-    MIGRATIONS
-        .iter()
-        .flat_map(|sql| names_of(sql, &["sequence "]))
+    let sql = MIGRATIONS.iter().map(|migration| migration.sql);
+    sql.flat_map(|sql| names_of(sql, &["sequence "]))
 }
 
 /// Why a migration was not run.
@@ -115,7 +129,7 @@ pub(crate) fn of_session(session: &Session, error: SessionError) -> OpenError {
 /// The same by these migrations.
 pub(crate) fn migrate_by(
     session: &Session,
-    migrations: &[&str],
+    migrations: &[Migration],
 ) -> Result<SchemaVersions, OpenError> {
     let migrated = missing(session, migrations).and_then(|(before, missing)| {
         if missing.is_empty() {
@@ -136,11 +150,14 @@ pub(crate) fn migrate_by(
 /// The version of the schema, and the migrations that it lacks.
 fn missing<'a>(
     session: &Session,
-    migrations: &'a [&str],
-) -> Result<(u32, &'a [&'a str]), MigrationError> {
-    let before = version(session)?;
+    migrations: &'a [Migration],
+) -> Result<(u32, &'a [Migration]), MigrationError> {
+    let (before, oldest) = version(session)?;
     let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
     let schema = || session.facts().schema.clone();
+    if before > known && oldest <= known {
+        return Ok((before, &[]));
+    }
     let done = usize::try_from(before).unwrap_or(usize::MAX);
     let Some(missing) = migrations.get(done..) else {
         return Err(MigrationError::Open(OpenError::NewerSchema {
@@ -149,7 +166,7 @@ fn missing<'a>(
             known,
         }));
     };
-    let names: Vec<&str> = missing.iter().flat_map(|sql| names(sql)).collect();
+    let names: Vec<&str> = missing.iter().flat_map(|one| names(one.sql)).collect();
     let taken = session.query(TAKEN, &[&names])?;
     if !taken.is_empty() {
         let taken: Result<Vec<String>, _> = taken.iter().map(|row| row.try_get(0)).collect();
@@ -170,19 +187,24 @@ fn missing<'a>(
     Ok((before, missing))
 }
 
-/// The version that the schema has; 0 if none of its tables is there.
-fn version(session: &Session) -> Result<u32, MigrationError> {
+/// The version that the schema has, and the oldest one whose programs work on it; 0 if none of its
+/// tables is there.
+fn version(session: &Session) -> Result<(u32, u32), MigrationError> {
     let mark = session.query(MARK, &[])?;
     let Some(mark) = mark.first() else {
-        return Ok(0);
+        return Ok((0, 0));
     };
     let is_ours = mark.try_get(0).unwrap_or(false);
     let found = match is_ours {
         true => session.query(VERSION, &[])?,
         false => Vec::new(),
     };
-    let found: Option<i32> = found.first().and_then(|row: &Row| row.try_get(0).ok());
-    let found = found.and_then(|version| u32::try_from(version).ok());
+    let number = |row: &Row, place: usize| {
+        let number: Option<i32> = row.try_get(place).ok();
+        u32::try_from(number?).ok()
+    };
+    let found = found.first();
+    let found = found.and_then(|row| Some((number(row, 0)?, number(row, 1)?)));
     found.ok_or_else(|| {
         MigrationError::Open(OpenError::ForeignSchema {
             schema: session.facts().schema.clone(),
@@ -192,18 +214,22 @@ fn version(session: &Session) -> Result<u32, MigrationError> {
 }
 
 /// Runs all that are missing under the lock, where the version is read again.
-fn run_missing(session: &Session, migrations: &[&str]) -> Result<SchemaVersions, MigrationError> {
+fn run_missing(
+    session: &Session,
+    migrations: &[Migration],
+) -> Result<SchemaVersions, MigrationError> {
     session.limit_statements(LIMIT)?;
     session.begin(TransactionMode::ReadWrite)?;
     session.batch(&format!("set local lock_timeout = {}", LIMIT.as_millis()))?;
     session.query(locks::TAKE, &[&vec![locks::MIGRATION.number()]])?;
     let (before, missing) = missing(session, migrations)?;
     let mut after = before;
-    for sql in missing {
-        session.batch(sql)?;
+    for migration in missing {
+        session.batch(migration.sql)?;
         after = after.saturating_add(1);
-        let version = i32::try_from(after).unwrap_or(i32::MAX);
-        session.execute(SET_VERSION, &[&version])?;
+        let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        let (version, oldest) = (number(after), number(migration.oldest));
+        session.execute(SET_VERSION, &[&version, &oldest])?;
     }
     match session.commit()? {
         // A standby that lags behind runs no migration: it gets this one.

@@ -21,7 +21,7 @@ use crate::sql::rows::{RETRYING, UNATTEMPTED};
 statements! {
     LOGGED = "
         select notification_id, state, attempts from delivery
-        where tenant_id = $1 and webhook_id = $2
+        where tenant_id = $1::bigint and webhook_id = $2::bigint
           and notification_id >= $3 and notification_id < $4
         order by notification_id
         limit $5";
@@ -33,7 +33,7 @@ statements! {
             from unnest($3::bigint[]) as asked (notification_id)
             cross join lateral (
               select ctid as place from delivery
-              where tenant_id = $1 and webhook_id = $2
+              where tenant_id = $1::bigint and webhook_id = $2::bigint
                 and notification_id = asked.notification_id
               limit 1) as found))
             and state + 0 in (1, 2, 3)
@@ -44,15 +44,15 @@ statements! {
             from gone
             cross join lateral (
               select ctid as place from attempt
-              where tenant_id = $1 and notification_id = gone.notification_id and webhook_id = $2
+              where tenant_id = $1::bigint and notification_id = gone.notification_id and webhook_id = $2::bigint
               offset 0) as found)))
         select notification_id from gone";
     // Attempts are numbered without gaps. The latest one is part of the delivery's row.
     DROP_ATTEMPTS = "
         delete from attempt
-        where tenant_id = $1 and webhook_id = $2 and notification_id = $3 and number < $4 + (
+        where tenant_id = $1::bigint and webhook_id = $2::bigint and notification_id = $3 and number < $4 + (
           select min(number) from attempt
-          where tenant_id = $1 and webhook_id = $2 and notification_id = $3)";
+          where tenant_id = $1::bigint and webhook_id = $2::bigint and notification_id = $3)";
     DROP_NOTIFICATIONS = "
         delete from notification
         where tenant_id = $1 and id = any($2) and coalesce(removed_count, 0) + 1 >= delivery_count

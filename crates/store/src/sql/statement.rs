@@ -24,7 +24,8 @@ impl Statement {
         Self { sqlite, postgres }
     }
 
-    /// As PostgreSQL takes it: `$1` for `?1`, no `indexed by`, and what only it is told.
+    /// As PostgreSQL takes it: `$1` for `?1`, no `indexed by`, what only it is told, and ids as
+    /// numbers of 64 bits.
     pub(crate) fn to_postgres(self) -> String {
         to_postgres(self.postgres)
     }
@@ -40,10 +41,28 @@ pub(crate) fn to_postgres(sql: &str) -> String {
         let (_, rest) = part.split_at(name_end.unwrap_or(part.len()));
         written.push_str(rest);
     }
-    written
+    let written = written
         .replace("/*postgres ", "")
         .replace(" */", "")
-        .replace('?', "$")
+        .replace('?', "$");
+    IDS.iter().fold(written, |sql, id| wide(&sql, id))
+}
+
+/// What a value is compared with that may be any number, of columns that may hold less.
+const IDS: [&str; 2] = ["tenant_id = $", "webhook_id = $"];
+
+/// Has the values that are compared by `id` taken as numbers of 64 bits.
+fn wide(sql: &str, id: &str) -> String {
+    let mut parts = sql.split(id);
+    let mut written = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|next: char| !next.is_ascii_digit());
+        let (number, rest) = part.split_at(end.unwrap_or(part.len()));
+        for text in [id, number, "::bigint", rest] {
+            written.push_str(text);
+        }
+    }
+    written
 }
 
 /// Makes a `Statement` constant of each `NAME = "…";`, and of each `NAME = "…" | "…";` where SQLite
@@ -86,6 +105,10 @@ mod tests {
                select b from u
                where c < $12)";
         assert_eq!(statement.to_postgres(), wanted);
+        assert_eq!(
+            to_postgres("select ?1 where d.webhook_id = ?12 and tenant_id = ?1"),
+            "select $1 where d.webhook_id = $12::bigint and tenant_id = $1::bigint"
+        );
         assert_eq!(
             to_postgres("select a from t indexed by t_a"),
             "select a from t"

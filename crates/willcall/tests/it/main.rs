@@ -52,4 +52,6 @@ mod socket;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod upgrades;
+#[cfg(test)]
 mod users;

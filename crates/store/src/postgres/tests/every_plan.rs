@@ -203,3 +203,32 @@ fn fill(url: &str) {
     session.batch(FILL).unwrap();
     assert_eq!(session.commit().unwrap(), Committed::Durable);
 }
+
+/// Ids are 64 bits wide wherever they are named, also of columns that hold less: what is asked for
+/// may be any number.
+#[test]
+fn no_id_is_asked_for_by_less_than_64_bits() {
+    let session = open(&database());
+    session.begin(TransactionMode::ReadWrite).unwrap();
+    let mut narrow = Vec::new();
+    for sql in statements() {
+        session.batch(&format!("prepare asked as {sql}")).unwrap();
+        let types = "select array_to_string(parameter_types, ' ') from pg_prepared_statements
+            where name = 'asked'";
+        let types: String = session.query(types, &[]).unwrap()[0].get(0);
+        session.batch("deallocate asked").unwrap();
+        for (place, kind) in (1..).zip(types.split(' ')) {
+            let compared = |column: &&str| {
+                let sql = words(&sql);
+                [format!("{column} = ${place}"), format!("{column} = any(${place}")]
+                    .iter()
+                    .any(|text| sql.contains(text))
+            };
+            let columns = ["tenant_id", "webhook_id"];
+            if kind.starts_with("integer") && columns.iter().any(|column| compared(&column)) {
+                narrow.push(format!("${place} {kind}\n{sql}"));
+            }
+        }
+    }
+    assert!(narrow.is_empty(), "{} statements\n{}", narrow.len(), narrow.join("\n\n"));
+}

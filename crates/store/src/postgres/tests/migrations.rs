@@ -2,7 +2,7 @@
 
 use crate::OpenError;
 use crate::postgres::host_fault::HostFault;
-use crate::postgres::migrate::{SchemaVersions, migrate, migrate_by};
+use crate::postgres::migrate::{Migration, SchemaVersions, migrate, migrate_by};
 use crate::postgres::postgres_server::PostgresServer;
 use crate::postgres::tests::support;
 use crate::postgres::tests::support::open;
@@ -10,12 +10,18 @@ use crate::postgres::tests::support::open;
 const FIRST: &str = "
 create table willcall (
   id smallint primary key check (id = 1),
-  version integer not null
+  version integer not null,
+  oldest integer not null
 );
 create table thing (id bigint);";
 const SECOND: &str = "
 create table other (id bigint);
 alter table thing add column more text;";
+
+/// Migrations, each with the oldest version whose programs work on what it makes.
+fn steps<const N: usize>(steps: [(&'static str, u32); N]) -> [Migration; N] {
+    steps.map(|(sql, oldest)| Migration { sql, oldest })
+}
 
 fn database() -> String {
     PostgresServer::shared().create_database()
@@ -55,9 +61,12 @@ fn an_empty_database_gets_all_tables_and_keeps_them() {
 #[test]
 fn only_what_is_missing_is_run() {
     let url = database();
-    assert_eq!(migrate_by(&open(&url), &[FIRST]).unwrap(), versions(0, 1));
     assert_eq!(
-        migrate_by(&open(&url), &[FIRST, SECOND]).unwrap(),
+        migrate_by(&open(&url), &steps([(FIRST, 1)])).unwrap(),
+        versions(0, 1)
+    );
+    assert_eq!(
+        migrate_by(&open(&url), &steps([(FIRST, 1), (SECOND, 1)])).unwrap(),
         versions(1, 2)
     );
     assert_eq!(asked(&url, TABLES), "other thing willcall");
@@ -90,7 +99,7 @@ fn tables_of_another_application_are_no_matter_unless_they_have_our_names() {
         "create view event as select 1; create sequence session",
         "create type event as enum ('a'); create domain session as text",
         "create table willcall (id smallint, version integer, name text)",
-        "create table willcall (id smallint, version integer);
+        "create table willcall (id smallint, version integer, oldest integer);
          grant select on willcall to willcall",
     ] {
         let url = database();
@@ -115,8 +124,8 @@ fn tables_of_another_application_are_no_matter_unless_they_have_our_names() {
 #[test]
 fn a_newer_schema_is_refused() {
     let url = database();
-    migrate_by(&open(&url), &[FIRST, SECOND]).unwrap();
-    let error = migrate_by(&open(&url), &[FIRST]).unwrap_err();
+    migrate_by(&open(&url), &steps([(FIRST, 1), (SECOND, 2)])).unwrap();
+    let error = migrate_by(&open(&url), &steps([(FIRST, 1)])).unwrap_err();
     assert!(
         matches!(&error, OpenError::NewerSchema { schema, found: 2, known: 1 } if schema == "public"),
         "{error}"
@@ -126,10 +135,20 @@ fn a_newer_schema_is_refused() {
 }
 
 #[test]
+fn a_newer_schema_that_this_program_works_on_is_taken_as_it_is() {
+    let url = database();
+    let newer = steps([(FIRST, 1), (SECOND, 1)]);
+    migrate_by(&open(&url), &newer).unwrap();
+    let older = migrate_by(&open(&url), &steps([(FIRST, 1)]));
+    assert_eq!(older.unwrap(), versions(2, 2));
+    assert_eq!(asked(&url, "select version, oldest from willcall"), "2|1");
+}
+
+#[test]
 fn of_a_migration_that_fails_nothing_stays() {
     let url = database();
     let broken = "create table late (id bigint);\nselect 1 / 0;";
-    let error = migrate_by(&open(&url), &[FIRST, broken]).unwrap_err();
+    let error = migrate_by(&open(&url), &steps([(FIRST, 1), (broken, 1)])).unwrap_err();
     assert!(matches!(&error, OpenError::Migration { .. }), "{error}");
     assert_eq!(asked(&url, TABLES), "");
 }
