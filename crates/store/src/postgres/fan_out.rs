@@ -35,12 +35,12 @@ statements! {
         order by i.number";
     ADD_UNATTEMPTED = "
         insert into fresh (tenant_id, webhook_id, notification_id)
-        select $1, w, n from unnest($2::bigint[]) as w, unnest($3::bigint[]) as n";
+        select $1::bigint, w, n from unnest($2::bigint[]) as w, unnest($3::bigint[]) as n";
     ADD_CANCELLED = "
         insert into delivery
           (tenant_id, webhook_id, notification_id, state, cause, round, attempts, round_start,
            ended_at)
-        select $1, $2, n, 3, $3, 1, 0, 0, $4 from unnest($5::bigint[]) as n";
+        select $1::bigint, $2::bigint, n, 3, $3, 1, 0, 0, $4 from unnest($5::bigint[]) as n";
 }
 
 /// So many tenants are tried for one of which nobody else takes a step.

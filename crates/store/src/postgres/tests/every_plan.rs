@@ -61,6 +61,14 @@ const ALLOWED: [(&str, &str); 6] = [
     ("from \"user\" order by name", "reads a list to show it"),
 ];
 
+/// Statements with a value of 32 bits that is no id.
+const NARROW: [&str; 4] = [
+    "insert into willcall (id, version",
+    "and number < $",
+    "set done = done + $2, stage = $3",
+    "insert into kept_answer",
+];
+
 /// Rows as of a house that has been in use, in proportion.
 const FILL: &str = include_str!("fill.sql");
 
@@ -218,17 +226,16 @@ fn no_id_is_asked_for_by_less_than_64_bits() {
         let types: String = session.query(types, &[]).unwrap()[0].get(0);
         session.batch("deallocate asked").unwrap();
         for (place, kind) in (1..).zip(types.split(' ')) {
-            let compared = |column: &&str| {
-                let sql = words(&sql);
-                [format!("{column} = ${place}"), format!("{column} = any(${place}")]
-                    .iter()
-                    .any(|text| sql.contains(text))
-            };
-            let columns = ["tenant_id", "webhook_id"];
-            if kind.starts_with("integer") && columns.iter().any(|column| compared(&column)) {
+            let is_other = NARROW.iter().any(|part| words(&sql).contains(part));
+            if kind == "integer" && !is_other {
                 narrow.push(format!("${place} {kind}\n{sql}"));
             }
         }
     }
-    assert!(narrow.is_empty(), "{} statements\n{}", narrow.len(), narrow.join("\n\n"));
+    assert!(
+        narrow.is_empty(),
+        "{} statements\n{}",
+        narrow.len(),
+        narrow.join("\n\n")
+    );
 }
