@@ -317,8 +317,9 @@ impl PostgresExecutor {
             if !running.wait(CLOSE_LIMIT) {
                 give_up(&handles);
             }
-            // Who asked may not wait any more.
-            drop(tell.send(()));
+            if tell.send(()).is_err() {
+                tracing::debug!("nobody waits for the close of the store any more");
+            }
         });
         Box::pin(async move {
             started.map_err(|error| StoreError::Broken(Arc::new(error)))?;
