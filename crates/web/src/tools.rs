@@ -101,8 +101,10 @@ async fn ready(tools: &Tools) -> Result<Vec<String>, String> {
     let mut notes = match (&pulse, (tools.health)()) {
         (None, Err(words)) => {
             let more = tools.store.get().trouble();
-            let more = more.map_or_else(String::new, |more| format!(" The store: {more}"));
-            return Err(words + &more);
+            return Err(match more {
+                Some(more) => format!("{words}. Below the store: {more}"),
+                None => words,
+            });
         }
         (_, checked) => checked?,
     };

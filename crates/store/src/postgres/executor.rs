@@ -318,8 +318,9 @@ impl PostgresExecutor {
             if !running.wait(CLOSE_LIMIT) {
                 give_up(&handles);
             }
-            // An error says that who asked waits no longer.
-            tell.send(()).unwrap_or_default();
+            if tell.send(()).is_err() {
+                tracing::debug!("nobody waits for the close of the store any more");
+            }
         });
         Box::pin(async move {
             started.map_err(|error| StoreError::Broken(Arc::new(error)))?;

@@ -74,9 +74,11 @@ impl Faults {
     pub(crate) fn met_at_door(&self, role: &'static str, kind: DiskFault, words: &str) {
         self.met(role, kind, words);
         let inner = lock(&self.inner);
-        let fault = inner.threads.get(WATCH_ROLE);
-        if role == WATCH_ROLE && fault.is_some_and(|fault| fault.kind == DiskFault::NoDatabase) {
-            self.is_silent.send_replace(true);
+        if let Some(fault) = inner.threads.get(WATCH_ROLE)
+            && role == WATCH_ROLE
+        {
+            let is_silent = fault.kind == DiskFault::NoDatabase;
+            self.is_silent.send_replace(is_silent);
         }
     }
 
@@ -167,18 +169,19 @@ impl Faults {
         inner.threads.values().any(|fault| fault.kind == kind)
     }
 
-    /// What is wrong for the longest time, in words: what, since when, who says so, what to do.
+    /// What was wrong most recently, in words: what, since when, who says so, what to do.
     pub(crate) fn words(&self) -> Option<String> {
         self.words_at(Instant::now())
     }
 
     fn words_at(&self, now: Instant) -> Option<String> {
         let inner = lock(&self.inner);
-        let first = inner.threads.values().min_by_key(|fault| fault.since)?;
-        let Fault {
-            kind, words, since, ..
-        } = first;
-        let seconds = now.duration_since(*since).as_secs();
+        // Who did not try again knows least.
+        let latest = inner.threads.values().max_by_key(|fault| fault.latest)?;
+        let Fault { kind, words, .. } = latest;
+        let same = inner.threads.values().filter(|fault| fault.kind == *kind);
+        let since = same.map(|fault| fault.since).min()?;
+        let seconds = now.duration_since(since).as_secs();
         Some(format!(
             "{kind}, for {seconds} s ({words}). {}",
             kind.to_do()
@@ -220,8 +223,8 @@ mod tests {
         let kind = DiskFault::NoDatabase;
         assert_eq!(faults.words(), None);
         faults.met_at(t, "settle", kind, "no route");
+        faults.met_at(after(t, 2), "read 0", kind, "reset by peer");
         faults.met_at(after(t, 3), "settle", kind, "connection refused");
-        faults.met_at(after(t, 3), "read 0", kind, "this session has ended");
         let words = faults.words_at(after(t, 4)).unwrap();
         let start =
             "the database does not answer, for 4 s (connection refused). Look at PostgreSQL";
@@ -244,8 +247,14 @@ mod tests {
         assert!(!faults.is_silent());
         let silence = faults.silence();
         faults.met_at_door(WATCH_ROLE, kind, "no answer within 4 s");
+        faults.met_at_door("settle", DiskFault::ReadOnlyDatabase, "a standby");
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(silence);
+        assert!(faults.is_silent());
+        // It answers, though not as it should.
+        faults.met_at_door(WATCH_ROLE, DiskFault::ReadOnlyDatabase, "a standby");
+        assert!(!faults.is_silent());
+        faults.met_at_door(WATCH_ROLE, kind, "no answer within 4 s");
         assert!(faults.is_silent());
         faults.are_over(WATCH_ROLE, Instant::now(), Proof::Answered);
         assert!(!faults.is_silent());
