@@ -129,8 +129,7 @@ impl History {
         let what = format!("save webhook {turn}: {:?}", changed(&stored[0]));
         let asked = stored.each_ref().map(changed);
         self.pair.tell(&what, |side| {
-            let own = asked.iter().find(|one| one.id == side.webhook(turn));
-            let own = own.unwrap_or(&asked[0]).clone();
+            let own = asked[side.place].clone();
             side.store.save_webhook(own, "anna".to_owned(), at(now))
         });
     }

@@ -126,10 +126,7 @@ impl History {
         for _ in 0..=usize::from(self.draw.once_in(6)) {
             let what = format!("settle {:?}", batches[0]);
             self.pair.tell(&what, |side| {
-                let own = batches
-                    .iter()
-                    .find(|batch| batch.iter().all(|one| side.owns(one.id)));
-                let own = own.unwrap_or(&batches[0]).clone();
+                let own = batches[side.place].clone();
                 let settled = side.store.settle(side.lease.epoch, own.into());
                 side.store.flush();
                 settled
@@ -349,14 +346,6 @@ impl History {
             let renewed = side.store.renew(side.lease, beat);
             Box::pin(async move { renewed.await.map(drop) })
         });
-    }
-}
-
-impl Side {
-    /// Whether the delivery is one of this store.
-    fn owns(&self, id: DeliveryId) -> bool {
-        self.made.all::<NotificationId>().contains(&id.notification)
-            && self.made.all::<WebhookId>().contains(&id.webhook)
     }
 }
 

@@ -13,7 +13,7 @@ use super::sameness::Made;
 use crate::sqlite::harness::wait;
 
 /// Operations between two times at which everything is asked.
-const BETWEEN_INTERVIEWS: usize = 40;
+const BETWEEN_INTERVIEWS: usize = 80;
 
 /// Steps in which anything has come to its end.
 pub(super) const STEPS_MAX: usize = 1_000;
@@ -50,8 +50,8 @@ pub(super) fn run(seed: u64, operations: usize) {
 impl History {
     fn pass_time(&mut self) {
         let passed = match self.draw.once_in(20) {
-            true => self.draw.number(400_000),
-            false => self.draw.number(2_000),
+            true => self.draw.number(2_000_000),
+            false => self.draw.number(20_000),
         };
         self.now += passed;
         self.schedule += passed;

@@ -15,6 +15,8 @@ use crate::interview::{Topics, answers};
 use crate::sqlite::harness::{Heard, Told, at, wait};
 
 pub(super) struct Side {
+    /// Of its answers in pairs.
+    pub(super) place: usize,
     pub(super) store: Arc<dyn Store>,
     pub(super) lease: Lease,
     pub(super) made: Made,
@@ -35,10 +37,11 @@ pub(super) struct Pair {
 impl Pair {
     pub(super) fn new(seed: u64) -> Self {
         let database = TestDatabase::new();
-        let side = |store: Arc<dyn Store>| {
+        let side = |place, store: Arc<dyn Store>| {
             let heard = Arc::new(Heard::default());
             store.subscribe(heard.clone());
             Side {
+                place,
                 lease: wait(store.claim(at(0))).unwrap(),
                 store,
                 made: Made::default(),
@@ -46,7 +49,10 @@ impl Pair {
             }
         };
         Self {
-            sides: [side(store::open_inline().unwrap()), side(database.open())],
+            sides: [
+                side(0, store::open_inline().unwrap()),
+                side(1, database.open()),
+            ],
             done: Vec::new(),
             seed,
             _database: database,

@@ -156,21 +156,39 @@ impl History {
             .once_in(2)
             .then(|| now + self.draw.number(300_000));
         let tried_by = now - self.draw.number(50_000);
-        let what = format!("due pages of {turns:?}, {limit}, early from {after:?}");
-        self.pair.tell(&what, |side| {
-            let queries = turns.iter().map(|turn| DueQuery {
-                recovery: Some(RecoveryQuery {
-                    tried_by: at(tried_by),
-                    after: after.map(|due_at| DueCursor {
-                        due_at: at(due_at),
-                        notification: side.made.get(notification),
-                    }),
-                    limit: 3,
-                }),
-                ..DueQuery::new(side.webhook(*turn), limit)
+        let mut after: [Vec<Option<DueCursor>>; 2] = self.pair.sides.each_ref().map(|side| {
+            let cursor = after.map(|due_at| DueCursor {
+                due_at: at(due_at),
+                notification: side.made.get(notification),
             });
-            side.store.due(side.lease.epoch, queries.collect(), at(now))
+            vec![cursor; turns.len()]
         });
+        // Page by page, each where the one before ended.
+        for page in 0..3 {
+            let what = format!("due page {page} of {turns:?}, {limit}, early from {after:?}");
+            let asked = after.clone();
+            let found = self.pair.ask(&what, |side| {
+                let turns = turns.iter().zip(&asked[side.place]);
+                let queries = turns.map(|(turn, after)| DueQuery {
+                    recovery: Some(RecoveryQuery {
+                        tried_by: at(tried_by),
+                        after: *after,
+                        limit: 1,
+                    }),
+                    ..DueQuery::new(side.webhook(*turn), limit)
+                });
+                side.store.due(side.lease.epoch, queries.collect(), at(now))
+            });
+            after = found.map(|pages| {
+                let pages = pages.unwrap_or_default().into_iter();
+                pages
+                    .map(|page| page.recovery.and_then(|early| early.next))
+                    .collect()
+            });
+            for cursors in &mut after {
+                cursors.resize(turns.len(), None);
+            }
+        }
         self.pair
             .tell("backlog", |side| side.store.backlog(side.lease.epoch, None));
         self.pair.tell("targets", |side| {
