@@ -11,6 +11,12 @@ use model::time::Timestamp;
 
 use crate::sqlite::harness::{at, wait};
 
+/// Deliveries that are looked at from either end.
+const SHOWN_MAX: usize = 60;
+
+/// Pages of a log.
+const PAGES_MAX: usize = 30;
+
 /// What is asked about beside tenants, which are found.
 pub(crate) struct Topics {
     pub(crate) epoch: Epoch,
@@ -207,7 +213,7 @@ impl Interview<'_> {
         let mut deliveries: Vec<DeliveryId> = Vec::new();
         for mut query in log_queries(webhooks) {
             // All pages, and the first again from its end.
-            for _ in 0..100 {
+            for _ in 0..PAGES_MAX {
                 let question = format!("log of {tenant:?}: {query:?}");
                 let page = self.ask(question, store.log(tenant, query.clone()));
                 let Some(page) = page else {
@@ -227,6 +233,11 @@ impl Interview<'_> {
         }
         deliveries.sort_unstable();
         deliveries.dedup();
+        // Of very many the first and the last.
+        let middle = SHOWN_MAX..deliveries.len().saturating_sub(SHOWN_MAX);
+        if !middle.is_empty() {
+            deliveries.drain(middle);
+        }
         for delivery in &deliveries {
             let found = store.delivery(tenant, *delivery);
             self.ask(format!("{delivery:?}"), found);

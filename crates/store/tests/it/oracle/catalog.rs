@@ -1,19 +1,20 @@
 //! Webhooks, tenants and what belongs to them.
 
+use model::filter::Filter;
 use model::id::{TenantId, TokenId};
 use model::query::{Declaration, DeclaredToken, DeclaredWebhook, WebhookDefaults};
 use model::tenant::{Event, NewToken, Permission, TokenHash, TokenKind};
 use model::webhook::{DisableCause, Disablement, Headers, NewWebhook, Webhook};
 
-use super::history::History;
+use super::history::{History, Kind};
 use super::pair::Side;
 use crate::sqlite::harness::{at, declaration};
 
 impl History {
     pub(super) fn apply(&mut self) {
-        let tenant = match self.has_one_tenant {
-            true => 0,
-            false => self.draw.below(3),
+        let tenant = match self.kind {
+            Kind::OneTenant | Kind::Crowd => 0,
+            Kind::SeveralTenants => self.draw.below(3),
         };
         let declared = Declaration {
             dialect: Self::dialect(tenant),
@@ -94,6 +95,30 @@ impl History {
             },
             |made, webhook| made.note(webhook.id),
         );
+    }
+
+    /// So many webhooks want the same that rows for a batch of it are too many for one step.
+    pub(super) fn create_many(&mut self) {
+        let now = self.now;
+        for number in 0..70 {
+            self.pair.make(
+                &format!("create webhook {number} of many"),
+                |side| {
+                    let new = NewWebhook {
+                        tenant: side.made.get(0),
+                        key: None,
+                        target_url: format!("https://m{number}.example/hook"),
+                        disabled: None,
+                        filter: Filter::of("paid", None),
+                        settings: "{}".to_owned(),
+                        headers: Headers::default(),
+                        retries_max: None,
+                    };
+                    side.store.create_webhook(new, "anna".to_owned(), at(now))
+                },
+                |made, webhook| made.note(webhook.id),
+            );
+        }
     }
 
     pub(super) fn save_webhook(&mut self) {

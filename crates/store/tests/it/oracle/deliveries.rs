@@ -14,7 +14,7 @@ use model::query::DeliveryStatus;
 use model::tenant::DialectName;
 use model::time::{Heartbeat, Moment, TimeBounds, Timestamp};
 
-use super::history::{History, STEPS_MAX};
+use super::history::{History, Kind, STEPS_MAX};
 use super::pair::Side;
 use super::sameness::Made;
 use crate::sqlite::harness::{at, wait};
@@ -54,12 +54,19 @@ impl History {
     }
 
     pub(super) fn accept(&mut self) {
-        let count = 1 + self.draw.below(4);
+        let count = match self.kind {
+            Kind::OneTenant | Kind::SeveralTenants => 1 + self.draw.below(4),
+            Kind::Crowd => 1 + self.draw.below(30),
+        };
+        self.times.push(self.now);
         let batch: Vec<_> = (0..count).map(|_| self.new_notification()).collect();
         let batch = |side: &Side| batch.iter().map(|new| new(side)).collect::<Vec<_>>();
         let what = format!("accept {:?}", batch(&self.pair.sides[0]));
         self.pair
             .make(&what, |side| side.store.accept(batch(side)), note_accepted);
+        if self.kind == Kind::Crowd {
+            self.pair.fan_out();
+        }
     }
 
     /// Deliveries that are due, on each side in the same order.
@@ -71,7 +78,7 @@ impl History {
             after: None,
             limit: 3,
         });
-        if self.has_one_tenant {
+        if self.kind == Kind::OneTenant {
             // Where times fall, those in notifications' own rows and those in `fresh` are each in
             // the order of their ids, and a page merges them.
             self.materialize();
@@ -195,11 +202,8 @@ impl History {
             DeliveryStatus::Cancelled,
         ]);
         let action_type = self.draw.once_in(2).then(|| "order.paid".to_owned());
-        let since = self.draw.once_in(2).then(|| at(now - 500_000));
-        let until = self
-            .draw
-            .once_in(3)
-            .then(|| at(now - self.draw.number(100_000)));
+        let since = self.draw.once_in(2).then(|| at(self.some_time()));
+        let until = self.draw.once_in(3).then(|| at(self.some_time()));
         let (after, last) = (self.turn_of::<NotificationId>(), self.draw.once_in(2));
         let from_start = self.draw.once_in(2);
         let ask = |side: &Side| ReplayRequest {

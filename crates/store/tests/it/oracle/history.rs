@@ -24,7 +24,19 @@ pub(super) struct History {
     /// What the wall clock says, and the schedule.
     pub(super) now: i64,
     pub(super) schedule: i64,
-    pub(super) has_one_tenant: bool,
+    pub(super) kind: Kind,
+    /// Times at which something was accepted.
+    pub(super) times: Vec<i64>,
+}
+
+/// What a history is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Of one tenant, whose clock is set back.
+    OneTenant,
+    SeveralTenants,
+    /// Of one tenant, with so many webhooks that what they are owed is materialized in steps.
+    Crowd,
 }
 
 /// Runs a history of so many operations.
@@ -34,9 +46,14 @@ pub(super) fn run(seed: u64, operations: usize) {
         draw: Draw::new(seed),
         now: 1_000_000,
         schedule: 1_000_000,
-        has_one_tenant: seed.is_multiple_of(2),
+        kind: [Kind::OneTenant, Kind::SeveralTenants, Kind::Crowd]
+            [usize::try_from(seed % 3).unwrap()],
+        times: vec![0],
     };
     history.apply();
+    if history.kind == Kind::Crowd {
+        history.create_many();
+    }
     for number in 1..=operations {
         history.pass_time();
         history.step();
@@ -55,7 +72,7 @@ impl History {
         };
         self.now += passed;
         self.schedule += passed;
-        if self.has_one_tenant && self.draw.once_in(25) {
+        if self.kind == Kind::OneTenant && self.draw.once_in(25) {
             // By more than is waited for.
             self.now -= 2_000 + self.draw.number(300_000);
         }
@@ -82,6 +99,17 @@ impl History {
             44..=46 => self.page(),
             47..=48 => self.due_pages(),
             _ => self.retention(),
+        }
+    }
+
+    /// A time at which, or after which, something may have been accepted.
+    pub(super) fn some_time(&mut self) -> i64 {
+        match self.draw.once_in(2) {
+            true => self.now - self.draw.number(600_000),
+            false => {
+                let times = self.times.clone();
+                self.draw.of(&times)
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use model::tenant::TokenHash;
 use super::sameness::Made;
 use crate::databases::TestDatabase;
 use crate::interview::{Topics, answers};
+use crate::postgres_server::PostgresServer;
 use crate::sqlite::harness::{Heard, Told, at, wait};
 
 pub(super) struct Side {
@@ -31,7 +32,7 @@ pub(super) struct Pair {
     done: Vec<String>,
     seed: u64,
     // Dropped behind its store.
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 impl Pair {
@@ -55,7 +56,7 @@ impl Pair {
             ],
             done: Vec::new(),
             seed,
-            _database: database,
+            database,
         }
     }
 
@@ -123,12 +124,23 @@ impl Pair {
 
     fn fail(&self, what: &str, sqlite: &str, postgres: &str) -> ! {
         let latest = self.done.len().saturating_sub(40);
+        let log = PostgresServer::shared().folder.join("log");
+        let log = std::fs::read_to_string(log).unwrap_or_default();
+        let said: Vec<&str> = log.lines().rev().take(5).collect();
         panic!(
             "{what} is answered differently\n  by SQLite:     {sqlite}\n  by PostgreSQL: \
-             {postgres}\nafter the history of seed {}:\n    {}",
+             {postgres}\nwhose server said last {said:?}\nafter the history of seed {}:\n    {}",
             self.seed,
             self.done[latest..].join("\n    ")
         );
+    }
+
+    /// Waits until PostgreSQL has materialized everything, which it does in its own time.
+    pub(super) fn fan_out(&self) {
+        let is_left = "select exists (select 1 from listing)";
+        while self.database.ask(is_left) == "t" {
+            std::thread::yield_now();
+        }
     }
 
     /// Asks both every question there is.

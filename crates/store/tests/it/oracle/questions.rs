@@ -5,7 +5,7 @@ use model::dashboard::{AuditQuery, NotificationQuery, TenantQuery, WebhookSearch
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::query::{DeliveryStatus, LogCursor, LogQuery, WebhookQuery};
 
-use super::history::History;
+use super::history::{History, Kind};
 use super::pair::Side;
 use crate::sqlite::harness::{at, wait};
 
@@ -54,10 +54,6 @@ impl History {
         self.pair.tell(&what, |side| {
             side.store.log(side.made.get(tenant), query(side))
         });
-    }
-
-    fn some_time(&mut self) -> i64 {
-        self.now - self.draw.number(600_000)
     }
 
     pub(super) fn page(&mut self) {
@@ -145,7 +141,7 @@ impl History {
 
     /// What is due of several webhooks, and what may go early, from anywhere on.
     pub(super) fn due_pages(&mut self) {
-        if self.has_one_tenant {
+        if self.kind == Kind::OneTenant {
             self.materialize();
         }
         let turns: Vec<usize> = (0..3).map(|_| self.webhook().0).collect();

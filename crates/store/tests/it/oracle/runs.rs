@@ -18,12 +18,17 @@ const OPERATIONS_WHEN_LONG: usize = 240;
 
 #[test]
 fn both_engines_answer_alike_whatever_happens_to_one_tenant() {
-    some(&[2, 4]);
+    some(&[3, 6]);
 }
 
 #[test]
 fn both_engines_answer_alike_whatever_happens_to_several_tenants() {
-    some(&[1, 3]);
+    some(&[1, 4]);
+}
+
+#[test]
+fn both_engines_answer_alike_whatever_happens_to_very_many_webhooks() {
+    some(&[2]);
 }
 
 #[test]
