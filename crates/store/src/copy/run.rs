@@ -17,6 +17,7 @@ use crate::copy::tables::TABLES;
 use crate::copy::target::{Progress, Target};
 use crate::error::OpenError;
 use crate::inspect::Moved;
+use crate::postgres::copy_mark::UnfinishedCopy;
 use crate::postgres::settings::DatabaseSettings;
 use crate::sqlite::moved::CopyMark;
 
@@ -125,14 +126,16 @@ pub(crate) fn run(
 /// Lets a file that was moved be used again.
 pub(crate) fn undo(path: &Path) -> Result<Option<Moved>, OpenError> {
     let source = Source::open(path)?;
-    let Some(mark) = source.mark()? else {
+    let Some(CopyMark {
+        target,
+        ended_at: Some(at),
+        ..
+    }) = source.mark()?
+    else {
         return Ok(None);
     };
     source.forget_copy()?;
-    let CopyMark {
-        target, ended_at, ..
-    } = mark;
-    Ok(ended_at.map(|at| Moved { target, at }))
+    Ok(Some(Moved { target, at }))
 }
 
 /// A file that was moved is copied no further, but for a copy whose last step is missing.
@@ -170,7 +173,7 @@ fn begin(
     let shown = source.path().display().to_string();
     let unfinished = target.mark()?;
     if let Some(unfinished) = &unfinished
-        && mark.is_none_or(|mark| unfinished.id != mark.id)
+        && !mark.is_some_and(|mark| is_of(unfinished, mark))
     {
         return Err(CopyError::OtherCopy {
             target: target.address().to_owned(),
@@ -183,9 +186,10 @@ fn begin(
         }
         (Some(mark), Some(_)) => {
             watch(CopyStep::StartsOver).map_err(CopyError::GivenUp)?;
-            // In this order, and with the same number: should this end in between, it starts over.
-            target.start_over(&shown)?;
-            Ok(source.begin(&mark.id, target.address())?)
+            // A new number, so that what is put back of the file as it was before is not taken for
+            // this one. Should this end in between, the file still has the one before.
+            target.start_over(&order.id, &mark.id, &shown)?;
+            Ok(source.begin(&order.id, target.address())?)
         }
         (
             Some(CopyMark {
@@ -208,6 +212,12 @@ fn begin(
         }
         (None, Some(_)) => unreachable!("a copy without a mark in the file is of another store"),
     }
+}
+
+/// Whether what the database has is a copy of this file, or one that is about to start over.
+fn is_of(unfinished: &UnfinishedCopy, mark: &CopyMark) -> bool {
+    let is_previous = mark.is_stale && unfinished.previous.as_ref() == Some(&mark.id);
+    unfinished.id == mark.id || is_previous
 }
 
 /// Copies what the table does not have yet. Answers what it has then.

@@ -33,7 +33,8 @@ const NODES: &str = "
     select 1 from lease where until > extract(epoch from clock_timestamp()) * 1000 limit 1";
 
 const BEGIN: &str = "insert into willcall_copy (id, copy, source) values (1, $1, $2)";
-const RENAME: &str = "update willcall_copy set source = $1 where id = 1";
+const RENUMBER: &str = "
+    update willcall_copy set copy = $1, previous = $2, source = $3 where id = 1";
 const FORGET_PROGRESS: &str = "delete from willcall_copied";
 
 const PROGRESS: &str = "
@@ -137,14 +138,19 @@ impl Target {
         })
     }
 
-    /// Removes what the copy has.
-    pub(crate) fn start_over(&self, source: &str) -> Result<(), OpenError> {
+    /// Removes what the copy has, and begins anew under another number.
+    pub(crate) fn start_over(
+        &self,
+        id: &str,
+        previous: &str,
+        source: &str,
+    ) -> Result<(), OpenError> {
         let tables: Vec<String> = TABLES.iter().map(CopiedTable::quoted).collect();
         let truncate = format!("truncate table {}", tables.join(", "));
         self.change(|| {
             self.session.batch(&truncate)?;
             self.session.execute(FORGET_PROGRESS, &[])?;
-            self.session.execute(RENAME, &[&source])?;
+            self.session.execute(RENUMBER, &[&id, &previous, &source])?;
             Ok(())
         })
     }

@@ -6,11 +6,12 @@ use crate::postgres::session_error::SessionError;
 use crate::sql::job_error::JobError;
 use crate::sql::row::ReadRow;
 
-/// Which copy it is, and the file that is copied.
+/// Which copy it is, which one it began anew instead of, and the file that is copied.
 pub(crate) const CREATE: &str = "
     create table willcall_copy (
       id smallint primary key check (id = 1),
       copy text not null,
+      previous text,
       source text not null
     );
     create table willcall_copied (
@@ -29,12 +30,14 @@ statements! {
         where n.nspname = current_schema() and c.relname = 'willcall_copy'";
 }
 
-const FIND: &str = "select copy, source from willcall_copy where id = 1";
+const FIND: &str = "select copy, source, previous from willcall_copy where id = 1";
 
 /// A copy that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnfinishedCopy {
     pub(crate) id: String,
+    /// The one that was begun anew by this one.
+    pub(crate) previous: Option<String>,
     pub(crate) source: String,
 }
 
@@ -47,12 +50,14 @@ pub(crate) fn find(session: &Session) -> Result<Option<UnfinishedCopy>, SessionE
         let text = |at: usize| -> Result<String, JobError> { row.column(at) };
         UnfinishedCopy {
             id: text(0).unwrap_or_default(),
+            previous: text(2).ok(),
             source: text(1).unwrap_or_default(),
         }
     });
     // A table without its row is no copy that could go on, and nobody's store.
     Ok(Some(mark.unwrap_or(UnfinishedCopy {
         id: String::new(),
+        previous: None,
         source: String::new(),
     })))
 }

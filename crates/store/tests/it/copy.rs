@@ -318,6 +318,31 @@ fn a_copy_of_a_file_that_was_used_in_between_starts_over() {
 }
 
 #[test]
+fn a_file_that_is_put_back_as_it_was_before_is_not_taken_for_what_was_copied() {
+    let moved = Move::new();
+    let stop = |moved: &Move, id: &str| {
+        let mut batches = 0;
+        let settings = moved.database.settings();
+        let stopped =
+            store::probe::copy_by(&moved.path(), &settings, &Move::order(id), FEW, &mut |_| {
+                batches += 1;
+                (batches < 20).then_some(()).ok_or_else(String::new)
+            });
+        assert!(matches!(stopped, Err(CopyError::GivenUp(_))));
+    };
+    stop(&moved, "one");
+    let before = std::fs::read(moved.path()).unwrap();
+    drop(store::open_inline_at(&moved.path()).unwrap());
+    stop(&moved, "two");
+    let after = std::fs::read(moved.path()).unwrap();
+    std::fs::write(moved.path(), before).unwrap();
+    let words = moved.refused();
+    assert!(words.contains("knows nothing of"), "{words}");
+    std::fs::write(moved.path(), after).unwrap();
+    moved.copy().unwrap();
+}
+
+#[test]
 fn a_moved_file_is_not_opened_until_the_move_is_undone() {
     let moved = Move::new();
     moved.copy().unwrap();

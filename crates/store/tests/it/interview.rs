@@ -11,8 +11,8 @@ use model::time::Timestamp;
 
 use crate::sqlite::harness::{at, wait};
 
-/// Deliveries that are looked at from either end.
-const SHOWN_MAX: usize = 60;
+/// Of very many things so many are looked at from either end.
+const SHOWN_MAX: usize = 20;
 
 /// Pages of a log.
 const PAGES_MAX: usize = 30;
@@ -149,6 +149,7 @@ impl Interview<'_> {
         for webhook in &webhooks {
             self.webhook(tenant, *webhook);
         }
+        leave_out_middle(&mut webhooks);
         self.log(tenant, &webhooks);
         self.notifications(tenant);
     }
@@ -233,11 +234,7 @@ impl Interview<'_> {
         }
         deliveries.sort_unstable();
         deliveries.dedup();
-        // Of very many the first and the last.
-        let middle = SHOWN_MAX..deliveries.len().saturating_sub(SHOWN_MAX);
-        if !middle.is_empty() {
-            deliveries.drain(middle);
-        }
+        leave_out_middle(&mut deliveries);
         for delivery in &deliveries {
             let found = store.delivery(tenant, *delivery);
             self.ask(format!("{delivery:?}"), found);
@@ -266,6 +263,7 @@ impl Interview<'_> {
                 }
             }
         }
+        leave_out_middle(&mut ids);
         for (id, key) in ids {
             self.ask(format!("{id:?}"), store.notification(tenant, id));
             let by_key = store.notification_by_key(tenant, key.clone());
@@ -303,6 +301,13 @@ impl Interview<'_> {
             self.ask(format!("due after {later} ms"), due);
         }
         self.ask("backlog".to_owned(), store.backlog(epoch, None));
+    }
+}
+
+fn leave_out_middle<T>(things: &mut Vec<T>) {
+    let middle = SHOWN_MAX..things.len().saturating_sub(SHOWN_MAX);
+    if !middle.is_empty() {
+        things.drain(middle);
     }
 }
 
