@@ -1,7 +1,8 @@
 //! The words and rules of Willcall: what a webhook sender keeps, and how it decides.
 //!
 //! Every other crate uses this one, and this one uses none of them. Nothing here awaits, opens a
-//! file or socket, or asks for the time: what a rule needs is handed to it.
+//! file or socket, or asks for the time: what a rule needs is handed to it. Only the store that
+//! nodes of a test share waits, for the one behind it.
 //!
 //! # The life of a delivery
 //!
