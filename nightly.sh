@@ -27,7 +27,8 @@ if release=$(git describe --tags --abbrev=0 2>/dev/null); then
     trap 'rm -rf "$folder"; git worktree prune' EXIT
     git worktree add --quiet --detach "$folder/source" "$release"
     (cd "$folder/source" && cargo build --quiet --locked -p willcall --target-dir "$folder/target")
-    WILLCALL_PREVIOUS=$folder/target/debug/willcall cargo test --locked -p willcall --test it upgrades
+    WILLCALL_PREVIOUS=$folder/target/debug/willcall \
+        cargo test --locked -p willcall --test it upgrades
 fi
 
 echo "== parsers"

@@ -126,8 +126,8 @@ fn accept(worker: &mut Worker, handles: &Queues, group: Vec<IntakeJob>, locks: G
             if (group.len() > 1 || locks == GroupLocks::Held) && worker.is_connected() =>
         {
             let locks = match locks {
-                GroupLocks::Held => GroupLocks::Wait,
-                locks => locks,
+                GroupLocks::Try => GroupLocks::Try,
+                GroupLocks::Wait | GroupLocks::Held => GroupLocks::Wait,
             };
             for job in group {
                 accept(worker, handles, vec![job], locks);

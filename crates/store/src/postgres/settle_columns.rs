@@ -13,8 +13,7 @@ use crate::sql::rows;
 
 statements! {
     // Of unattempted deliveries that are delivered at once: the one write that most deliveries are.
-    // The same as `WRITE`, without the values that are null or known then. In the order of the key:
-    // see `accept::write::unattempted`.
+    // The same as `WRITE`, without the values that are null or known then.
     DELIVERED_AT_ONCE = "
         insert into delivery
           (tenant_id, webhook_id, notification_id, state, round, attempts, round_start, ended_at,
@@ -25,8 +24,7 @@ statements! {
             $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::integer[],
             $7::bigint[], $8::integer[], $9::bigint[], $10::bytea[], $11::bytea[])
           as given (tenant_id, webhook_id, notification_id, ended_at, began_at, duration_ms,
-            envelope_id, status, answer_id, headers, body)
-        order by tenant_id, webhook_id, notification_id";
+            envelope_id, status, answer_id, headers, body)";
     // The same with the health of their webhooks, in the words of `health_columns.rs`: each
     // statement costs as much as some of these deliveries.
     DELIVERED_AND_COUNTED = "
@@ -40,8 +38,7 @@ statements! {
               $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::integer[],
               $7::bigint[], $8::integer[], $9::bigint[], $10::bytea[], $11::bytea[])
             as given (tenant_id, webhook_id, notification_id, ended_at, began_at, duration_ms,
-              envelope_id, status, answer_id, headers, body)
-          order by tenant_id, webhook_id, notification_id),
+              envelope_id, status, answer_id, headers, body)),
         saved as (
           insert into standing
             (webhook_id, notification_id, ended_at, success, words, failing_since)

@@ -2,7 +2,7 @@
 //!
 //! Hints (`hints.rs`) go through one channel, and each has a number. A hint may be lost, so twice a
 //! second this looks itself: whether the catalog has changed, whether somebody accepted something,
-//! and whether it heard all hints that were told. If it did not, all that is owed is looked through.
+//! and whether it heard all hints that were told. If not, all that is owed is looked through.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

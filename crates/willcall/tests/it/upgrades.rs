@@ -4,6 +4,7 @@
 //! it, and a change of the tables as a newer one would make it is made by hand.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -20,7 +21,7 @@ const NEWER: &str = "
     create table extra (id bigint primary key);
     update willcall set version = version + 1";
 
-fn start(program: &str, url: &str, folder: &Path) -> Server {
+fn start(program: impl AsRef<OsStr>, url: &str, folder: &Path) -> Server {
     let folder = folder.join("unused");
     Server::start_by(Command::new(program), &folder, &["--database-url", url])
 }
@@ -37,8 +38,8 @@ fn hand_in(client: &Client, id: usize) {
 fn servers_of_two_releases_run_side_by_side_until_the_last_is_upgraded() {
     const WEBHOOKS: usize = 12;
     let newer = env!("CARGO_BIN_EXE_willcall");
-    let previous = std::env::var("WILLCALL_PREVIOUS").ok();
-    let older = previous.as_deref().unwrap_or(newer);
+    let previous = std::env::var_os("WILLCALL_PREVIOUS");
+    let older = previous.as_deref().unwrap_or_else(|| OsStr::new(newer));
     let url = PostgresServer::shared().create_database();
     let folder = tempfile::tempdir().unwrap();
     let first = start(older, &url, folder.path());

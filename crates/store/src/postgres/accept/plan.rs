@@ -47,8 +47,8 @@ const FEW_WEBHOOKS: usize = 64;
 #[derive(Default)]
 pub(super) struct Plan<'a> {
     pub(super) notifications: Vec<NewRow<'a>>,
-    /// Deliveries that are materialized at once, each by tenant, webhook and notification.
-    pub(super) unattempted: Vec<(i64, i64, i64)>,
+    /// Deliveries that are materialized at once: tenants, webhooks and notifications.
+    pub(super) unattempted: [Vec<i64>; 3],
     pub(super) listings: Vec<Listing>,
     pub(super) falls: Vec<(TenantId, i64, Fall)>,
     pub(super) events: Vec<(TenantId, &'a str)>,
@@ -176,14 +176,16 @@ impl<'a> Planner<'_, 'a> {
     /// Records the deliveries of a new notification. Answers whether they have rows at once; those
     /// of the fan-out are told with their step.
     fn owe(&mut self, tenant: TenantId, id: i64, webhooks: &Arc<[WebhookId]>) -> bool {
-        let unattempted = &mut self.plan.unattempted;
-        let rows = unattempted.len() + webhooks.len();
+        let [tenants, ids, notifications] = &mut self.plan.unattempted;
+        let rows = tenants.len() + webhooks.len();
         let most = match webhooks.len() {
             0..=FEW_WEBHOOKS => ROWS_OF_FEW_MAX,
             _ => ROWS_MAX,
         };
         if webhooks.is_empty() || rows <= most {
-            unattempted.extend(webhooks.iter().map(|webhook| (tenant.0, webhook.0, id)));
+            tenants.extend(webhooks.iter().map(|_| tenant.0));
+            ids.extend(webhooks.iter().map(|webhook| webhook.0));
+            notifications.extend(webhooks.iter().map(|_| id));
             return true;
         }
         if let Some(state) = self.known.tenants.get_mut(&tenant) {

@@ -24,7 +24,7 @@ pub(super) struct Columns<'p> {
     digests: Vec<Option<i64>>,
     accepted_at: Vec<i64>,
     delivery_counts: Vec<i32>,
-    unattempted: [Vec<i64>; 3],
+    unattempted: &'p [Vec<i64>; 3],
     falls: [Vec<i64>; 4],
     registered: (Vec<i64>, Vec<SafeText<'p>>),
     listings: Vec<ListingColumns<'p>>,
@@ -71,7 +71,7 @@ impl<'p> Columns<'p> {
                 .iter()
                 .map(|row| i32::try_from(row.deliveries).unwrap_or(i32::MAX))
                 .collect(),
-            unattempted: unattempted(plan),
+            unattempted: &plan.unattempted,
             falls: falls(plan),
             registered: plan
                 .events
@@ -88,7 +88,7 @@ impl<'p> Columns<'p> {
         if !self.ids.is_empty() {
             statements.add(ADD, self.notifications());
         }
-        let [tenants, webhooks, notifications] = &self.unattempted;
+        let [tenants, webhooks, notifications] = self.unattempted;
         if !tenants.is_empty() {
             statements.add(ADD_UNATTEMPTED, vec![tenants, webhooks, notifications]);
         }
@@ -136,20 +136,6 @@ impl<'p> Columns<'p> {
             &self.delivery_counts,
         ]
     }
-}
-
-/// In the order of the table's key: of neighbours in both table and index PostgreSQL fills a page of
-/// the index before it begins another, else it leaves half of it empty, which is a tenth more WAL.
-fn unattempted(plan: &Plan<'_>) -> [Vec<i64>; 3] {
-    let mut rows = plan.unattempted.clone();
-    rows.sort_unstable();
-    let mut columns = [const { Vec::new() }; 3];
-    for (tenant, webhook, notification) in rows {
-        for (column, value) in columns.iter_mut().zip([tenant, webhook, notification]) {
-            column.push(value);
-        }
-    }
-    columns
 }
 
 fn falls(plan: &Plan<'_>) -> [Vec<i64>; 4] {

@@ -332,7 +332,7 @@ fn a_plan_that_was_made_while_a_table_was_empty_does_not_stay() {
         let name: String = session.query(name, &[&LOOK]).unwrap()[0].get(0);
         let explain = format!("EXPLAIN (COSTS OFF) EXECUTE {name} (1, 2)");
         let plan = session.query(&explain, &[]).unwrap();
-        let _ = session.commit().unwrap();
+        assert_eq!(session.commit().unwrap(), Committed::Durable);
         let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
         (found.len(), plan.join("\n"))
     };
