@@ -47,8 +47,8 @@ pub(crate) trait Transaction {
         at: Timestamp,
     ) -> Result<bool, JobError>;
 
-    /// Cancels at most `limit` of the deliveries that a webhook has pending. Answers how many: fewer
-    /// if those were all.
+    /// Cancels at most `limit` of the deliveries that a webhook has pending. Answers how many it
+    /// did: fewer if those were all.
     fn cancel_some(
         &mut self,
         webhook: WebhookId,
