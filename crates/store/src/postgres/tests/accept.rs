@@ -24,6 +24,7 @@ use crate::postgres::tx::{PostgresTx, SessionCache};
 use crate::sql::fan_out::STEP_ROWS;
 use crate::sql::job_error::JobError;
 use crate::sql::post_commit::PostCommit;
+use crate::sql::row::ReadRow;
 use crate::sql::rows;
 
 const TENANT: TenantId = TenantId(1);
@@ -84,7 +85,7 @@ impl House {
 
     fn numbers(&self, sql: &str) -> Vec<i64> {
         let rows = open(&self.url).query(sql, &[]).unwrap();
-        rows.iter().map(|row| row.get(0)).collect()
+        rows.iter().map(|row| row.column(0).unwrap()).collect()
     }
 
     fn count(&self, sql: &str) -> i64 {
