@@ -165,7 +165,8 @@ fn a_database_that_is_not_ours_to_change_is_left_as_it_is() {
     let postgres = PostgresServer::shared();
     let newer = postgres.create_database();
     apply(&newer);
-    postgres.run_sql(database_of(&newer), "UPDATE willcall SET version = 99");
+    let version = "UPDATE willcall SET version = 99, oldest = 98";
+    postgres.run_sql(database_of(&newer), version);
     let foreign = postgres.create_database();
     postgres.run_sql(database_of(&foreign), "CREATE TABLE tenant (x int)");
     let barred = postgres.create_database();
