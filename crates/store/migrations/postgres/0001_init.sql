@@ -238,8 +238,8 @@ create table notification (
 create index notification_unwanted on notification (tenant_id, id) where delivery_count = 0;
 
 -- Tenants and webhooks are integers in the three tables that grow with what is delivered: there are
--- never two billion of them, and PostgreSQL fills the pages of an index with such keys to 88 %
--- while deliveries come; with three bigints it leaves half of each page empty
+-- never two billion of them. PostgreSQL fills the pages of the keys of `fresh` and `delivery` to
+-- 88 % so while deliveries come; with three bigints it leaves half of each page empty
 -- (findings/postgresql-half-empty-pages-of-three-bigints.sh).
 
 -- Deliveries that were never tried and are due since they were accepted, so that their order is

@@ -48,7 +48,7 @@ pub(crate) fn accept(
     tx: &mut PostgresTx<'_>,
     batch: &[NewNotification],
 ) -> Result<Vec<AcceptResult>, JobError> {
-    let (acceptances, _) = run(
+    let (acceptances, _) = accept_group(
         Talk::new(tx.conn.session(), Whose::Callers),
         &mut tx.cache.accept,
         tx.post_commit,
@@ -62,20 +62,10 @@ pub(crate) fn accept(
     }
 }
 
-/// Takes in the batches of many callers in a transaction of their own, and commits it. Answers what
-/// became of each, and the catalog's version if it has a new one. A batch that is refused costs
-/// only itself; an error says that nothing of any was written, or that nobody knows.
+/// Takes in the batches of many callers, and commits them unless the transaction is a caller's.
+/// Answers what became of each, and the catalog's version if it has a new one. A batch that is
+/// refused costs only itself; an error says that nothing of any was written, or that nobody knows.
 pub(crate) fn accept_group(
-    talk: Talk<'_>,
-    cache: &mut AcceptCache,
-    post_commit: &mut PostCommit,
-    batches: &[&[NewNotification]],
-    locking: Locking,
-) -> Result<(Vec<Acceptance>, Option<i64>), JobError> {
-    run(talk, cache, post_commit, batches, locking)
-}
-
-fn run(
     mut talk: Talk<'_>,
     cache: &mut AcceptCache,
     post_commit: &mut PostCommit,
