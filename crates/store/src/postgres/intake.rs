@@ -51,7 +51,7 @@ pub(crate) fn run_contested(mut worker: Worker, handles: &Queues) {
                 [tenant] => Some(wait_for(&mut worker, tenant)),
                 _ => None,
             };
-            // As long as others wait here already, no more is taken out of the queue and its bounds.
+            // As long as others wait here already, no more leaves the queue and its bounds.
             if jobs.iter().all(|job| job.tenants == tenants) {
                 let more = handles.contested.take_more(|| GroupWait::No);
                 jobs.extend(more.into_iter().flatten().map(|queued| queued.job));
