@@ -395,6 +395,7 @@ impl Dispatcher {
             write_deadline: now + UNWRITTEN_LIMIT,
             dropped: 0,
         });
+        self.leave();
         true
     }
 
@@ -519,6 +520,9 @@ impl Dispatcher {
             true => mail,
             false => mail.of(|webhook| self.ownership.has(webhook)),
         };
+        if mail.leases_changed || mail.changed_elsewhere {
+            self.renewal.hasten();
+        }
         if mail.changed_elsewhere {
             self.lanes.all_changed();
             self.rescan = true;
@@ -736,7 +740,7 @@ impl Dispatcher {
             self.targets.waits_until(now),
             self.scanned.waits_until(now),
             self.cancelled.waits_until(now),
-            self.renewal.waits_until(now, self.ownership.is_limited()),
+            self.renewal.waits_until(now, self.lease_stage()),
             // What is in flight then is dropped at once: others may send it.
             self.ownership.ends_at(),
         ];

@@ -34,6 +34,8 @@ pub(crate) struct Mail {
     pub(crate) passed_over: BTreeMap<WebhookId, Timestamp>,
     pub(crate) changed: BTreeSet<WebhookId>,
     pub(crate) changed_elsewhere: bool,
+    /// Another node freed slots, or wants some.
+    pub(crate) leases_changed: bool,
     /// Questions that somebody waits for an answer to.
     pub(crate) questions: Vec<StateQuery>,
 }
@@ -130,6 +132,7 @@ impl Mail {
             && self.changed.is_empty()
             && self.questions.is_empty()
             && !self.changed_elsewhere
+            && !self.leases_changed
     }
 }
 
@@ -194,6 +197,10 @@ impl CommitSubscriber for Mailbox {
 
     fn on_bulk_job_started(&self) {
         self.ring();
+    }
+
+    fn on_leases_changed(&self) {
+        self.fill(|inner| inner.mail.leases_changed = true);
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Ownership {
     lease: Lease,
     /// Slots that were given up and are still used.
     draining: Slots,
+    /// This node stops: it gets no other slots.
+    leaves: bool,
     /// When the lease ends by this process' clock, if it does.
     ends_at: Option<Instant>,
     epoch: CurrentEpoch,
@@ -63,6 +65,7 @@ impl Ownership {
         Self {
             lease,
             draining: Slots::NONE,
+            leaves: false,
             ends_at: ends_at(lease, asked),
             epoch: CurrentEpoch(Arc::new(AtomicU64::new(lease.epoch.0))),
         }
@@ -120,15 +123,40 @@ impl Ownership {
         }
     }
 
+    /// Whether slots were given up that may still be used.
+    pub(crate) fn drains(&self) -> bool {
+        !self.draining.is_empty()
+    }
+
+    /// Gives everything up, because this node stops. Answers what that is.
+    pub(crate) fn leave(&mut self) -> Slots {
+        let slots = std::mem::replace(&mut self.lease.slots, Slots::NONE);
+        self.draining = self.draining.or(slots);
+        self.leaves = true;
+        slots
+    }
+
+    /// Whether this node has given everything up.
+    pub(crate) fn leaves(&self) -> bool {
+        self.leaves
+    }
+
     /// The lease as the store wants it from now on.
     pub(crate) fn renewed(&mut self, lease: Lease, asked: AskedAt) -> SlotChange {
-        let (before, now) = (self.lease.slots, lease.slots);
+        let before = self.lease.slots;
+        let now = match self.leaves {
+            true => Slots::NONE,
+            false => lease.slots,
+        };
         let change = SlotChange {
             lost: before.without(now),
             gained: now.without(before),
         };
         self.draining = self.draining.or(change.lost).without(now);
-        self.lease = lease;
+        self.lease = Lease {
+            slots: now,
+            ..lease
+        };
         self.ends_at = ends_at(lease, asked);
         change
     }
@@ -137,6 +165,7 @@ impl Ownership {
     pub(crate) fn lose(&mut self) {
         self.lease.slots = Slots::NONE;
         self.draining = Slots::NONE;
+        self.leaves = false;
         self.ends_at = None;
     }
 
@@ -175,17 +204,17 @@ mod tests {
     fn what_is_given_up_is_named_until_nothing_of_it_is_used() {
         let began = Instant::now();
         let mut own = Ownership::of(lease(Slots::ALL, 10_000), asked(began, 0));
-        let half = Slots::ALL.first(128);
+        let half = Slots::ALL.scattered(128);
         let change = own.renewed(lease(half, 13_000), asked(began, 3_000));
         let rest = Slots::ALL.without(half);
         assert_eq!((change.lost, change.gained), (rest, Slots::NONE));
         assert!(own.has(WebhookId(0)) && !own.has(WebhookId(128)));
-        let busy = Slots::of(WebhookId(128)).or(Slots::of(WebhookId(255)));
+        let busy = Slots::of(WebhookId(128)).or(Slots::of(WebhookId(1)));
         assert_eq!(own.named(|slots| busy.and(slots)).slots, half.or(busy));
         // What comes back is no longer given up.
-        let back = half.or(Slots::of(WebhookId(255)));
+        let back = half.or(Slots::of(WebhookId(1)));
         let change = own.renewed(lease(back, 16_000), asked(began, 6_000));
-        assert_eq!(change.gained, Slots::of(WebhookId(255)));
+        assert_eq!(change.gained, Slots::of(WebhookId(1)));
         let asks = |slots| {
             assert_eq!(slots, Slots::of(WebhookId(128)));
             Slots::NONE
@@ -193,6 +222,24 @@ mod tests {
         assert_eq!(own.named(asks).slots, back);
         let nobody = |_| panic!("nothing is given up any more");
         assert_eq!(own.named(nobody).slots, back);
+    }
+
+    #[test]
+    fn a_node_that_stops_names_what_it_still_uses_and_takes_nothing_that_it_is_offered() {
+        let began = Instant::now();
+        let half = Slots::ALL.scattered(128);
+        let mut own = Ownership::of(lease(half, 10_000), asked(began, 0));
+        assert!(!own.drains() && !own.leaves());
+        assert_eq!(own.leave(), half);
+        assert!(own.drains() && own.leaves() && !own.has(WebhookId(0)));
+        let busy = Slots::of(WebhookId(0));
+        assert_eq!(own.named(|slots| busy.and(slots)).slots, busy);
+        // An answer from before it stopped.
+        let change = own.renewed(lease(Slots::ALL, 13_000), asked(began, 3_000));
+        assert_eq!((change.lost, change.gained), (Slots::NONE, Slots::NONE));
+        assert!(own.drains() && own.slots().is_empty());
+        assert_eq!(own.named(|_| Slots::NONE).slots, Slots::NONE);
+        assert!(!own.drains());
     }
 
     #[test]

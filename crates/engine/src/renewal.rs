@@ -20,6 +20,9 @@ use crate::store_call::StoreCall;
 /// asked without end, and nothing is sent again and again.
 const CLAIM_EVERY: Duration = Duration::from_secs(10);
 
+/// Renewals are not made sooner after another, however many nodes come and go.
+const HASTE_MS: i64 = 100;
+
 pub(crate) struct Renewal {
     call: StoreCall<Lease>,
     /// The outstanding call, or the latest.
@@ -28,6 +31,16 @@ pub(crate) struct Renewal {
     claims: Option<Instant>,
     claimed_at: Instant,
     beaten_at: Option<Instant>,
+    /// Something changed for which the next renewal is made soon.
+    hastened: bool,
+}
+
+/// Whether a lease ends, and whether slots of it are being given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeaseStage {
+    Endless,
+    Kept,
+    Draining,
 }
 
 /// What was answered.
@@ -47,13 +60,13 @@ impl Renewal {
             claims: None,
             claimed_at: claimed.at,
             beaten_at: None,
+            hastened: false,
         }
     }
 
-    /// Whether it is time to renew. `wait_ms`: how long until something is due, if anything is;
-    /// `ends`: the lease ends if it is not renewed.
-    pub(crate) fn is_due(&self, now: Instant, wait_ms: Option<i64>, ends: bool) -> bool {
-        let every_ms = interval_ms(wait_ms, ends);
+    /// Whether it is time to renew. `wait_ms`: how long until something is due, if anything is.
+    pub(crate) fn is_due(&self, now: Instant, wait_ms: Option<i64>, stage: LeaseStage) -> bool {
+        let every_ms = self.interval_ms(wait_ms, stage);
         let is_time = |at: Instant| millis(now.duration_since(at)) >= every_ms;
         self.claims.is_none() && self.call.may_ask(now) && self.beaten_at.is_none_or(is_time)
     }
@@ -63,19 +76,29 @@ impl Renewal {
         self.beaten_at = None;
     }
 
+    /// Others wait for slots of this node, or have given some up.
+    pub(crate) fn hasten(&mut self) {
+        self.hastened = true;
+    }
+
+    /// Renews, or gives up what is not named, because this node `leaves`.
     pub(crate) fn renew(
         &mut self,
         store: &dyn Backend,
-        lease: Lease,
+        (lease, leaves): (Lease, bool),
         beat: Heartbeat,
         now: Instant,
     ) {
         self.beaten_at = Some(now);
+        self.hastened = false;
         self.asked = AskedAt {
             at: now,
             wall: beat.at.wall,
         };
-        self.call.ask(store.renew(lease, beat));
+        self.call.ask(match leaves {
+            true => store.leave(lease, beat),
+            false => store.renew(lease, beat),
+        });
     }
 
     /// Begins to claim, until there is another lease. What is outstanding is of no use any more.
@@ -118,19 +141,27 @@ impl Renewal {
     }
 
     /// When there is something to do here without any event.
-    pub(crate) fn waits_until(&self, now: Instant, ends: bool) -> Option<Instant> {
+    pub(crate) fn waits_until(&self, now: Instant, stage: LeaseStage) -> Option<Instant> {
+        let ends = stage != LeaseStage::Endless;
         let next = self.beaten_at.filter(|_| ends && self.call.may_ask(now));
-        let next = next.map(|at| at + Duration::from_millis(LEASE_RENEWAL_MS.unsigned_abs()));
+        let every = Duration::from_millis(self.interval_ms(None, stage).unsigned_abs());
+        let next = next.map(|at| at + every);
         let claim = self.claims.filter(|_| self.call.may_ask(now));
         self.call.waits_until(now).or(claim).or(next)
     }
+
+    /// How long a lease stays as it is while the first wait takes so long.
+    fn interval_ms(&self, wait_ms: Option<i64>, stage: LeaseStage) -> i64 {
+        match (stage, self.hastened) {
+            (LeaseStage::Endless, _) => heartbeat_ms(wait_ms),
+            (LeaseStage::Draining, _) | (LeaseStage::Kept, true) => HASTE_MS,
+            (LeaseStage::Kept, false) => LEASE_RENEWAL_MS,
+        }
+    }
 }
 
-/// How long a lease stays as it is while the first wait takes so long.
-fn interval_ms(wait_ms: Option<i64>, ends: bool) -> i64 {
-    if ends {
-        return LEASE_RENEWAL_MS;
-    }
+/// How long the time is not written while the first wait takes so long.
+fn heartbeat_ms(wait_ms: Option<i64>) -> i64 {
     wait_ms.map_or(IDLE_HEARTBEAT_MS, |wait_ms| {
         (wait_ms / HEARTBEAT_PART).clamp(HEARTBEAT_MS, IDLE_HEARTBEAT_MS)
     })
@@ -142,11 +173,18 @@ fn millis(duration: Duration) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use model::time::Timestamp;
+
     use super::*;
 
     #[test]
     fn the_time_is_written_often_while_a_wait_is_short_and_a_lease_is_renewed_in_time() {
         const HOUR: i64 = 3_600_000;
+        let asked = AskedAt {
+            at: Instant::now(),
+            wall: Timestamp::from_millis(0),
+        };
+        let mut renewal = Renewal::new(asked);
         for (wait_ms, every_ms) in [
             (Some(-5), 10_000),
             (Some(0), 10_000),
@@ -156,8 +194,13 @@ mod tests {
             (Some(i64::MAX), 60_000),
             (None, 60_000),
         ] {
-            assert_eq!(interval_ms(wait_ms, false), every_ms, "{wait_ms:?}");
-            assert_eq!(interval_ms(wait_ms, true), LEASE_RENEWAL_MS);
+            let interval = |stage| renewal.interval_ms(wait_ms, stage);
+            assert_eq!(interval(LeaseStage::Endless), every_ms, "{wait_ms:?}");
+            assert_eq!(interval(LeaseStage::Kept), LEASE_RENEWAL_MS);
+            assert_eq!(interval(LeaseStage::Draining), HASTE_MS);
         }
+        renewal.hasten();
+        assert_eq!(renewal.interval_ms(None, LeaseStage::Kept), HASTE_MS);
+        assert_eq!(renewal.interval_ms(None, LeaseStage::Endless), 60_000);
     }
 }

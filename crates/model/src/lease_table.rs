@@ -23,6 +23,8 @@ pub struct LeaseRow {
     pub slots: Slots,
     /// It is overdue from then on.
     pub until: Timestamp,
+    /// Its owner stops, and gets nothing more.
+    pub leaves: bool,
 }
 
 impl LeaseTable {
@@ -54,6 +56,7 @@ impl LeaseTable {
             epoch,
             slots: Slots::NONE,
             until: now.plus_ms(LEASE_MS),
+            leaves: false,
         });
         let (slots, _) = self.divide(epoch, Slots::NONE);
         slots
@@ -69,15 +72,44 @@ impl LeaseTable {
                 epoch,
                 slots,
                 until,
+                leaves: false,
             });
         }
+        let kept = self.keep(epoch, named, now, false)?;
+        let (_, told) = self.divide(epoch, kept);
+        Some(told)
+    }
+
+    /// The same for an owner that stops: it keeps what it names, and no more. Nothing if it is
+    /// over.
+    pub fn leave(&mut self, epoch: Epoch, named: Slots, now: Timestamp) -> Option<Slots> {
+        self.keep(epoch, named, now, true)
+    }
+
+    fn keep(&mut self, epoch: Epoch, named: Slots, now: Timestamp, leaves: bool) -> Option<Slots> {
         let kept = self.slots(epoch)?.and(named);
         self.rows
             .retain(|row| row.epoch == epoch || row.until > now);
         let own = self.rows.iter_mut().find(|row| row.epoch == epoch)?;
         own.until = now.plus_ms(LEASE_MS);
-        let (_, told) = self.divide(epoch, kept);
-        Some(told)
+        own.slots = kept;
+        own.leaves |= leaves;
+        Some(kept)
+    }
+
+    /// Whether nodes that renew now get something or have to give something up, which before they
+    /// did not: a node came, slots were given up, a lease ended. Nobody who only takes what is free
+    /// has anything to tell.
+    pub fn is_news_since(&self, before: &Self) -> bool {
+        let had = |row: &LeaseRow| before.rows.iter().any(|old| old.epoch == row.epoch);
+        let has = |old: &LeaseRow| {
+            let mut rows = self.rows.iter();
+            let row = rows.find(|row| row.epoch == old.epoch);
+            row.is_some_and(|row| {
+                old.slots.without(row.slots).is_empty() && old.leaves == row.leaves
+            })
+        };
+        !self.rows.iter().all(had) || !before.rows.iter().all(has)
     }
 
     /// Gives a lease those that it has kept and its part of what is free. Answers what it has, and
@@ -86,9 +118,10 @@ impl LeaseTable {
     /// Nobody takes more than an even share, rounded down, while somebody has less than that, and
     /// then nobody more than an even share, rounded up. So few slots move, and it comes to an end.
     fn divide(&mut self, epoch: Epoch, kept: Slots) -> (Slots, Slots) {
-        let nodes = self.rows.len().max(1);
+        let stay = || self.rows.iter().filter(|row| !row.leaves);
+        let nodes = stay().count().max(1);
         let least = Slots::COUNT / nodes;
-        let mut others = self.rows.iter().filter(|row| row.epoch != epoch);
+        let mut others = stay().filter(|row| row.epoch != epoch);
         let share = match others.any(|other| other.slots.len() < least) {
             true => least,
             false => Slots::COUNT.div_ceil(nodes),
@@ -96,12 +129,12 @@ impl LeaseTable {
         let others = self.rows.iter().filter(|row| row.epoch != epoch);
         let taken = others.map(|row| row.slots).fold(Slots::NONE, Slots::or);
         let free = Slots::ALL.without(taken).without(kept);
-        let slots = kept.or(free.first(share.saturating_sub(kept.len())));
+        let slots = kept.or(free.scattered(share.saturating_sub(kept.len())));
         let mut own = self.rows.iter_mut().filter(|row| row.epoch == epoch);
         if let Some(own) = own.next() {
             own.slots = slots;
         }
-        (slots, slots.first(share))
+        (slots, slots.scattered(share))
     }
 
     pub fn release(&mut self, epoch: Epoch) {
@@ -159,7 +192,7 @@ mod tests {
         let told = table.renew(Epoch(1), Slots::ALL, at(3_000)).unwrap();
         assert_eq!((told.len(), table.slots(Epoch(1))), (128, Some(Slots::ALL)));
         // What is still used stays until it is not.
-        let busy = told.or(Slots::ALL.without(told).first(3));
+        let busy = told.or(Slots::ALL.without(told).scattered(3));
         assert_eq!(table.renew(Epoch(1), busy, at(6_000)), Some(told));
         let gained = table.renew(Epoch(2), Slots::NONE, at(6_000)).unwrap();
         assert_eq!(gained.len(), 125);
@@ -184,6 +217,81 @@ mod tests {
         assert!(table.is_eldest(Epoch(3)));
         table.release(Epoch(3));
         assert_eq!(table.claim(Epoch(4), at(60_001)), Slots::ALL);
+    }
+
+    #[test]
+    fn a_node_that_stops_keeps_what_it_uses_and_the_others_divide_up_the_rest() {
+        let mut table = LeaseTable::default();
+        let mut slots = [Slots::NONE; 3];
+        let renew = |table: &mut LeaseTable, nodes: &[u64], slots: &mut [Slots; 3]| {
+            for _ in 0..3 {
+                for (epoch, slots) in nodes.iter().zip(&mut *slots) {
+                    *slots = table.renew(Epoch(*epoch), *slots, at(1)).unwrap();
+                }
+            }
+        };
+        for epoch in 1..=3 {
+            table.claim(Epoch(epoch), at(0));
+        }
+        slots[0] = Slots::ALL;
+        renew(&mut table, &[1, 2, 3], &mut slots);
+        let used = slots[2].scattered(5);
+        assert_eq!(table.leave(Epoch(3), used, at(2)), Some(used));
+        let rest = |slots: &[Slots; 3]| slots[0].or(slots[1]);
+        renew(&mut table, &[1, 2], &mut slots);
+        assert_eq!(rest(&slots), Slots::ALL.without(used));
+        check(&table);
+        let fewer = used.scattered(2);
+        assert_eq!(table.leave(Epoch(3), fewer, at(3)), Some(fewer));
+        renew(&mut table, &[1, 2], &mut slots);
+        assert_eq!(rest(&slots), Slots::ALL.without(fewer));
+        assert_eq!(table.leave(Epoch(3), Slots::ALL, at(3)), Some(fewer));
+        table.release(Epoch(3));
+        assert_eq!(table.leave(Epoch(3), used, at(4)), None);
+        renew(&mut table, &[1, 2], &mut slots);
+        assert_eq!(rest(&slots), Slots::ALL);
+    }
+
+    #[test]
+    fn only_who_frees_slots_or_wants_some_has_news_for_others() {
+        type Change = fn(&mut LeaseTable) -> Option<Slots>;
+        const FIRST: Epoch = Epoch(1);
+        let steps: [(&str, bool, Change); 9] = [
+            ("one comes", true, |table| Some(table.claim(FIRST, at(0)))),
+            ("it renews", false, |table| {
+                table.renew(FIRST, Slots::ALL, at(1))
+            }),
+            ("another comes", true, |table| {
+                Some(table.claim(Epoch(2), at(1)))
+            }),
+            ("the first is told to give some up", false, |table| {
+                table.renew(FIRST, Slots::ALL, at(2))
+            }),
+            ("it does", true, |table| {
+                table.renew(FIRST, Slots::ALL.scattered(128), at(3))
+            }),
+            ("the other takes them", false, |table| {
+                table.renew(Epoch(2), Slots::NONE, at(3))
+            }),
+            ("the first stops", true, |table| {
+                table.leave(FIRST, Slots::ALL, at(4))
+            }),
+            ("it has not ended", false, |table| {
+                table.leave(FIRST, Slots::ALL, at(5))
+            }),
+            ("a third comes when it is overdue", true, |table| {
+                Some(table.claim(Epoch(3), at(5 + LEASE_MS)))
+            }),
+        ];
+        let mut table = LeaseTable::default();
+        for (words, is_news, change) in steps {
+            let before = table.clone();
+            assert!(change(&mut table).is_some(), "{words}");
+            assert_eq!(table.is_news_since(&before), is_news, "{words}");
+        }
+        let before = table.clone();
+        table.release(Epoch(3));
+        assert!(table.is_news_since(&before));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub type NodeNumber = usize;
 pub enum Hint {
     /// These got something due, or changed.
     Webhooks(Vec<WebhookId>),
+    /// Slots became free, or are to be.
+    Leases,
     /// Anything may be different.
     All,
 }
@@ -136,6 +138,7 @@ impl LeasedStore {
         let told = lock(&self.told.inner).all.get(&node).cloned();
         match (told, hint) {
             (Some(told), Hint::Webhooks(webhooks)) => told.on_changed(webhooks),
+            (Some(told), Hint::Leases) => told.on_leases_changed(),
             (Some(told), Hint::All) => told.on_external_change(),
             (None, _) => {}
         }
@@ -193,6 +196,13 @@ impl Listeners {
         done
     }
 
+    fn hint_others(&self, node: NodeNumber, hint: &Hint) {
+        let others: Vec<NodeNumber> = lock(&self.inner).all.keys().copied().collect();
+        for other in others.into_iter().filter(|other| *other != node) {
+            (self.post)(other, hint.clone());
+        }
+    }
+
     /// Tells whoever committed, and hints at it to all others.
     fn tell(&self, tell: impl FnOnce(&dyn CommitSubscriber), hint: &Hint) {
         let told = lock(&self.inner);
@@ -237,6 +247,9 @@ impl CommitSubscriber for Listeners {
     fn on_bulk_job_started(&self) {
         self.tell(|one| one.on_bulk_job_started(), &Hint::All);
     }
+
+    /// The store behind has one owner.
+    fn on_leases_changed(&self) {}
 }
 
 impl NodeStore {
@@ -284,6 +297,43 @@ impl OwnerSide {
         }
     }
 
+    /// Changes leases, of which others hear if it concerns them. Answers as well whether the owner
+    /// is the eldest.
+    fn change<T>(
+        &self,
+        epoch: Epoch,
+        change: impl FnOnce(&mut LeaseTable, Timestamp) -> T,
+    ) -> (T, bool) {
+        let now = (self.shared.now)();
+        let mut leases = lock(&self.shared.leases);
+        let before = leases.table.clone();
+        let changed = change(&mut leases.table, now);
+        let is_news = leases.table.is_news_since(&before);
+        let is_eldest = leases.table.is_eldest(epoch);
+        drop(leases);
+        if is_news {
+            self.shared.told.hint_others(self.number, &Hint::Leases);
+        }
+        (changed, is_eldest)
+    }
+
+    /// Answers a renewal.
+    fn kept(
+        &self,
+        epoch: Epoch,
+        (slots, is_eldest): (Option<Slots>, bool),
+        beat: Heartbeat,
+    ) -> StoreFuture<Lease> {
+        let Some(slots) = slots else {
+            return Box::pin(ready(Err(StoreError::Fenced)));
+        };
+        let written = self.beat(is_eldest, beat);
+        Box::pin(async move {
+            written.await?;
+            Ok(Self::lease(epoch, slots, beat.at.wall))
+        })
+    }
+
     /// As the caller is told.
     fn lease(epoch: Epoch, slots: Slots, asked_at: Timestamp) -> Lease {
         Lease {
@@ -311,36 +361,37 @@ impl Leases for OwnerSide {
         let mut leases = lock(&self.shared.leases);
         leases.latest += 1;
         let epoch = Epoch(leases.latest);
-        let slots = leases.table.claim(epoch, (self.shared.now)());
+        drop(leases);
+        let (slots, _) = self.change(epoch, |table, now| table.claim(epoch, now));
         *lock(&self.beat) = self.shared.store.last_heartbeat();
         let lease = Self::lease(epoch, slots, now);
         Box::pin(ready(Ok(lease)))
     }
 
     fn renew(&self, asked: Lease, beat: Heartbeat) -> StoreFuture<Lease> {
-        let (epoch, mut leases) = (asked.epoch, lock(&self.shared.leases));
-        let renewed = leases.table.renew(epoch, asked.slots, (self.shared.now)());
-        let is_eldest = leases.table.is_eldest(epoch);
-        drop(leases);
-        let Some(slots) = renewed else {
-            return Box::pin(ready(Err(StoreError::Fenced)));
-        };
-        let written = self.beat(is_eldest, beat);
-        Box::pin(async move {
-            written.await?;
-            Ok(Self::lease(epoch, slots, beat.at.wall))
-        })
+        let (epoch, named) = (asked.epoch, asked.slots);
+        let renewed = self.change(epoch, |table, now| table.renew(epoch, named, now));
+        self.kept(epoch, renewed, beat)
+    }
+
+    fn leave(&self, asked: Lease, beat: Heartbeat) -> StoreFuture<Lease> {
+        let (epoch, named) = (asked.epoch, asked.slots);
+        let kept = self.change(epoch, |table, now| table.leave(epoch, named, now));
+        self.kept(epoch, kept, beat)
     }
 
     fn release(&self, asked: Lease, beat: Heartbeat) -> StoreFuture<()> {
-        let (epoch, mut leases) = (asked.epoch, lock(&self.shared.leases));
-        if leases.table.slots(epoch).is_none() {
-            return Box::pin(ready(Err(StoreError::Fenced)));
+        let epoch = asked.epoch;
+        let (is_eldest, _) = self.change(epoch, |table, _| {
+            table.slots(epoch)?;
+            let is_eldest = table.is_eldest(epoch);
+            table.release(epoch);
+            Some(is_eldest)
+        });
+        match is_eldest {
+            Some(is_eldest) => self.beat(is_eldest, beat),
+            None => Box::pin(ready(Err(StoreError::Fenced))),
         }
-        let is_eldest = leases.table.is_eldest(epoch);
-        leases.table.release(epoch);
-        drop(leases);
-        self.beat(is_eldest, beat)
     }
 
     fn last_heartbeat(&self) -> Option<Heartbeat> {

@@ -49,6 +49,11 @@ pub trait StoreWrapper: Send + Sync {
         work()
     }
 
+    /// `Frontend::trouble`.
+    fn known_trouble(&self) -> Option<String> {
+        self.inner().trouble()
+    }
+
     /// Who answers what an owner of slots asks.
     fn backend(&self) -> Arc<dyn Backend> {
         Arc::clone(self.inner()) as Arc<dyn Backend>
@@ -76,6 +81,7 @@ pub enum StoreCall {
     StoreResponse,
     Claim,
     Renew,
+    Leave,
     Release,
     PendingWebhooks,
     WebhookTargets,
@@ -175,6 +181,7 @@ pass!(Intake of store {
 pass!(Leases of backend {
     Claim = claim(now: Timestamp) -> Lease;
     Renew = renew(lease: Lease, beat: Heartbeat) -> Lease;
+    Leave = leave(lease: Lease, beat: Heartbeat) -> Lease;
     Release = release(lease: Lease, beat: Heartbeat) -> ();
 } with {
     fn last_heartbeat(&self) -> Option<Heartbeat> {
@@ -329,7 +336,7 @@ pass!(Frontend of store {
     Ping = ping() -> Vec<String>;
 } with {
     fn trouble(&self) -> Option<String> {
-        self.inner().trouble()
+        self.known_trouble()
     }
 });
 

@@ -185,6 +185,7 @@ pub(crate) fn call_kind(call: &StoreCall) -> CallKind {
         | StoreCall::RunIdempotent(_)
         | StoreCall::StoreResponse
         | StoreCall::Renew
+        | StoreCall::Leave
         | StoreCall::Settle(..)
         | StoreCall::CancelPending(..)
         | StoreCall::StepBulkJob(_)

@@ -97,17 +97,11 @@ async fn ready(tools: &Tools) -> Result<Vec<String>, String> {
         }
         pulse => pulse,
     };
-    // Who waits for a store that does not answer knows less than the store.
-    let mut notes = match (&pulse, (tools.health)()) {
-        (None, Err(words)) => {
-            let more = tools.store.get().trouble();
-            return Err(match more {
-                Some(more) => format!("{words}. Below the store: {more}"),
-                None => words,
-            });
-        }
-        (_, checked) => checked?,
-    };
+    // Who waits for a store, or is refused, knows less than the store.
+    let mut notes = (tools.health)().map_err(|words| match tools.store.get().trouble() {
+        Some(more) => format!("{words}. Below the store: {more}"),
+        None => words,
+    })?;
     notes.extend(clock_words(&tools.clock));
     match pulse {
         Some(Ok(more)) => Ok(notes.into_iter().chain(more).collect()),

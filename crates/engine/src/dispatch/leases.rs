@@ -10,7 +10,7 @@ use super::states::ScanState;
 use super::{Dispatcher, LOOK_EVERY, messages};
 use crate::lanes::Lanes;
 use crate::ownership::{AskedAt, SlotChange};
-use crate::renewal::Renewed;
+use crate::renewal::{LeaseStage, Renewed};
 use crate::schedule_clock::ScheduleClock;
 use crate::settlement::SettlementQueue;
 use crate::store_call::StoreCall;
@@ -29,9 +29,9 @@ impl Dispatcher {
             }
             self.metrics.clock_untrusted(self.clock.doubt().is_some());
         }
-        let (wait_ms, ends) = (self.first_wait_ms(now), self.ownership.is_limited());
-        if self.renewal.is_due(now, wait_ms, ends) {
-            let lease = self.lease_in_use();
+        let wait_ms = self.first_wait_ms(now);
+        if self.renewal.is_due(now, wait_ms, self.lease_stage()) {
+            let lease = (self.lease_in_use(), self.ownership.leaves());
             let beat = self.schedule_clock.written(&self.clock, now);
             self.renewal.renew(&*self.store, lease, beat, now);
         }
@@ -42,6 +42,23 @@ impl Dispatcher {
     pub(super) fn lease_in_use(&mut self) -> Lease {
         let lanes = &self.lanes;
         self.ownership.named(|slots| lanes.busy(slots))
+    }
+
+    pub(super) fn lease_stage(&self) -> LeaseStage {
+        match (self.ownership.is_limited(), self.ownership.drains()) {
+            (false, _) => LeaseStage::Endless,
+            (true, false) => LeaseStage::Kept,
+            (true, true) => LeaseStage::Draining,
+        }
+    }
+
+    /// Gives up all slots, except while something of them is in flight or unwritten: others need
+    /// not wait for what ends last.
+    pub(super) fn leave(&mut self) {
+        if self.ownership.is_limited() {
+            let slots = self.ownership.leave();
+            self.lanes.disown(slots);
+        }
     }
 
     /// How long until something is due; `None` if nothing waits.

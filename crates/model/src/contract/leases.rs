@@ -27,6 +27,12 @@ pub trait Leases: Send + Sync {
     /// Errors: those of an owner.
     fn renew(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<Lease>;
 
+    /// The same for a node that stops: it keeps what it names, gets nothing more, and others divide
+    /// up the rest as if it were not there. The answer has what it still owns. Safe to repeat.
+    ///
+    /// Errors: those of an owner.
+    fn leave(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<Lease>;
+
     /// Gives the lease up, with a last heartbeat: the next owner goes on exactly there. Nothing may
     /// be asked under it any more. Safe to repeat.
     ///

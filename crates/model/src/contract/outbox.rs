@@ -268,4 +268,8 @@ pub trait CommitSubscriber: Send + Sync {
 
     /// A bulk job was begun: there are steps to take.
     fn on_bulk_job_started(&self);
+
+    /// Through another node slots became free, or are to be: whoever renews its lease now gets its
+    /// share sooner, or gives up what others are to have.
+    fn on_leases_changed(&self);
 }

@@ -165,7 +165,7 @@ impl Passage {
         self.note_times(&mut world);
         let is_lease = matches!(
             self.call,
-            StoreCall::Claim | StoreCall::Renew | StoreCall::Release
+            StoreCall::Claim | StoreCall::Renew | StoreCall::Leave | StoreCall::Release
         );
         if !is_lease || !is_done {
             return;

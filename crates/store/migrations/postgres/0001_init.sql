@@ -413,7 +413,9 @@ create table lease (
   epoch bigint primary key,
   -- 256 bits, the first slot in the lowest bit of the first byte.
   slots bytea not null check (octet_length(slots) = 32),
-  until bigint not null
+  until bigint not null,
+  -- Its owner stops, and gets nothing more.
+  leaves boolean not null
 ) with (fillfactor = 50);
 
 -- Fencing tokens: each lease has an epoch that none had before.

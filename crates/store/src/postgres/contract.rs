@@ -121,7 +121,7 @@ impl Leases for Postgres {
     fn claim(&self, now: Timestamp) -> StoreFuture<Lease> {
         let shared = Arc::clone(self.executor.shared());
         let claimed = self.executor.put_lease(move |tx| {
-            let lease = leases::claim(tx.conn, now)?;
+            let lease = leases::claim(tx.conn, now)?.tell(tx.post_commit);
             Ok((lease, leases::last_heartbeat(tx.conn)?))
         });
         Box::pin(async move {
@@ -134,27 +134,28 @@ impl Leases for Postgres {
     }
 
     fn renew(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<Lease> {
-        let shared = Arc::clone(self.executor.shared());
-        let renewed = self
-            .executor
-            .put_lease(move |tx| leases::renew(tx.conn, lease, beat));
-        Box::pin(async move {
-            let lease = renewed.await.inspect_err(|error| {
-                if matches!(error, StoreError::Fenced) {
-                    shared.set_own_slots(Slots::NONE);
-                }
-            })?;
-            shared.set_own_slots(lease.slots);
-            *lock(&shared.last_heartbeat) = Some(beat);
-            Ok(lease)
-        })
+        let renewed = self.executor.put_lease(move |tx| {
+            let renewed = leases::renew(tx.conn, lease, beat)?;
+            Ok(renewed.tell(tx.post_commit))
+        });
+        kept(self, renewed, beat)
+    }
+
+    fn leave(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<Lease> {
+        let left = self.executor.put_lease(move |tx| {
+            let left = leases::leave(tx.conn, lease, beat)?;
+            Ok(left.tell(tx.post_commit))
+        });
+        kept(self, left, beat)
     }
 
     fn release(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<()> {
         let shared = Arc::clone(self.executor.shared());
-        let released = self
-            .executor
-            .put_lease(move |tx| leases::release(tx.conn, lease, beat));
+        let released = self.executor.put_lease(move |tx| {
+            let released = leases::release(tx.conn, lease, beat)?;
+            released.tell(tx.post_commit);
+            Ok(())
+        });
         Box::pin(async move {
             released.await?;
             shared.set_own_slots(Slots::NONE);
@@ -166,6 +167,21 @@ impl Leases for Postgres {
     fn last_heartbeat(&self) -> Option<Heartbeat> {
         *lock(&self.executor.shared().last_heartbeat)
     }
+}
+
+/// A lease that was renewed, as this process then knows it.
+fn kept(store: &Postgres, kept: StoreFuture<Lease>, beat: Heartbeat) -> StoreFuture<Lease> {
+    let shared = Arc::clone(store.executor.shared());
+    Box::pin(async move {
+        let lease = kept.await.inspect_err(|error| {
+            if matches!(error, StoreError::Fenced) {
+                shared.set_own_slots(Slots::NONE);
+            }
+        })?;
+        shared.set_own_slots(lease.slots);
+        *lock(&shared.last_heartbeat) = Some(beat);
+        Ok(lease)
+    })
 }
 
 impl Frontend for Postgres {

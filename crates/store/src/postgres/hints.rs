@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `due AT ID ID …` | got something due, the earliest at this time in schedule time |
 //! | `changed ID ID …` | have changed, or somebody waits for a delivery of theirs |
+//! | `leases` | of slots that became free, or are to be: leases can be renewed |
 //! | `*` | may be any |
 //!
 //! Whoever cannot read one, because it comes from another version, takes it for the last.
@@ -22,6 +23,7 @@ const IDS_A_HINT: usize = 300;
 
 const DUE: &str = "due";
 const CHANGED: &str = "changed";
+const LEASES: &str = "leases";
 const ALL: &str = "*";
 
 /// What is to be told, of webhooks that others own.
@@ -29,6 +31,7 @@ const ALL: &str = "*";
 pub(crate) struct Hints {
     due: BTreeMap<WebhookId, Timestamp>,
     changed: BTreeSet<WebhookId>,
+    is_about_leases: bool,
     is_about_all: bool,
 }
 
@@ -37,6 +40,7 @@ pub(crate) struct Hints {
 pub(crate) enum Hint {
     Due(Timestamp, Vec<WebhookId>),
     Changed(Vec<WebhookId>),
+    Leases,
     All,
 }
 
@@ -48,6 +52,11 @@ impl Hints {
 
     pub(crate) fn changed(&mut self, webhook: WebhookId) {
         self.changed.insert(webhook);
+    }
+
+    /// Slots became free, or are to be.
+    pub(crate) fn leases(&mut self) {
+        self.is_about_leases = true;
     }
 
     /// Anything may be meant.
@@ -67,24 +76,30 @@ impl Hints {
 
     /// Adds others. Answers whether there is something new to tell.
     pub(crate) fn add(&mut self, others: Self) -> bool {
-        let before = (self.due.len(), self.changed.len());
+        let size = |hints: &Self| {
+            let webhooks = (hints.due.len(), hints.changed.len());
+            (webhooks, hints.is_about_leases)
+        };
+        let before = size(self);
         for (webhook, at) in others.due {
             self.due(webhook, at);
         }
         self.changed.extend(others.changed);
+        self.is_about_leases |= others.is_about_leases;
         self.is_about_all |= others.is_about_all;
         if self.due.len().max(self.changed.len()) > WEBHOOKS_MAX {
             self.due.clear();
             self.changed.clear();
             self.is_about_all = true;
         }
-        self.is_about_all || (self.due.len(), self.changed.len()) != before
+        self.is_about_all || size(self) != before
     }
 
     /// How it is told.
     pub(crate) fn told(self) -> Vec<Hint> {
+        let leases = self.is_about_leases.then_some(Hint::Leases);
         if self.is_about_all {
-            return vec![Hint::All];
+            return leases.into_iter().chain([Hint::All]).collect();
         }
         let changed: Vec<WebhookId> = self.changed.into_iter().collect();
         let due: Vec<(WebhookId, Timestamp)> = self.due.into_iter().collect();
@@ -96,7 +111,7 @@ impl Hints {
             let webhooks = some.iter().map(|(webhook, _)| *webhook).collect();
             Some(Hint::Due(earliest, webhooks))
         });
-        changed.chain(due).collect()
+        leases.into_iter().chain(changed).chain(due).collect()
     }
 }
 
@@ -104,6 +119,7 @@ impl Hint {
     pub(crate) fn to_words(&self) -> String {
         let (mut words, webhooks) = match self {
             Self::All => return ALL.to_owned(),
+            Self::Leases => return LEASES.to_owned(),
             Self::Changed(webhooks) => (CHANGED.to_owned(), webhooks),
             Self::Due(at, webhooks) => (format!("{DUE} {}", at.as_millis()), webhooks),
         };
@@ -123,6 +139,7 @@ impl Hint {
         let mut words = words.split(' ');
         let kind = words.next()?;
         let at = match kind {
+            LEASES => return words.next().is_none().then_some(Self::Leases),
             DUE => Some(words.next()?.parse().ok()?),
             CHANGED => None,
             _ => return None,
@@ -148,6 +165,7 @@ mod tests {
     fn what_is_told_is_read_as_it_was_meant() {
         for (hint, words) in [
             (Hint::All, "*"),
+            (Hint::Leases, "leases"),
             (Hint::Changed(vec![WebhookId(7)]), "changed 7"),
             (
                 Hint::Due(at(1_234), vec![WebhookId(7), WebhookId(9)]),
@@ -168,6 +186,7 @@ mod tests {
             "due x 7",
             "changed 7 x",
             "gone 7",
+            "leases 7",
             "due 5 7 ",
         ] {
             assert_eq!(Hint::parse(words), Hint::All, "{words:?}");
@@ -188,7 +207,11 @@ mod tests {
         let mut again = Hints::default();
         again.due(WebhookId(2), at(8));
         assert!(!hints.add(again) && !hints.is_empty());
+        let mut leases = Hints::default();
+        leases.leases();
+        assert!(!leases.is_empty() && hints.add(leases));
         let expected = [
+            Hint::Leases,
             Hint::Changed(vec![WebhookId(4)]),
             Hint::Due(at(5), vec![WebhookId(1), WebhookId(2)]),
         ];

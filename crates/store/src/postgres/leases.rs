@@ -25,6 +25,7 @@ use crate::postgres::pipeline::Params;
 use crate::postgres::session::TransactionMode;
 use crate::postgres::session_error::{SessionError, SqlFault};
 use crate::sql::job_error::{CorruptRow, JobError};
+use crate::sql::post_commit::PostCommit;
 use crate::sql::row::ReadRow;
 use crate::sql::rows;
 
@@ -32,14 +33,14 @@ statements! {
     // The time is that of the first row, and there is one without any lease.
     ROWS = "
         select floor(extract(epoch from clock_timestamp()) * 1000)::bigint,
-          lease.epoch, lease.slots, lease.until
+          lease.epoch, lease.slots, lease.until, lease.leaves
         from (values (1)) as one left join lease on true
         order by lease.epoch";
     SLOTS = "select slots from lease where epoch = $1";
     NEXT_EPOCH = "select nextval('lease_epoch')";
     SAVE = "
-        insert into lease (epoch, slots, until) values ($1, $2, $3)
-        on conflict (epoch) do update set slots = $2, until = $3";
+        insert into lease (epoch, slots, until, leaves) values ($1, $2, $3, $4)
+        on conflict (epoch) do update set slots = $2, until = $3, leaves = $4";
     END = "delete from lease where epoch = any($1::bigint[])";
     // Of others' sessions only those of the same user may be ended.
     END_HOLDERS = "
@@ -75,16 +76,34 @@ fn slots_of(rows: &[tokio_postgres::Row]) -> Result<Slots, JobError> {
     Ok(Slots::from_bytes(row.column(0)?))
 }
 
+/// What became of a lease, and whether other nodes have to hear of it.
+pub(crate) struct LeaseChange<T> {
+    answer: T,
+    is_news: bool,
+}
+
+impl<T> LeaseChange<T> {
+    /// The answer. Others hear once it is committed.
+    pub(crate) fn tell(self, post_commit: &mut PostCommit) -> T {
+        if self.is_news {
+            post_commit.leases_changed();
+        }
+        self.answer
+    }
+}
+
 /// A new lease, with what nobody has.
-pub(crate) fn claim(conn: &PostgresConnection, now: Timestamp) -> Result<Lease, JobError> {
+pub(crate) fn claim(
+    conn: &PostgresConnection,
+    now: Timestamp,
+) -> Result<LeaseChange<Lease>, JobError> {
     let mut turn = Turn::take(conn)?;
     turn.end_overdue(conn, None)?;
     let next = conn.session().query(NEXT_EPOCH, &[])?;
     let next: i64 = next.first().ok_or(CorruptRow("answer"))?.column(0)?;
     let epoch = Epoch(u64::try_from(next).map_err(|_| CorruptRow("epoch"))?);
     let slots = turn.table.claim(epoch, turn.now);
-    turn.write(conn, epoch)?;
-    Ok(lease(epoch, slots, now))
+    turn.write(conn, epoch, lease(epoch, slots, now))
 }
 
 /// Keeps a lease, or `Fenced`. The owner that is the eldest keeps the time.
@@ -92,7 +111,25 @@ pub(crate) fn renew(
     conn: &PostgresConnection,
     asked: Lease,
     beat: Heartbeat,
-) -> Result<Lease, JobError> {
+) -> Result<LeaseChange<Lease>, JobError> {
+    keep(conn, asked, beat, LeaseTable::renew)
+}
+
+/// The same for an owner that stops.
+pub(crate) fn leave(
+    conn: &PostgresConnection,
+    asked: Lease,
+    beat: Heartbeat,
+) -> Result<LeaseChange<Lease>, JobError> {
+    keep(conn, asked, beat, LeaseTable::leave)
+}
+
+fn keep(
+    conn: &PostgresConnection,
+    asked: Lease,
+    beat: Heartbeat,
+    change: fn(&mut LeaseTable, Epoch, Slots, Timestamp) -> Option<Slots>,
+) -> Result<LeaseChange<Lease>, JobError> {
     let epoch = asked.epoch;
     let mut turn = Turn::take(conn)?;
     let before = turn.table.slots(epoch).ok_or(StoreError::Fenced)?;
@@ -103,13 +140,12 @@ pub(crate) fn renew(
         true => before,
         false => asked.slots,
     };
-    let told = turn.table.renew(epoch, named, turn.now);
+    let told = change(&mut turn.table, epoch, named, turn.now);
     let told = told.ok_or(StoreError::Fenced)?;
-    turn.write(conn, epoch)?;
     if turn.table.is_eldest(epoch) {
         clock::record(conn, beat)?;
     }
-    Ok(lease(epoch, told, beat.at.wall))
+    turn.write(conn, epoch, lease(epoch, told, beat.at.wall))
 }
 
 /// Gives a lease up, with a last heartbeat, once what is under way has ended. `Fenced` if it is
@@ -118,7 +154,7 @@ pub(crate) fn release(
     conn: &PostgresConnection,
     asked: Lease,
     beat: Heartbeat,
-) -> Result<(), JobError> {
+) -> Result<LeaseChange<()>, JobError> {
     let epoch = asked.epoch;
     let mut turn = Turn::take(conn)?;
     turn.table.slots(epoch).ok_or(StoreError::Fenced)?;
@@ -127,7 +163,7 @@ pub(crate) fn release(
         clock::record(conn, beat)?;
     }
     turn.table.release(epoch);
-    turn.write(conn, epoch)
+    turn.write(conn, epoch, ())
 }
 
 /// What a renewal or a release wrote down last; of a store without, the newest time in it.
@@ -157,6 +193,7 @@ impl Turn {
                 epoch: Epoch(u64::try_from(epoch).map_err(|_| CorruptRow("epoch"))?),
                 slots: Slots::from_bytes(row.column(2)?),
                 until: rows::time(row, 3)?,
+                leaves: row.column(4)?,
             });
         }
         Ok(Self {
@@ -207,7 +244,12 @@ impl Turn {
     }
 
     /// Writes down what became of the leases: others can only have ended.
-    fn write(&self, conn: &PostgresConnection, own: Epoch) -> Result<(), JobError> {
+    fn write<T>(
+        &self,
+        conn: &PostgresConnection,
+        own: Epoch,
+        answer: T,
+    ) -> Result<LeaseChange<T>, JobError> {
         let session = conn.session();
         let left: BTreeSet<Epoch> = self.table.rows().iter().map(|row| row.epoch).collect();
         let stored = self.stored.rows().iter().map(|row| row.epoch);
@@ -222,9 +264,13 @@ impl Turn {
         if let Some(row) = rows.find(|row| row.epoch == own) {
             let slots = row.slots.to_bytes();
             let until = row.until.as_millis();
-            session.execute(SAVE, &[&number(own), &slots.as_slice(), &until])?;
+            let slots = slots.as_slice();
+            session.execute(SAVE, &[&number(own), &slots, &until, &row.leaves])?;
         }
-        Ok(())
+        Ok(LeaseChange {
+            answer,
+            is_news: self.table.is_news_since(&self.stored),
+        })
     }
 }
 

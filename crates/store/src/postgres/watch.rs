@@ -96,9 +96,7 @@ fn listen(
     let mut look_at = Instant::now() + LOOK_EVERY;
     let mut looks = 0_u32;
     while !watch.is_closed() {
-        for hint in shared.take_hints() {
-            tell(conn, &hint).inspect_err(|_| shared.hint_at_all())?;
-        }
+        tell_all(conn, &shared)?;
         let limit = look_at.saturating_duration_since(Instant::now());
         hear(conn, &shared, &mut hints, own, limit)?;
         if look_at <= Instant::now() {
@@ -116,6 +114,14 @@ fn listen(
                 changed_elsewhere(&shared);
             }
         }
+    }
+    // The last one is that this node has given up its slots.
+    tell_all(conn, &shared)
+}
+
+fn tell_all(conn: &PostgresConnection, shared: &Shared) -> Result<(), JobError> {
+    for hint in shared.take_hints() {
+        tell(conn, &hint).inspect_err(|_| shared.hint_at_all())?;
     }
     Ok(())
 }
@@ -184,6 +190,7 @@ fn obey(shared: &Shared, about: &str) {
     };
     match Hint::parse(about) {
         Hint::All => return changed_elsewhere(shared),
+        Hint::Leases => return subscriber.on_leases_changed(),
         Hint::Changed(webhooks) => {
             let webhooks: Vec<WebhookId> = webhooks.into_iter().filter(is_own).collect();
             if !webhooks.is_empty() {

@@ -273,7 +273,7 @@ impl Worker {
             shared.fan_out.wake();
         }
         let own = shared.own_slots();
-        if own != Slots::ALL {
+        if own != Slots::ALL || post_commit.has_news_of_leases() {
             let mut hints = post_commit.hints();
             hints.retain(|webhook| !own.has(webhook));
             shared.hint(hints);

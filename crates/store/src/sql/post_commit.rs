@@ -25,6 +25,7 @@ pub(crate) struct PostCommit {
     skipped_since: EarliestDue,
     catalog_changed: bool,
     bulk_job_started: bool,
+    leases_changed: bool,
     /// Whether there is something to spread. Not undone by a rollback: looking for nothing is no
     /// harm.
     fan_out_begun: bool,
@@ -66,6 +67,9 @@ impl PostCommit {
         // Whoever owns its webhook has steps to take.
         if self.bulk_job_started {
             hints.tell_all();
+        }
+        if self.leases_changed {
+            hints.leases();
         }
         hints
     }
@@ -132,6 +136,15 @@ impl PostCommit {
 
     pub(crate) fn bulk_job_started(&mut self) {
         self.bulk_job_started = true;
+    }
+
+    /// Other nodes may renew their leases now.
+    pub(crate) fn leases_changed(&mut self) {
+        self.leases_changed = true;
+    }
+
+    pub(crate) fn has_news_of_leases(&self) -> bool {
+        self.leases_changed
     }
 
     /// A notification has to be spread over its webhooks in steps.

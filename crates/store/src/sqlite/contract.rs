@@ -164,6 +164,11 @@ impl Leases for Sqlite {
         })
     }
 
+    /// There is nobody to leave anything to.
+    fn leave(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<Lease> {
+        self.renew(lease, beat)
+    }
+
     fn release(&self, lease: Lease, beat: Heartbeat) -> StoreFuture<()> {
         let renewed = self.renew(lease, beat);
         Box::pin(async move { renewed.await.map(drop) })

@@ -106,6 +106,8 @@ impl CommitSubscriber for Gate {
     fn on_external_change(&self) {}
 
     fn on_bulk_job_started(&self) {}
+
+    fn on_leases_changed(&self) {}
 }
 
 /// A store whose writer can be held, with a webhook that wants everything.
@@ -774,6 +776,8 @@ fn an_idle_writer_notices_it_too() {
             self.0.lock().unwrap().send(()).unwrap();
         }
         fn on_bulk_job_started(&self) {}
+
+        fn on_leases_changed(&self) {}
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("willcall.db");

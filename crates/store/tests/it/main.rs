@@ -36,6 +36,8 @@ mod integrity;
 #[cfg(test)]
 mod interview;
 #[cfg(test)]
+mod lease_hints;
+#[cfg(test)]
 mod moved_files;
 #[cfg(test)]
 mod oracle;

@@ -57,6 +57,8 @@ impl CommitSubscriber for Steps {
     fn on_external_change(&self) {}
 
     fn on_bulk_job_started(&self) {}
+
+    fn on_leases_changed(&self) {}
 }
 
 /// Rings when there is an answer.

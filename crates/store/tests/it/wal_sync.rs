@@ -288,6 +288,8 @@ impl CommitSubscriber for Clumsy {
     fn on_external_change(&self) {}
 
     fn on_bulk_job_started(&self) {}
+
+    fn on_leases_changed(&self) {}
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(crate) struct FaultyStore {
     store: Arc<dyn Store>,
     next: Mutex<Vec<InjectedFault>>,
     gate: Arc<Gate>,
+    /// What it says of itself.
+    pub(crate) trouble: Mutex<Option<String>>,
 }
 
 /// While it is closed, creations of webhooks wait.
@@ -50,6 +52,7 @@ impl FaultyStore {
                 open: watch::Sender::new(true),
                 reached: Notify::new(),
             }),
+            trouble: Mutex::default(),
         }
     }
 
@@ -91,6 +94,10 @@ impl FaultyStore {
 impl StoreWrapper for FaultyStore {
     fn inner(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    fn known_trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap().clone()
     }
 
     fn around<T: Send + 'static>(

@@ -612,6 +612,21 @@ async fn health_is_told_in_plain_text() {
 }
 
 #[tokio::test]
+async fn what_the_store_knows_of_a_trouble_is_told_beside_what_it_keeps_from_being_done() {
+    let store = Arc::new(FaultyStore::new());
+    let app = TestApp::over(store.clone(), &DialectOptions::default()).await;
+    let ready = || app.ask(asking("GET", "/readyz").without("Authorization"));
+    *app.health.lock().unwrap() = Err("the store refuses outcomes".to_owned());
+    assert_eq!(ready().await.told(), (503, "the store refuses outcomes\n"));
+    *store.trouble.lock().unwrap() = Some("It is read-only, for 3 s.".to_owned());
+    let words = "the store refuses outcomes. Below the store: It is read-only, for 3 s.\n";
+    assert_eq!(ready().await.told(), (503, words));
+    // One that does not matter yet.
+    *app.health.lock().unwrap() = Ok(vec![]);
+    assert_eq!(ready().await.told(), (200, "ok\n"));
+}
+
+#[tokio::test]
 async fn an_answer_to_head_says_how_long_that_to_get_would_be() {
     let app = TestApp::new().await;
     let bare = |path: &str| asking("GET", path).without("Authorization");

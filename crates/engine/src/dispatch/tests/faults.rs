@@ -215,6 +215,12 @@ impl CommitSubscriber for Relay {
             to.on_bulk_job_started();
         }
     }
+
+    fn on_leases_changed(&self) {
+        if let Some(to) = self.to() {
+            to.on_leases_changed();
+        }
+    }
 }
 
 fn refused<T: Send + 'static>(error: StoreError) -> StoreFuture<T> {

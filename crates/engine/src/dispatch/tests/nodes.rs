@@ -177,12 +177,41 @@ async fn a_node_that_stops_hands_over_at_once() {
     let webhooks = webhooks(&world, 200).await;
     let (_, one) = node(&world, &shared).await;
     let two = node(&world, &shared).await;
-    seconds(9).await;
+    seconds(1).await;
     assert_eq!(shares(&shared), [128, 128]);
     assert!(one.stop(Duration::from_secs(30)).await.is_clean());
     let ids = world.hand_in("paid", 2).await;
-    seconds(4).await;
+    seconds(1).await;
     assert_eq!(shares(&shared), [256]);
+    assert_delivered_to_all(&world, &ids, &webhooks).await;
+    assert_eq!(world.net.calls().len(), 400);
+    drop(two);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_a_stopping_node_waits_for_holds_up_its_own_webhook_only() {
+    let world = World::new().await;
+    let shared = shared(&world);
+    let webhooks = webhooks(&world, 200).await;
+    let slow = |_: &_, _| Does::AnswersAfter(200, Duration::from_secs(20));
+    world.net.at("r2.test", slow);
+    let (_, one) = node(&world, &shared).await;
+    let two = node(&world, &shared).await;
+    seconds(1).await;
+    let mut ids = world.hand_in("paid", 1).await;
+    seconds(1).await;
+    let meanwhile = async {
+        seconds(1).await;
+        assert_eq!(shares(&shared), [1, 255]);
+        ids.extend(world.hand_in("paid", 1).await);
+        seconds(1).await;
+        assert_eq!(world.net.calls().len(), 399);
+    };
+    let (stopped, ()) = tokio::join!(one.stop(Duration::from_secs(30)), meanwhile);
+    assert!(stopped.is_clean());
+    seconds(1).await;
+    assert_eq!(shares(&shared), [256]);
+    seconds(20).await;
     assert_delivered_to_all(&world, &ids, &webhooks).await;
     assert_eq!(world.net.calls().len(), 400);
     drop(two);
@@ -197,7 +226,7 @@ async fn what_a_node_that_is_cut_off_had_in_flight_is_sent_again_and_nothing_els
     let two = node(&world, &shared).await;
     seconds(9).await;
     let slow = |_: &_, _| Does::AnswersAfter(200, Duration::from_secs(20));
-    world.net.at("r5.test", slow);
+    world.net.at("r2.test", slow);
     let mut ids = world.hand_in("paid", 1).await;
     seconds(1).await;
     store.is_cut.store(true, Ordering::Relaxed);
@@ -207,7 +236,7 @@ async fn what_a_node_that_is_cut_off_had_in_flight_is_sent_again_and_nothing_els
     ids.extend(world.hand_in("paid", 2).await);
     seconds(60).await;
     assert_delivered_to_all(&world, &ids, &webhooks).await;
-    assert_eq!(world.net.calls_at("r5.test").len(), ids.len() + 1);
+    assert_eq!(world.net.calls_at("r2.test").len(), ids.len() + 1);
     assert_eq!(world.net.calls().len(), ids.len() * webhooks.len() + 1);
     assert!(one.health().check().is_err());
     store.is_cut.store(false, Ordering::Relaxed);

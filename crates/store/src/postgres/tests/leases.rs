@@ -5,16 +5,30 @@ use std::thread;
 use model::contract::StoreError;
 use model::lease::{Epoch, Lease, Slots};
 use model::limits::LEASE_MS;
-use model::time::{Heartbeat, Moment, TimeBounds};
+use model::time::{Heartbeat, Moment, TimeBounds, Timestamp};
 
-use crate::postgres::leases::{self, claim, last_heartbeat, owned, release, renew};
+use crate::postgres::connection::PostgresConnection;
+use crate::postgres::leases::{self, last_heartbeat, owned};
 use crate::postgres::tests::store_database::{
-    StoreDatabase, Thread, answered, at, beat, id, settlement,
+    StoreDatabase, Thread, answered, at, beat, id, settlement, unheard,
 };
 use crate::sql::job_error::JobError;
+use crate::sql::post_commit::PostCommit;
 
 fn is_fenced<T>(answer: &Result<T, JobError>) -> bool {
     matches!(answer, Err(JobError::Store(StoreError::Fenced)))
+}
+
+fn claim(conn: &PostgresConnection, now: Timestamp) -> Result<Lease, JobError> {
+    unheard(leases::claim(conn, now))
+}
+
+fn renew(conn: &PostgresConnection, lease: Lease, beat: Heartbeat) -> Result<Lease, JobError> {
+    unheard(leases::renew(conn, lease, beat))
+}
+
+fn release(conn: &PostgresConnection, lease: Lease, beat: Heartbeat) -> Result<(), JobError> {
+    unheard(leases::release(conn, lease, beat))
 }
 
 fn claimed(node: &Thread) -> Lease {
@@ -140,7 +154,7 @@ fn slots_are_given_up_only_when_nothing_of_their_owner_is_under_way() {
     let (mut settling, node) = (database.thread(), database.thread());
     let lease = claimed(&node);
     let fewer = Lease {
-        slots: Slots::ALL.first(200),
+        slots: Slots::ALL.scattered(200),
         ..lease
     };
     settling
@@ -289,4 +303,39 @@ fn the_eldest_keeps_the_time_and_small_differences_are_not_shown() {
         .lease(|conn| renew(conn, second, beat(99_000)))
         .unwrap();
     assert_eq!(last_heartbeat(&one.conn).unwrap(), Some(beat(99_000)));
+}
+
+#[test]
+fn a_node_that_stops_keeps_what_it_names_and_others_have_the_rest_at_once() {
+    let database = StoreDatabase::new();
+    let (one, two, three) = (database.thread(), database.thread(), database.thread());
+    let (first, second) = (claimed(&one), claimed(&two));
+    let named = |count| Lease {
+        slots: Slots::ALL.scattered(count),
+        ..first
+    };
+    let leave = |count, ms| {
+        let mut post_commit = PostCommit::default();
+        let left = one.lease(|conn| leases::leave(conn, named(count), beat(ms)));
+        let left = left.map(|change| change.tell(&mut post_commit));
+        (
+            left.map(|lease| lease.slots),
+            post_commit.has_news_of_leases(),
+        )
+    };
+    let (left, is_news) = leave(3, 1_000);
+    assert_eq!((left.unwrap(), is_news), (named(3).slots, true));
+    let rest = two.lease(|conn| renew(conn, second, beat(1_000))).unwrap();
+    assert_eq!(rest.slots, Slots::ALL.without(named(3).slots));
+    // Who comes now shares with one.
+    let third = claimed(&three);
+    let told = two.lease(|conn| renew(conn, rest, beat(2_000))).unwrap();
+    assert_eq!(told.slots.len(), 128);
+    assert!(third.slots.is_empty());
+    let (left, is_news) = leave(3, 2_000);
+    assert_eq!((left.unwrap(), is_news), (named(3).slots, false));
+    let (left, is_news) = leave(1, 3_000);
+    assert_eq!((left.unwrap(), is_news), (named(1).slots, true));
+    one.lease(|conn| release(conn, first, beat(4_000))).unwrap();
+    assert!(is_fenced(&leave(1, 5_000).0));
 }

@@ -13,7 +13,7 @@ use model::webhook::Headers;
 
 use crate::postgres::leases::claim;
 use crate::postgres::tests::store_database::{
-    StoreDatabase, Thread, answered, at, failed, id, settlement,
+    StoreDatabase, Thread, answered, at, failed, id, settlement, unheard,
 };
 use crate::postgres::{envelopes, unattempted};
 
@@ -41,7 +41,7 @@ const ALL: &str = "
     select 'audit', webhook_id, action, detail from audit order by id";
 
 fn claimed(node: &Thread) -> Lease {
-    node.lease(|conn| claim(conn, at(0))).unwrap()
+    node.lease(|conn| unheard(claim(conn, at(0)))).unwrap()
 }
 
 fn story(database: &StoreDatabase) -> String {

@@ -107,6 +107,8 @@ impl CommitSubscriber for Heard {
     fn on_bulk_job_started(&self) {
         self.hear(Told::BulkJobStarted);
     }
+
+    fn on_leases_changed(&self) {}
 }
 
 impl Heard {

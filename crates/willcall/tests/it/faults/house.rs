@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::database::{apply, database_of};
+use crate::database::apply;
 use crate::harness::{API, Call, Client, PATIENCE, Receiver, Server, spawn};
 use crate::postgres_server::PostgresServer;
 
@@ -79,13 +79,9 @@ impl House {
         self.subscribe_at(node, &self.receiver);
     }
 
-    /// Their slots lie far from one another, so that each of two or three nodes has some.
+    /// Each of two or three nodes has some of them.
     pub(super) fn subscribe_at(&self, node: &Server, receiver: &Receiver) {
-        let database = database_of(&self.url);
         for n in 0..WEBHOOKS {
-            let id = 1 + n * 256 / WEBHOOKS;
-            let sql = format!("alter sequence webhook_id_seq restart with {id}");
-            self.postgres.run_sql(database, &sql);
             let url = receiver.url(&format!("/{n}"));
             node.client().webhook(&url, &[PAID]);
         }

@@ -6,6 +6,8 @@ mod connections;
 mod cuts;
 mod frozen;
 mod full_disk;
+mod gate;
+mod handover;
 mod held_up;
 mod hints;
 mod house;
