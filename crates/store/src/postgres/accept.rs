@@ -109,6 +109,9 @@ pub(crate) fn accept_group(
         first += batch.len();
     }
     let plan = planner.plan;
+    if talk.is_own() {
+        post_commit.commits();
+    }
     let new_version = write(talk, &plan)?;
     if new_version == Some(version.saturating_add(1)) {
         // Nobody else changed the catalog in between.

@@ -62,9 +62,12 @@ impl Outbox for Postgres {
     }
 
     fn due(&self, epoch: Epoch, lanes: Vec<DueQuery>, now: Timestamp) -> StoreFuture<Vec<DuePage>> {
+        let untold = Arc::clone(&self.executor.shared().untold);
         self.executor.put_read(WORK, move |conn| {
             let slots = leases::owned(conn, epoch)?;
-            due::due(conn, slots, &lanes, now)
+            let mut pages = due::due(conn, slots, &lanes, now)?;
+            untold.leave_out(&mut pages);
+            Ok(pages)
         })
     }
 

@@ -35,6 +35,12 @@ pub(crate) const TAKE: &str = "
 pub(crate) const TRY: &str = "
     select pg_try_advisory_xact_lock(key) from unnest($1::bigint[]) as key";
 
+/// Waits for locks likewise. Answers for each whether nobody had it.
+pub(crate) const TRY_OR_WAIT: &str = "
+    select case when pg_try_advisory_xact_lock(key) then true
+      else pg_advisory_xact_lock(key) is null end
+    from unnest($1::bigint[]) as key";
+
 /// Waits for a lock that others may share: `bigint`. A statement of its own, likewise.
 pub(crate) const SHARE: &str = "select pg_advisory_xact_lock_shared($1) is not null";
 

@@ -18,6 +18,7 @@ mod fan_out_waker;
 mod faults;
 pub(crate) mod health_columns;
 mod heard_hints;
+mod held_tenants;
 pub(crate) mod hints;
 mod hold_ups;
 pub(crate) mod host_fault;

@@ -1,11 +1,10 @@
 //! The queues in front of the executor's threads, closed together.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use model::id::TenantId;
 use tokio::sync::watch;
 
+use crate::postgres::held_tenants::HeldTenants;
 use crate::postgres::jobs::{IntakeJob, OutcomeJob, Queued, ReadJob, WriteJob};
 use crate::postgres::shared::Shared;
 use crate::postgres::watch_state::WatchState;
@@ -15,8 +14,8 @@ use crate::sql::queue::{JobQueue, NextWork};
 pub(crate) struct Queues {
     pub(crate) intake: JobQueue<Queued<IntakeJob>>,
     pub(crate) contested: JobQueue<Queued<IntakeJob>>,
-    /// Tenants of jobs that are in `contested` or being accepted from there, and how many.
-    pub(crate) held_tenants: Mutex<BTreeMap<TenantId, usize>>,
+    /// Tenants of jobs that are in `contested` or being accepted from there.
+    pub(crate) held_tenants: Mutex<HeldTenants>,
     pub(crate) outcomes: JobQueue<Queued<OutcomeJob>>,
     pub(crate) writing: JobQueue<Queued<WriteJob>>,
     pub(crate) reading: JobQueue<Queued<ReadJob>>,

@@ -13,6 +13,7 @@ use crate::postgres::hints::{Hint, Hints};
 use crate::postgres::hold_ups::HoldUps;
 use crate::postgres::metrics::Metrics;
 use crate::postgres::session::SessionWaker;
+use crate::sql::untold::Untold;
 use crate::sync::lock;
 
 #[derive(Default)]
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) hold_ups: HoldUps,
     telling: Mutex<Telling>,
+    pub(crate) untold: std::sync::Arc<Untold>,
 }
 
 /// What others are to be told, and who tells it.

@@ -24,7 +24,10 @@ use crate::sql::query;
 use crate::sync::lock;
 
 /// What it is about was committed before it got its number.
-const NOTIFY: &str = "select pg_notify('willcall', nextval('hint_id') || ' ' || $1::text)";
+/// A hint is not waited for on the disk: a server that crashes forgets who listens anyway.
+const NOTIFY: &str = "
+    select pg_notify('willcall', nextval('hint_id') || ' ' || $1::text),
+      set_config('synchronous_commit', 'off', true)";
 
 shared_statements! {
     // What another node accepted moves the sequence, what it changed the version.

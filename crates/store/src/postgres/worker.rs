@@ -21,9 +21,10 @@ use crate::postgres::settings::DatabaseSettings;
 use crate::postgres::shared::Shared;
 use crate::postgres::tx::{PostgresTx, SessionCache};
 use crate::postgres::{leases, locks};
-use crate::sql::job_error::JobError;
+use crate::sql::job_error::{CorruptRow, JobError};
 use crate::sql::post_commit::PostCommit;
 use crate::sql::query;
+use crate::sql::row::ReadRow;
 
 shared_statements! {
     // One row: whoever changed the catalog last has its latest version.
@@ -166,9 +167,15 @@ impl Worker {
         let begun = self.begin(|conn| begin_guarded(conn, guard));
         let slots = begun.inspect_err(|error| self.met(error))?;
         let mut cache = std::mem::take(&mut self.cache);
-        let mut post_commit = PostCommit::default();
+        let mut post_commit = PostCommit::with(&self.shared.untold);
         let conn = self.conn()?;
-        let done = transact(conn, &mut cache, &mut post_commit, slots, work);
+        let tx = PostgresTx {
+            conn,
+            cache: &mut cache,
+            post_commit: &mut post_commit,
+            slots,
+        };
+        let done = transact(tx, work);
         let version = match &done {
             Ok((_, version)) => *version,
             Err(_) => None,
@@ -179,20 +186,27 @@ impl Worker {
             undo(conn);
         }
         self.cache = cache;
-        let (found, _) = done.inspect_err(|error| self.met(error))?;
-        self.proves(began_at, Proof::Committed);
-        self.shared.metrics.committed(began_at, jobs);
-        self.publish(post_commit, version);
-        Ok(found)
+        match done {
+            Ok((found, _)) => {
+                self.proves(began_at, Proof::Committed);
+                self.shared.metrics.committed(began_at, jobs);
+                self.publish(post_commit, version);
+                Ok(found)
+            }
+            Err(error) => Err(self.failed(post_commit, error)),
+        }
     }
 
-    /// Begins a transaction, and waits for a tenant in it.
-    pub(crate) fn begin_with_tenant(&mut self, tenant: TenantId) -> Result<(), JobError> {
+    /// Begins a transaction, and waits for a tenant in it. Answers whether others had it.
+    pub(crate) fn begin_with_tenant(&mut self, tenant: TenantId) -> Result<bool, JobError> {
         self.begin(|conn| {
             let keys = vec![locks::tenant(tenant).number()];
             let mode = TransactionMode::ReadWrite;
-            let waited = conn.session().begin_with(mode, &[(locks::TAKE, &[&keys])]);
-            Ok(waited.map(drop)?)
+            let session = conn.session();
+            let answers = session.begin_with(mode, &[(locks::TRY_OR_WAIT, &[&keys])])?;
+            let row = answers.last().and_then(|answer| answer.rows.first());
+            let was_free: bool = row.ok_or(CorruptRow("answer"))?.column(0)?;
+            Ok(!was_free)
         })
     }
 
@@ -223,7 +237,7 @@ impl Worker {
     ) -> Result<Vec<Acceptance>, JobError> {
         let began_at = Instant::now();
         let mut cache = std::mem::take(&mut self.cache);
-        let mut post_commit = PostCommit::default();
+        let mut post_commit = PostCommit::with(&self.shared.untold);
         let conn = self.conn()?;
         let accept = &mut cache.accept;
         let done = accept::accept_group(
@@ -238,11 +252,15 @@ impl Worker {
             undo(conn);
         }
         self.cache = cache;
-        let (acceptances, version) = done.inspect_err(|error| self.met(error))?;
-        self.proves(began_at, Proof::Committed);
-        self.shared.metrics.committed(began_at, batches.len());
-        self.publish(post_commit, version);
-        Ok(acceptances)
+        match done {
+            Ok((acceptances, version)) => {
+                self.proves(began_at, Proof::Committed);
+                self.shared.metrics.committed(began_at, batches.len());
+                self.publish(post_commit, version);
+                Ok(acceptances)
+            }
+            Err(error) => Err(self.failed(post_commit, error)),
+        }
     }
 
     /// Begins a transaction. A session that ended while nobody used it is replaced by another,
@@ -263,6 +281,37 @@ impl Worker {
         begun
     }
 
+    /// A transaction was not committed. If that is not certain, whoever would have been told has
+    /// to look.
+    fn failed(&self, post_commit: PostCommit, error: JobError) -> JobError {
+        self.met(&error);
+        let is_unknown = matches!(
+            error,
+            JobError::Store(StoreError::Unknown) | JobError::Postgres(SessionError::Unknown(_))
+        );
+        if is_unknown {
+            self.shared.changed();
+            if post_commit.has_fan_out() {
+                self.shared.fan_out.wake();
+            }
+            self.hint(&post_commit);
+            if let Some(subscriber) = self.shared.subscriber.get() {
+                post_commit.publish_doubt(subscriber.as_ref());
+            }
+        }
+        error
+    }
+
+    /// Has the owners of other slots told.
+    fn hint(&self, post_commit: &PostCommit) {
+        let own = self.shared.own_slots();
+        if own != Slots::ALL || post_commit.has_news_of_leases() {
+            let mut hints = post_commit.hints();
+            hints.retain(|webhook| !own.has(webhook));
+            self.shared.hint(hints);
+        }
+    }
+
     fn publish(&self, post_commit: PostCommit, version: Option<i64>) {
         let shared = &self.shared;
         if let Some(version) = version.and_then(|version| u64::try_from(version).ok()) {
@@ -272,12 +321,7 @@ impl Worker {
         if post_commit.has_fan_out() {
             shared.fan_out.wake();
         }
-        let own = shared.own_slots();
-        if own != Slots::ALL || post_commit.has_news_of_leases() {
-            let mut hints = post_commit.hints();
-            hints.retain(|webhook| !own.has(webhook));
-            shared.hint(hints);
-        }
+        self.hint(&post_commit);
         if let Some(subscriber) = shared.subscriber.get() {
             post_commit.publish(subscriber.as_ref());
         }
@@ -358,24 +402,17 @@ fn begin_guarded(conn: &PostgresConnection, guard: Guard) -> Result<Option<Slots
 }
 
 fn transact<T>(
-    conn: &PostgresConnection,
-    cache: &mut SessionCache,
-    post_commit: &mut PostCommit,
-    slots: Option<Slots>,
+    mut tx: PostgresTx<'_>,
     work: impl FnOnce(&mut PostgresTx<'_>) -> Result<T, JobError>,
 ) -> Result<(T, Option<i64>), JobError> {
+    let conn = tx.conn;
     let session = conn.session();
-    let mut tx = PostgresTx {
-        conn,
-        cache,
-        post_commit,
-        slots,
-    };
     let found = work(&mut tx)?;
     let version = match tx.post_commit.has_new_catalog() {
         true => Some(query::one::<i64>(conn, NEXT_VERSION, values![])?),
         false => None,
     };
+    tx.post_commit.commits();
     match session.commit()? {
         Committed::Durable => {}
         Committed::NotReplicated => return Err(StoreError::Unknown.into()),

@@ -48,6 +48,7 @@ pub(crate) mod sessions;
 pub(crate) mod statements;
 pub(crate) mod stored_responses;
 pub(crate) mod transaction;
+pub(crate) mod untold;
 pub(crate) mod users;
 pub(crate) mod webhook_health;
 pub(crate) mod webhook_history;

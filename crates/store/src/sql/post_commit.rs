@@ -5,14 +5,16 @@
 //! the webhook and the earliest due time are kept, and the subscriber reads it from the store.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use model::contract::{CommitSubscriber, PendingWebhook};
 use model::delivery::DueDelivery;
-use model::id::WebhookId;
+use model::id::{DeliveryId, WebhookId};
 use model::limits;
 use model::time::Timestamp;
 
 use crate::postgres::hints::Hints;
+use crate::sql::untold::{Untold, UntoldGuard};
 
 /// What the subscriber is told once the transaction is durable.
 #[derive(Default)]
@@ -26,6 +28,9 @@ pub(crate) struct PostCommit {
     catalog_changed: bool,
     bulk_job_started: bool,
     leases_changed: bool,
+    /// Of a store whose transactions others read before the subscriber is told.
+    untold: Option<Arc<Untold>>,
+    untold_here: Option<UntoldGuard>,
     /// Whether there is something to spread. Not undone by a rollback: looking for nothing is no
     /// harm.
     fan_out_begun: bool,
@@ -49,6 +54,13 @@ pub(crate) struct NoticeSavepoint {
 }
 
 impl PostCommit {
+    pub(crate) fn with(untold: &Arc<Untold>) -> Self {
+        Self {
+            untold: Some(Arc::clone(untold)),
+            ..Self::default()
+        }
+    }
+
     /// What the owners of the webhooks have to know, if this node is not.
     pub(crate) fn hints(&self) -> Hints {
         let mut hints = Hints::default();
@@ -197,7 +209,62 @@ impl PostCommit {
         self.bulk_job_started = mark.bulk_job_started;
     }
 
+    /// The transaction is about to be committed: others may read what is told only later.
+    pub(crate) fn commits(&mut self) {
+        let Some(untold) = &self.untold else {
+            return;
+        };
+        let of_notice = |notice: &PostCommitNotice| -> Vec<DeliveryId> {
+            match notice {
+                PostCommitNotice::Accepted(list) => {
+                    list.iter().map(|due| due.delivery.id).collect()
+                }
+                PostCommitNotice::Requested(due) => vec![due.delivery.id],
+                PostCommitNotice::Changed(_) => Vec::new(),
+            }
+        };
+        let told: Vec<DeliveryId> = self.notices.iter().flat_map(of_notice).collect();
+        if !told.is_empty() {
+            self.untold_here = Some(untold.hold(told));
+        }
+    }
+
+    /// Nobody knows whether the transaction was committed: the subscriber is to look for whatever
+    /// it would have been told.
+    pub(crate) fn publish_doubt(mut self, subscriber: &dyn CommitSubscriber) {
+        self.savepoint();
+        let mut lanes = std::mem::take(&mut self.skipped);
+        let mut changed = Vec::new();
+        let due = |lanes: &mut EarliestDue, due: &DueDelivery| {
+            lower(lanes, due.delivery.id.webhook, due.delivery.due_at);
+        };
+        for notice in &self.notices {
+            match notice {
+                PostCommitNotice::Accepted(list) => {
+                    list.iter().for_each(|one| due(&mut lanes, one));
+                }
+                PostCommitNotice::Requested(one) => due(&mut lanes, one),
+                PostCommitNotice::Changed(webhook) => changed.push(*webhook),
+            }
+        }
+        // Nothing may be left out of what it then reads.
+        drop(self.untold_here.take());
+        if !changed.is_empty() {
+            subscriber.on_changed(&changed);
+        }
+        if !lanes.is_empty() {
+            let lanes = lanes.into_iter();
+            let lanes = lanes.map(|(webhook, due_at)| PendingWebhook { webhook, due_at });
+            subscriber.on_skipped(lanes.collect());
+        }
+        if self.bulk_job_started {
+            subscriber.on_bulk_job_started();
+        }
+    }
+
     pub(crate) fn publish(mut self, subscriber: &dyn CommitSubscriber) {
+        // Until everything was told.
+        let _untold = self.untold_here.take();
         // What was skipped since the latest savepoint is told, too.
         self.savepoint();
         let mut changed = Vec::new();
@@ -233,4 +300,135 @@ impl PostCommit {
 fn lower(lanes: &mut EarliestDue, webhook: WebhookId, due_at: Timestamp) {
     let earliest = lanes.entry(webhook).or_insert(due_at);
     *earliest = due_at.min(*earliest);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use model::contract::{DuePage, RecoveryPage};
+    use model::delivery::Delivery;
+    use model::id::NotificationId;
+    use model::webhook::Headers;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<String>>);
+
+    impl Told {
+        fn hear(&self, words: String) {
+            self.0.lock().unwrap().push(words);
+        }
+    }
+
+    impl CommitSubscriber for Told {
+        fn on_accepted(&self, deliveries: Vec<DueDelivery>) {
+            self.hear(format!("accepted {}", deliveries.len()));
+        }
+
+        fn on_requested(&self, deliveries: Vec<DueDelivery>) {
+            self.hear(format!("requested {}", deliveries.len()));
+        }
+
+        fn on_skipped(&self, lanes: Vec<PendingWebhook>) {
+            for lane in lanes {
+                let (webhook, ms) = (lane.webhook.0, lane.due_at.as_millis());
+                self.hear(format!("skipped {webhook} from {ms}"));
+            }
+        }
+
+        fn on_changed(&self, webhooks: &[WebhookId]) {
+            self.hear(format!("changed {}", webhooks.len()));
+        }
+
+        fn on_external_change(&self) {}
+
+        fn on_bulk_job_started(&self) {
+            self.hear("bulk job".to_owned());
+        }
+
+        fn on_leases_changed(&self) {}
+    }
+
+    fn due(notification: i64, webhook: WebhookId, ms: i64) -> DueDelivery {
+        DueDelivery {
+            delivery: Delivery {
+                id: DeliveryId {
+                    notification: NotificationId(notification),
+                    webhook,
+                },
+                round: 1,
+                attempts: 0,
+                round_attempts: 0,
+                round_began_at: None,
+                due_at: Timestamp::from_millis(ms),
+            },
+            key: "1".into(),
+            headers: Headers::default(),
+            body: Bytes::new(),
+        }
+    }
+
+    /// Two deliveries of webhook 1, one of webhook 2 that somebody waits for, and a change of 3.
+    fn news(untold: &Arc<Untold>) -> PostCommit {
+        let mut news = PostCommit::with(untold);
+        for (notification, ms) in [(7, 90), (8, 80)] {
+            let at = Timestamp::from_millis(ms);
+            news.accepted(&[WebhookId(1)], at, |webhook| {
+                due(notification, webhook, ms)
+            });
+        }
+        news.requested(due(5, WebhookId(2), 70));
+        news.changed(WebhookId(3));
+        news.bulk_job_started();
+        news
+    }
+
+    #[test]
+    fn what_may_have_been_committed_is_to_be_looked_for() {
+        let told = Told::default();
+        news(&Arc::default()).publish_doubt(&told);
+        let expected = [
+            "changed 1",
+            "skipped 1 from 80",
+            "skipped 2 from 70",
+            "bulk job",
+        ];
+        assert_eq!(*told.0.lock().unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_told_after_a_commit_is_left_out_of_what_is_read_until_then() {
+        let untold = Arc::<Untold>::default();
+        let read = || {
+            let (one, other) = (WebhookId(1), WebhookId(2));
+            let mut pages = vec![DuePage {
+                webhook: one,
+                deliveries: vec![due(6, one, 1), due(7, one, 1), due(8, one, 1)],
+                next_due_at: None,
+                recovery: Some(RecoveryPage {
+                    deliveries: vec![due(5, other, 1), due(5, one, 1)],
+                    next: None,
+                }),
+            }];
+            untold.leave_out(&mut pages);
+            let early = pages[0].recovery.as_ref().unwrap();
+            let all = pages[0].deliveries.iter().chain(&early.deliveries);
+            let all = all.map(|due| due.delivery.id.notification.0);
+            all.collect::<Vec<i64>>()
+        };
+        let mut news = news(&untold);
+        assert_eq!(read(), [6, 7, 8, 5, 5]);
+        news.commits();
+        assert_eq!(read(), [6, 5]);
+        news.publish(&Told::default());
+        assert_eq!(read(), [6, 7, 8, 5, 5]);
+        // One that is not committed is not told.
+        let mut other = super::tests::news(&untold);
+        other.commits();
+        drop(other);
+        assert_eq!(read(), [6, 7, 8, 5, 5]);
+    }
 }

@@ -47,6 +47,8 @@ const DELAYED_WEIGHT_MAX: usize = limits::DELAYED_OUTCOMES_MAX;
 pub(crate) struct JobQueue<J> {
     inner: Mutex<QueueInner<J>>,
     arrived: Condvar,
+    /// As many have come as `gather` waits for.
+    gathered: Condvar,
 }
 
 /// The class of a job. Each class has a bound of its own, so that a flood of one cannot shut out
@@ -90,6 +92,8 @@ struct QueueInner<J> {
     looks_at: Option<Instant>,
     /// Something was taken since a thread last waited in vain.
     has_taken: bool,
+    /// How many jobs `gather` waits for.
+    enough: Option<usize>,
 }
 
 /// How long to wait for more jobs.
@@ -129,8 +133,10 @@ impl<J> Default for JobQueue<J> {
                 delayed_until: None,
                 looks_at: None,
                 has_taken: false,
+                enough: None,
             }),
             arrived: Condvar::new(),
+            gathered: Condvar::new(),
         }
     }
 }
@@ -190,6 +196,13 @@ impl<J: QueuedJob> JobQueue<J> {
                 true
             }
         };
+        if inner
+            .enough
+            .is_some_and(|enough| inner.jobs.len() >= enough)
+        {
+            inner.enough = None;
+            self.gathered.notify_one();
+        }
         // A thread that is working, or on its way, finds the job by itself: waking it would cost a
         // system call.
         match class {
@@ -253,6 +266,25 @@ impl<J: QueuedJob> JobQueue<J> {
             (inner, timed_out) = self.wait(inner, Some(limit));
             waited = delayed.is_none() && inner.delayed.is_empty() && timed_out;
         }
+    }
+
+    /// Waits until so many more jobs have come than there are, but not for longer than `limit`, and
+    /// neither for a group that is full nor for a queue that closes. Only for the one thread that
+    /// takes groups.
+    pub(crate) fn gather(&self, more: usize, limit: Duration) {
+        let mut inner = lock(&self.inner);
+        let until = Instant::now() + limit;
+        inner.enough = Some(inner.jobs.len() + more);
+        while inner.enough.is_some() && !inner.closing {
+            let weight: usize = inner.weights.iter().sum();
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || weight >= GROUP_WEIGHT_MAX {
+                break;
+            }
+            let waited = self.gathered.wait_timeout(inner, left);
+            (inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        inner.enough = None;
     }
 
     /// Jobs that have come for an open group, as soon as there are any; `None` once `wait` says no.
@@ -353,6 +385,7 @@ impl<J: QueuedJob> JobQueue<J> {
     pub(crate) fn close(&self) {
         lock(&self.inner).closing = true;
         self.arrived.notify_all();
+        self.gathered.notify_all();
     }
 
     /// How many jobs wait.
@@ -371,6 +404,7 @@ impl<J: QueuedJob> JobQueue<J> {
         inner.bulk.clear();
         drop(inner);
         self.arrived.notify_all();
+        self.gathered.notify_all();
     }
 }
 

@@ -54,4 +54,6 @@ mod steps;
 #[cfg(test)]
 mod unlisted;
 #[cfg(test)]
+mod untold;
+#[cfg(test)]
 mod wal_sync;

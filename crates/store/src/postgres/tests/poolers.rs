@@ -41,12 +41,15 @@ impl PgBouncer {
         let mut command = as_server_user("setpriv");
         command.args(["--pdeathsig", "KILL", "/usr/sbin/pgbouncer", "--quiet"]);
         command.arg(&file);
-        let child = command
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("PgBouncer ended ({status}); is Debian's package pgbouncer installed?");
+            }
             std::thread::yield_now();
         }
         Self {

@@ -170,3 +170,27 @@ fn what_is_done_between_groups_does_not_hold_up_the_end() {
     assert_eq!(group(&queue, true).len(), 1);
     assert!(matches!(queue.take_group(true), NextWork::Closed));
 }
+
+#[test]
+fn who_gathers_waits_for_so_many_more_but_not_for_a_queue_that_is_full_or_closed() {
+    const FOREVER: Duration = Duration::from_secs(3_600);
+    let queue = JobQueue::default();
+    queue.gather(1_000, Duration::ZERO);
+    std::thread::scope(|scope| {
+        let gathers = scope.spawn(|| queue.gather(3, FOREVER));
+        let mut puts = 0;
+        while !gathers.is_finished() {
+            puts += usize::from(puts < 1_000 && queue.put(of(1, 1)).is_ok());
+            std::thread::yield_now();
+        }
+        assert!(puts >= 3);
+    });
+    assert!(queue.put(of(2, GROUP_WEIGHT_MAX)).is_ok());
+    queue.gather(1_000, FOREVER);
+    while !group(&queue, false).is_empty() && queue.len() > 0 {}
+    std::thread::scope(|scope| {
+        let gathers = scope.spawn(|| queue.gather(3, FOREVER));
+        queue.close();
+        gathers.join().unwrap();
+    });
+}
