@@ -166,6 +166,59 @@ fn the_code_of_the_guide_verifies_calls_of_a_server() {
     server.kill();
 }
 
+/// One of the programs that verify with real libraries. test.sh installs these.
+fn libraries(program: &str, script: &str, given: &Value) -> Value {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libraries");
+    ask(
+        // A name with a folder is one below ours, any other is looked for.
+        Command::new(match program.contains('/') {
+            true => folder.join(program),
+            false => program.into(),
+        })
+        .arg(folder.join(script)),
+        given,
+    )
+}
+
+#[test]
+fn the_libraries_that_receivers_use_verify_calls_of_a_server() {
+    let house = House::new();
+    let server = house.start(&[OLD_KEY]);
+    let client = server.client();
+    let receiver = Receiver::start(|_| 204);
+    let webhook = client.webhook(&receiver.url("/"), &["pretix.event.order.paid"]);
+    let secret = |fields: Value| sign(&client, webhook, &fields);
+    let mut secrets = json!({
+        "standard": secret(json!({ "profile": "standard", "svix": true })),
+        "github": secret(json!({ "profile": "github" })),
+        "stripe": secret(json!({ "profile": "stripe" })),
+    });
+    secret(json!({ "profile": "standard_ed25519" }));
+    for profile in ["none", "standard", "stripe"] {
+        // From the second call on there are two signatures, and each of the secrets verifies.
+        if profile != "none" {
+            let rotate = format!("{}{profile}/rotate/", path(webhook));
+            let (_, rotated) = client.post(&rotate, "");
+            if profile == "standard" {
+                secrets["standard"] = rotated["secret"].clone();
+            }
+        }
+        notify(&client);
+        let call = receiver.next();
+        let given = json!({ "headers": call.headers, "body": call.body, "secrets": secrets });
+        let mut names = vec!["standardwebhooks", "svix", "stripe"];
+        for (program, script) in [("venv/bin/python", "verify.py"), ("node", "verify.mjs")] {
+            let found = libraries(program, script, &given);
+            for name in &names {
+                assert_eq!(found[0][name], true, "{script}, {profile}: {found}");
+                assert_ne!(found[1][name], true, "{script}, {profile}: {found}");
+            }
+            names.push("octokit");
+        }
+    }
+    server.kill();
+}
+
 #[test]
 fn without_its_master_key_a_signed_webhook_sends_nothing_until_it_is_back() {
     let house = House::new();
