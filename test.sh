@@ -58,6 +58,14 @@ done
 
 # The accessibility checker of the browser tests.
 step npm npm ci --prefix crates/willcall/tests/browser --no-audit --no-fund --silent
+# The libraries with which receivers verify calls, in the versions that the tests are written for.
+libraries=crates/willcall/tests/libraries
+step "libraries for JavaScript" npm ci --prefix $libraries --no-audit --no-fund --silent
+python3 -m venv --help >/dev/null && python3 -c 'import ensurepip' 2>/dev/null ||
+    install python3-venv python3-venv
+[ -x $libraries/venv/bin/pip ] || python3 -m venv $libraries/venv
+step "libraries for Python" $libraries/venv/bin/pip install --quiet --requirement \
+    $libraries/requirements.txt
 step format cargo fmt --all --check
 step lints cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 step tests cargo test --workspace --locked --quiet

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use crate::connection::Connection;
 use crate::idle_lifetime::CloseTiming;
 use crate::pool::ConnectionPool;
-use crate::request::PreparedTarget;
+use crate::request::{PreparedTarget, Request};
 use crate::response_budget::{HeldReservation, ReadReservation, ResponseBudget};
 use crate::shortage::{Shortage, is_general, shortage_in, shortage_of};
 use crate::transport::{Deadline, Dial, Endpoint, LookupContext, Stream};
@@ -131,7 +131,7 @@ impl AttemptRun<'_> {
         let mut limit = Deadline::from_here(target.policy.exchange_limit_ms);
         // The one timer of the attempt. It is not even set if the response is there at once.
         let mut alarm = pin!(sleep_until(limit.deadline()));
-        let request = target.request(self.due);
+        let request = target.request(self.due, self.began_at);
         while let Some((mut connection, idle)) = runner.pool.take(endpoint) {
             let exchanging = connection.exchange(&request, limit, alarm.as_mut(), reservation);
             let exchange = exchanging.await;
@@ -187,6 +187,7 @@ impl AttemptRun<'_> {
             limit = self.begin_anew(alarm.as_mut());
         }
         runner.opened.inc();
+        let request = self.signed_now(request);
         let mut connection = Connection::new(stream);
         let opening = runner.pool.opening(endpoint);
         let exchange = connection
@@ -197,6 +198,14 @@ impl AttemptRun<'_> {
             runner.pool.put(endpoint, connection, None);
         }
         exchange.outcome
+    }
+
+    /// Receivers refuse a signature that is minutes old, and connecting took time.
+    fn signed_now(&self, request: Request) -> Request {
+        match self.target.is_signed() {
+            true => self.target.request(self.due, self.runner.clock.now()),
+            false => request,
+        }
     }
 
     async fn dial(

@@ -43,6 +43,7 @@ use model::lease::Slots;
 use model::limits;
 use model::policy::Policy;
 use model::rng::SeededRng;
+use model::signing::Keyring;
 use model::tenant::DialectName;
 use model::time::{Clock, Timestamp};
 use tokio::sync::oneshot;
@@ -95,6 +96,7 @@ pub(crate) struct Dispatcher {
     look_at: Instant,
     rng: SeededRng,
     policies: std::collections::BTreeMap<DialectName, Arc<Policy>>,
+    keyring: Arc<Keyring>,
     runner: Arc<AttemptRunner>,
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
@@ -147,6 +149,7 @@ pub(crate) struct DispatcherParts {
     pub(crate) shortage: Arc<Shortage>,
     pub(crate) max_concurrency_per_webhook: usize,
     pub(crate) gate: Gate,
+    pub(crate) keyring: Arc<Keyring>,
 }
 
 /// What a finished attempt hands back.
@@ -189,6 +192,7 @@ impl Dispatcher {
             clock: parts.clock,
             rng: parts.rng,
             policies: policies.map(|(name, p)| (name, Arc::new(p))).collect(),
+            keyring: parts.keyring,
             runner: parts.runner,
             mailbox: parts.mailbox,
             metrics: parts.metrics,
@@ -609,7 +613,7 @@ impl Dispatcher {
                 let until = target.paused_until.filter(|until| *until > now);
                 until.map(|until| until.min(now.plus_ms(most)))
             });
-            let mut prepared = PreparedTarget::new(target, Arc::clone(policy));
+            let mut prepared = PreparedTarget::new(target, Arc::clone(policy), &self.keyring);
             prepared.paused_until = paused_until;
             prepared.class = self
                 .policies

@@ -12,6 +12,7 @@ use model::lease::Lease;
 use model::limits::RESPONSES_BYTES_MAX;
 use model::policy::Policies;
 use model::rng::SeededRng;
+use model::signing::Keyring;
 use model::tenant::DialectName;
 use model::time::Clock;
 use prometheus_client::registry::Registry;
@@ -55,6 +56,8 @@ pub struct Parts {
     pub settings: Settings,
     /// What all its tasks pass through.
     pub gate: Gate,
+    /// Opens the secrets that calls are signed with.
+    pub keyring: Arc<Keyring>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +96,7 @@ impl Engine {
             policies,
             settings,
             gate,
+            keyring,
         } = parts;
         if let Some(last) = store.last_heartbeat() {
             clock.begins_after(last.bounds);
@@ -124,6 +128,7 @@ impl Engine {
             shortage: health.shortage(),
             max_concurrency_per_webhook: settings.max_concurrency_per_webhook,
             gate: gate.clone(),
+            keyring,
         });
         let bulk_jobs = BulkJobRunner {
             store: Arc::clone(&store),

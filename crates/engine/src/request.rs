@@ -3,9 +3,9 @@
 //!
 //! No header value can smuggle in a line of its own: `http` judges each before it is written.
 //! The log records a request as it was sent, with two exceptions. Credentials are masked, and so is
-//! every header of the webhook's own. `Content-Length` and the dedupe key are left out: they follow
-//! from what is known, and would make each delivery's block of headers different (the store keeps
-//! equal blocks once).
+//! every header of the webhook's own, and what a signature says. `Content-Length` and the dedupe
+//! key are left out: they follow from what is known, and would make each delivery's block of
+//! headers different (the store keeps equal blocks once).
 
 mod headers;
 
@@ -22,6 +22,7 @@ use model::dedupe;
 use model::delivery::DueDelivery;
 use model::id::TenantId;
 use model::policy::Policy;
+use model::signing::{Keyring, Signer};
 use model::target::{self, Target};
 use model::time::Timestamp;
 use model::webhook::Headers;
@@ -100,6 +101,9 @@ struct RequestTemplate {
     /// Names of the webhook's own lines.
     own: Vec<HeaderName>,
     dedupe: Option<DedupeHeader>,
+    signer: Option<Box<Signer>>,
+    /// The lines that it makes, with masked values.
+    signed: Headers,
     ready: HeadTemplate,
 }
 
@@ -124,8 +128,10 @@ struct DedupeHeader {
 }
 
 impl PreparedTarget {
-    pub(crate) fn new(target: &WebhookTarget, policy: Arc<Policy>) -> Self {
-        let call = RequestTemplate::new(target, &policy);
+    pub(crate) fn new(target: &WebhookTarget, policy: Arc<Policy>, keyring: &Keyring) -> Self {
+        let call = RequestTemplate::new(target, &policy)
+            .map_err(|detail| Failure::new(FailureKind::BadTarget, detail))
+            .and_then(|call| call.signing(target, keyring));
         Self {
             policy,
             tenant: target.tenant,
@@ -138,7 +144,7 @@ impl PreparedTarget {
             paused_until: target.paused_until,
             target_url: target.target_url.clone(),
             secrets: secrets(target),
-            call: call.map_err(|detail| Failure::new(FailureKind::BadTarget, detail)),
+            call,
         }
     }
 
@@ -159,12 +165,18 @@ impl PreparedTarget {
         self.call.as_ref().map(|call| &call.endpoint)
     }
 
-    /// The request for this delivery. Empty if the URL cannot be called.
-    pub(crate) fn request(&self, due: &DueDelivery) -> Request {
+    /// The request for this delivery, signed at this time if it is to be. Empty if it cannot be
+    /// made.
+    pub(crate) fn request(&self, due: &DueDelivery, now: Timestamp) -> Request {
         match &self.call {
-            Ok(call) => call.request(due),
+            Ok(call) => call.request(due, now),
             Err(_) => Request::default(),
         }
+    }
+
+    /// Whether a request says when it was made.
+    pub(crate) fn is_signed(&self) -> bool {
+        self.call.as_ref().is_ok_and(|call| call.signer.is_some())
     }
 
     /// The outcome without the webhook's credentials, which some receivers echo.
@@ -225,7 +237,7 @@ impl PreparedTarget {
         match &self.call {
             Err(_) => Headers::default(),
             Ok(call) if own.is_empty() => call.recorded.clone(),
-            Ok(call) => shown(&call.lines_with(own), &call.own),
+            Ok(call) => call.recorded_with(own),
         }
     }
 }
@@ -274,6 +286,8 @@ impl RequestTemplate {
             recorded: Headers::default(),
             own: names(&webhook.headers),
             dedupe: None,
+            signer: None,
+            signed: Headers::default(),
             ready: HeadTemplate::default(),
         };
         let lines = call.lines_with(&Headers::default());
@@ -287,14 +301,38 @@ impl RequestTemplate {
         Ok(call)
     }
 
-    fn request(&self, due: &DueDelivery) -> Request {
+    /// The same with the webhook's signatures.
+    fn signing(mut self, webhook: &WebhookTarget, keyring: &Keyring) -> Result<Self, Failure> {
+        if webhook.signatures.is_empty() {
+            return Ok(self);
+        }
+        let opened = Signer::open(keyring, webhook.webhook, &webhook.signatures);
+        let signer =
+            opened.map_err(|error| Failure::new(FailureKind::Unsigned, error.to_string()))?;
+        // Different on each call: what is written down has their names only.
+        let masked = signer.names().into_iter().map(|name| (name, &b"***"[..]));
+        self.signed = Headers::from_pairs(masked);
+        self.own.extend(names(&self.signed));
+        self.signer = Some(Box::new(signer));
+        self.recorded = self.recorded_with(&Headers::default());
+        Ok(self)
+    }
+
+    /// What is written of its lines and these.
+    fn recorded_with(&self, own: &Headers) -> Headers {
+        let mut lines = self.lines_with(own);
+        put(&mut lines, &self.signed);
+        shown(&lines, &self.own)
+    }
+
+    fn request(&self, due: &DueDelivery, now: Timestamp) -> Request {
         let is_copied = due.body.len() <= COPIED_BODY_BYTES_MAX;
         let mut bytes = Vec::new();
         // For the number and the dedupe line.
         let room = self.ready.before.len() + self.ready.after.len() + due.headers.0.len() + 128;
         bytes.reserve(room + if is_copied { due.body.len() } else { 0 });
         let appends = self.dedupe.as_ref().is_none_or(|dedupe| dedupe.is_last);
-        if due.headers.is_empty() && appends {
+        if due.headers.is_empty() && appends && self.signer.is_none() {
             bytes.extend_from_slice(&self.ready.before);
             write_number(&mut bytes, due.body.len());
             bytes.extend_from_slice(&self.ready.after);
@@ -307,7 +345,7 @@ impl RequestTemplate {
             }
         } else {
             bytes.extend_from_slice(&self.request_line);
-            self.stamped(due).write(&mut bytes);
+            self.stamped(due, now).write(&mut bytes);
         }
         bytes.extend_from_slice(b"\r\n");
         let body = match is_copied {
@@ -321,13 +359,17 @@ impl RequestTemplate {
     }
 
     /// All lines of this delivery.
-    fn stamped(&self, due: &DueDelivery) -> RequestHeaders {
+    fn stamped(&self, due: &DueDelivery, now: Timestamp) -> RequestHeaders {
         let mut lines = self.lines_with(&due.headers);
         lines.put(header::CONTENT_LENGTH, HeaderValue::from(due.body.len()));
         if let Some(dedupe) = &self.dedupe
             && let Ok(key) = HeaderValue::try_from(dedupe.key(due))
         {
             lines.put(dedupe.name.clone(), key);
+        }
+        if let Some(signer) = &self.signer {
+            let id = due.delivery.id.to_string();
+            put(&mut lines, &signer.lines(&id, now, &due.body));
         }
         lines
     }
@@ -379,6 +421,17 @@ fn add(lines: &mut RequestHeaders, added: &Headers, authorized: bool) {
             lines.put(name, value);
         } else {
             lines.append(name, value);
+        }
+    }
+}
+
+/// The only lines of these names.
+fn put(lines: &mut RequestHeaders, added: &Headers) {
+    for (name, value) in added.iter() {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
+            lines.put(name, value);
         }
     }
 }

@@ -96,6 +96,8 @@ pub enum FailureKind {
     /// A connection kept from an earlier call ended before anything of an answer came. That says
     /// nothing of the receiver but that it had closed it, so it is called again on a new one.
     Stale,
+    /// Nothing was sent, because it could not be signed as the webhook has it.
+    Unsigned,
 }
 
 named!(
@@ -110,6 +112,7 @@ named!(
         Closed = "closed",
         Garbled = "garbled",
         Stale = "stale_connection",
+        Unsigned = "unsigned",
     }
 );
 
@@ -193,6 +196,7 @@ impl Failure {
             FailureKind::Closed => "The receiver closed the connection without an answer",
             FailureKind::Garbled => "The receiver's answer is not valid HTTP",
             FailureKind::Stale => return self.stale_words(),
+            FailureKind::Unsigned => "The call cannot be signed, so nothing was sent",
         };
         if self.detail.is_empty() {
             format!("{what}.")

@@ -40,6 +40,7 @@
 //! | who gets a notification | [`filter`], [`webhook`] |
 //! | what may be called | [`target`], [`address`] |
 //! | by what a receiver knows a delivery again | [`dedupe`] |
+//! | how a receiver verifies a call | [`signing`] |
 //! | who may do what | [`tenant`] (tokens), [`users`], [`password`] |
 //! | why a request is refused | [`refusal`], [`disk_fault`] |
 //! | what is done once under a key | [`idempotency`] |
@@ -72,6 +73,7 @@ pub mod delivery;
 pub mod policy;
 pub mod retry_after;
 pub mod schedule;
+pub mod signing;
 
 pub mod address;
 pub mod target;

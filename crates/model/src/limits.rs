@@ -21,6 +21,13 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// Letters and digits of a token made by Willcall: 330 bits.
 pub const TOKEN_LETTERS: usize = 64;
 
+/// How long a former key signs if nobody says otherwise, and at most: a receiver changes its secret
+/// in a day or, with a release of its own, in some weeks.
+pub const FORMER_KEY_MS_DEFAULT: i64 = 24 * 3_600_000;
+pub const FORMER_KEY_MS_MAX: i64 = 90 * 24 * 3_600_000;
+
+const _: () = assert!(FORMER_KEY_MS_DEFAULT <= FORMER_KEY_MS_MAX);
+
 /// Any other request body: a webhook with every field at its limit is some 600 KiB.
 pub const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
 

@@ -40,6 +40,11 @@ impl SeededRng {
         self.stream.next_u64() % end
     }
 
+    /// Fills `bytes`.
+    pub fn fill(&mut self, bytes: &mut [u8]) {
+        self.stream.fill_bytes(bytes);
+    }
+
     /// `length` letters and digits of lower case: 5.17 bits each.
     pub fn alphanumeric(&mut self, length: usize) -> String {
         const ALPHABET: [char; 36] = [

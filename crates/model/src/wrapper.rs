@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::contract::{
     Backend, Backlog, BacklogCursor, Catalog, CommitSubscriber, DashboardStore, DuePage, DueQuery,
     Frontend, Intake, Leases, Outbox, PendingWebhook, ReplayRequest, ReplayResult, Settlement,
@@ -24,6 +26,7 @@ use crate::query::{
     AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery, LogRow,
     StoredResponse, WebhookPage, WebhookQuery,
 };
+use crate::signing::{Signature, SignatureChange, SignatureId, StoredSignature};
 use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use crate::time::{Heartbeat, TimeBounds, Timestamp};
 use crate::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange};
@@ -104,6 +107,10 @@ pub enum StoreCall {
     WebhookByKey,
     CreateWebhook,
     SaveWebhook,
+    Signatures,
+    SignaturesBehind,
+    ChangeSignature,
+    Reseal,
     Log,
     Delivery,
     Audit,
@@ -234,6 +241,18 @@ pass!(Catalog of store {
     WebhookByKey = webhook_by_key(tenants: Vec<TenantId>, key: String) -> Option<Webhook>;
     CreateWebhook = create_webhook(webhook: NewWebhook, actor: String, at: Timestamp) -> Webhook;
     SaveWebhook = save_webhook(webhook: Webhook, actor: String, at: Timestamp) -> Webhook;
+    Signatures = signatures(tenant: TenantId, webhook: WebhookId) -> Vec<Signature>;
+    SignaturesBehind = signatures_behind(
+        after: Option<SignatureId>,
+        limit: usize,
+    ) -> Vec<StoredSignature>;
+    ChangeSignature = change_signature(
+        id: SignatureId,
+        change: SignatureChange,
+        actor: String,
+        at: Timestamp,
+    ) -> ();
+    Reseal = reseal(id: SignatureId, old: Bytes, new: Bytes) -> bool;
     Log = log(tenant: TenantId, query: LogQuery) -> LogPage;
     Delivery = delivery(tenant: TenantId, id: DeliveryId) -> Option<DeliveryDetail>;
     Audit = audit(tenant: TenantId, limit: usize) -> Vec<AuditEntry>;

@@ -91,6 +91,7 @@ pub(crate) fn start(parts: NodeParts<'_>) -> RunningNode {
             policies: policies.clone(),
             settings,
             gate: parts.gate,
+            keyring: Arc::default(),
         },
         &mut meters,
     );
@@ -100,6 +101,7 @@ pub(crate) fn start(parts: NodeParts<'_>) -> RunningNode {
         store: Arc::clone(&parts.store) as Arc<dyn Frontend>,
         clock: parts.clock.clone(),
         rng: rng.split("web"),
+        keyring: Arc::default(),
         settings: web::WebSettings::default(),
         dialects,
         policies,

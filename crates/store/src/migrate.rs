@@ -9,7 +9,7 @@ use rusqlite::Connection;
 /// "Will" in ASCII: marks a file as ours.
 pub(crate) const APPLICATION_ID: i32 = 0x5769_6c6c;
 
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/sqlite/0001_init.sql"),
     include_str!("../migrations/sqlite/0002_wide.sql"),
     include_str!("../migrations/sqlite/0003_closed.sql"),
@@ -18,10 +18,11 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/sqlite/0006_tried.sql"),
     include_str!("../migrations/sqlite/0007_certain.sql"),
     include_str!("../migrations/sqlite/0008_moved.sql"),
+    include_str!("../migrations/sqlite/0009_signature.sql"),
 ];
 
 /// The version that this program writes.
-pub(crate) const KNOWN: u32 = 8;
+pub(crate) const KNOWN: u32 = 9;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize);
 

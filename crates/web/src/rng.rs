@@ -19,6 +19,11 @@ impl SharedRng {
         lock(&self.0).below(end)
     }
 
+    /// What `draw` makes of it, while nobody else draws.
+    pub(crate) fn with<T>(&self, draw: impl FnOnce(&mut SeededRng) -> T) -> T {
+        draw(&mut lock(&self.0))
+    }
+
     /// So many random letters and digits, for a secret.
     pub(crate) fn alphanumeric(&self, length: usize) -> String {
         lock(&self.0).alphanumeric(length)

@@ -13,6 +13,7 @@ use model::address::Networks;
 use model::contract::Frontend;
 use model::policy::Policies;
 use model::rng::SeededRng;
+use model::signing::Keyring;
 use model::time::Clock;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -33,6 +34,8 @@ pub struct Parts {
     pub store: Arc<dyn Frontend>,
     pub clock: Clock,
     pub rng: SeededRng,
+    /// Seals the secrets that calls are signed with.
+    pub keyring: Arc<Keyring>,
     pub settings: WebSettings,
     pub dialects: Dialects,
     /// How deliveries are made: what the engine was given, for explaining it.
@@ -78,6 +81,7 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
         store: store.clone(),
         clock: parts.clock.clone(),
         rng: rng.clone(),
+        keyring: parts.keyring,
         intake_metrics: IntakeMetrics::register(registry),
         intake_warnings: IntakeWarnings::default(),
     };

@@ -125,6 +125,7 @@ pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Polici
                 idle_connection_ms: 4_000,
             },
             gate: Gate::default(),
+            keyring: Arc::clone(&config.keyring),
         },
         &mut meters,
     );
@@ -137,6 +138,7 @@ pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Polici
         store: Arc::clone(&store) as Arc<dyn Frontend>,
         clock: clock.clone(),
         rng: rng.split("web"),
+        keyring: Arc::clone(&config.keyring),
         settings: web_settings(config),
         dialects,
         policies,

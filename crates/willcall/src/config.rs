@@ -6,15 +6,18 @@
 //! read, each with a warning (`former.rs`).
 
 mod former;
+mod master_key;
 mod store;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Arg, ArgMatches};
 use model::address::{InvalidNetwork, Networks, PrivateTargets};
+use model::signing::Keyring;
 use model::tenant::DialectName;
 use web::dialects::{LogRetention, Trigger};
 
@@ -57,6 +60,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         default: "",
         value: "FILE",
         meaning: "A file with nothing but the password for database_url; read for each connection, so that it may change",
+    },
+    Setting {
+        key: "master_key_file",
+        default: "",
+        value: "FILE",
+        meaning: "A file with master keys, one a line, that seal the secrets of webhooks. The first seals, all open. `openssl rand -base64 32` makes one",
+    },
+    Setting {
+        key: "master_key",
+        default: "",
+        value: "KEY,…",
+        meaning: "The same without a file; only as a variable or in the settings file, because lists of processes show flags",
     },
     Setting {
         key: "allowed_hosts",
@@ -160,6 +175,8 @@ pub(crate) struct Config {
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) private_targets: PrivateTargets,
     pub(crate) ca_files: Vec<PathBuf>,
+    /// The master keys.
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) user_agent: String,
     /// Code and label.
     pub(crate) action_types: Vec<(String, String)>,
@@ -409,6 +426,7 @@ impl RawConfig {
             ca_files: self.read("ca_files", |text| {
                 Ok(list(text).map(PathBuf::from).collect())
             })?,
+            keyring: Arc::new(self.keyring()?),
             user_agent: self.read("user_agent", header_text)?,
             action_types: self
                 .read("action_types", |text| list(text).map(action_type).collect())?,

@@ -26,6 +26,7 @@ mod listen;
 mod migrate;
 mod overflow;
 mod prefixed_stream;
+mod secret;
 mod serve;
 mod signals;
 mod slow_reader;
@@ -117,6 +118,9 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
             "user" => user::run(&config, what, matches)
                 .await
                 .map(|()| ExitCode::SUCCESS),
+            "secret" => secret::rotate_master(&config)
+                .await
+                .map(|()| ExitCode::SUCCESS),
             _ if what == "create" => {
                 token::create(&config, &token::NewTokenArgs::from(matches)).await?;
                 Ok(ExitCode::SUCCESS)
@@ -185,6 +189,7 @@ fn command() -> Command {
         )
         .subcommand(user::command(&store))
         .subcommand(token::command(&store))
+        .subcommand(secret::command(&store))
         .subcommands(backup::commands(&store))
         .subcommand(
             Command::new("migrate")

@@ -12,6 +12,7 @@ use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::limits;
 use model::policy::Policy;
 use model::schedule::Schedule;
+use model::signing::Keyring;
 use model::tenant::DialectName;
 use model::webhook::Headers;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -213,8 +214,9 @@ fn prepared(url: &str) -> PreparedTarget {
         succeeded_at: None,
         version: 1,
         enabled: true,
+        signatures: Vec::new(),
     };
-    PreparedTarget::new(&target, Arc::new(policy))
+    PreparedTarget::new(&target, Arc::new(policy), &Keyring::default())
 }
 
 fn due() -> DueDelivery {

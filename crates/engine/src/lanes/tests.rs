@@ -9,6 +9,7 @@ use model::id::NotificationId;
 use model::limits;
 use model::policy::Policy;
 use model::schedule::Schedule;
+use model::signing::Keyring;
 use model::tenant::DialectName;
 use model::webhook::Headers;
 
@@ -90,9 +91,14 @@ fn open_at(tenant: i64, host: &str) -> WebhookLookup {
         succeeded_at: None,
         version: 1,
         enabled: true,
+        signatures: Vec::new(),
     };
     WebhookLookup::Callable(TargetSnapshot {
-        prepared: Arc::new(PreparedTarget::new(&target, Arc::new(policy))),
+        prepared: Arc::new(PreparedTarget::new(
+            &target,
+            Arc::new(policy),
+            &Keyring::default(),
+        )),
         failing_since: None,
         succeeded: false,
         seen_at: at(0),

@@ -7,6 +7,8 @@ use model::tenant::DialectName;
 
 use model::attempt::BodyEnd;
 
+mod signed;
+
 use super::*;
 
 fn prepared(url: &str, lines: &[(&str, &str)]) -> PreparedTarget {
@@ -25,7 +27,7 @@ fn prepared(url: &str, lines: &[(&str, &str)]) -> PreparedTarget {
         content_type: "application/json".to_owned(),
         retention_ms: 1,
     };
-    PreparedTarget::new(&target(url, lines), Arc::new(policy))
+    PreparedTarget::new(&target(url, lines), Arc::new(policy), &Keyring::default())
 }
 
 fn target(url: &str, lines: &[(&str, &str)]) -> WebhookTarget {
@@ -42,6 +44,7 @@ fn target(url: &str, lines: &[(&str, &str)]) -> WebhookTarget {
         succeeded_at: None,
         version: 1,
         enabled: true,
+        signatures: Vec::new(),
     }
 }
 
@@ -70,7 +73,7 @@ fn due(headers: Headers, body: &'static [u8]) -> DueDelivery {
 
 /// Both pieces of the request for this delivery, as text.
 fn wire(prepared: &PreparedTarget, due: &DueDelivery) -> String {
-    let request = prepared.request(due);
+    let request = prepared.request(due, Timestamp::EPOCH);
     let (first, then) = request.from(0);
     String::from_utf8([first, then].concat()).unwrap()
 }
@@ -275,7 +278,7 @@ fn prepared_with_dedupe(name: &str, lines: &[(&str, &str)]) -> PreparedTarget {
         key: Some("w".to_owned()),
         ..target("http://u:p@a.test/", lines)
     };
-    PreparedTarget::new(&target, Arc::new(policy))
+    PreparedTarget::new(&target, Arc::new(policy), &Keyring::default())
 }
 
 #[test]
@@ -332,6 +335,7 @@ fn no_value_brings_a_line_of_its_own() {
             succeeded_at: None,
             version: 1,
             enabled: true,
+            signatures: Vec::new(),
         };
         let policy = Policy {
             user_agent: format!("Willcall{value}"),
@@ -339,7 +343,7 @@ fn no_value_brings_a_line_of_its_own() {
             dedupe_header: Some("X-Key\r\nX-Evil".to_owned()),
             ..(*prepared("http://a.test/", &[]).policy).clone()
         };
-        let prepared = PreparedTarget::new(&hooks, Arc::new(policy));
+        let prepared = PreparedTarget::new(&hooks, Arc::new(policy), &Keyring::default());
         for own in [Headers::default(), block] {
             let wire = wire(&prepared, &due(own, b""));
             let (head, _) = wire.split_once("\r\n\r\n").unwrap();
@@ -365,7 +369,7 @@ fn a_request_is_one_piece_unless_its_body_is_long() {
     ] {
         let mut due = due(Headers::default(), b"");
         due.body = Bytes::from(vec![b'x'; size]);
-        let request = prepared.request(&due);
+        let request = prepared.request(&due, Timestamp::EPOCH);
         let (first, then) = request.from(0);
         assert_eq!(1 + usize::from(!then.is_empty()), pieces);
         let all = [first, then].concat();

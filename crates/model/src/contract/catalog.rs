@@ -1,11 +1,14 @@
 //! Catalog: configuration and the log.
 
+use bytes::Bytes;
+
 use crate::contract::StoreFuture;
 use crate::id::{DeliveryId, TenantId, WebhookId};
 use crate::query::{
     AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery,
     WebhookPage, WebhookQuery,
 };
+use crate::signing::{Signature, SignatureChange, SignatureId, StoredSignature};
 use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use crate::time::Timestamp;
 use crate::webhook::{NewWebhook, Webhook};
@@ -103,6 +106,40 @@ pub trait Catalog: Send + Sync {
     /// deleted; `Busy` also when it is enabled while more than one step is left to cancel;
     /// `Conflict(WebhookKey)` if it has no key yet and is given one that is taken.
     fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> StoreFuture<Webhook>;
+
+    /// How calls of a webhook of the tenant are signed, by profile. Keys are sealed.
+    ///
+    /// Errors: those of a read.
+    fn signatures(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<Vec<Signature>>;
+
+    /// The signatures of all tenants, at most `limit`, behind `after`: the last of the page before.
+    ///
+    /// Errors: those of a read.
+    fn signatures_behind(
+        &self,
+        after: Option<SignatureId>,
+        limit: usize,
+    ) -> StoreFuture<Vec<StoredSignature>>;
+
+    /// Changes one signature, and writes an audit entry. Deleting a webhook removes all of its
+    /// signatures.
+    ///
+    /// Errors: those of a change; `Stale` if the webhook or what is to be changed is not there;
+    /// `Conflict(SignatureProfile)`, `Conflict(SignatureHeader)`; `Conflict(FormerKey)` if there is
+    /// to be another key while the former one still signs.
+    fn change_signature(
+        &self,
+        id: SignatureId,
+        change: SignatureChange,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<()>;
+
+    /// Puts the key `new` in the place of `old`, which is the same sealed otherwise; answers false
+    /// if `old` is not there any more.
+    ///
+    /// Errors: those of a change.
+    fn reseal(&self, id: SignatureId, old: Bytes, new: Bytes) -> StoreFuture<bool>;
 
     /// Deliveries, newest first, of deleted webhooks, too.
     ///

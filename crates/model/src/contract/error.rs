@@ -64,6 +64,12 @@ pub enum Conflict {
     WebhookKey,
     #[error("a user of this name")]
     UserName,
+    #[error("this profile of the webhook")]
+    SignatureProfile,
+    #[error("the header of another signature")]
+    SignatureHeader,
+    #[error("the place of a former key that still signs")]
+    FormerKey,
     #[error("this idempotency key")]
     IdempotencyKey,
 }

@@ -8,6 +8,7 @@ use crate::contract::StoreFuture;
 use crate::delivery::{DueDelivery, NextState};
 use crate::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use crate::lease::Epoch;
+use crate::signing::Signature;
 use crate::tenant::DialectName;
 use crate::time::{TimeBounds, Timestamp};
 use crate::webhook::Headers;
@@ -134,6 +135,8 @@ pub struct WebhookTarget {
     /// `Webhook::version`.
     pub version: i64,
     pub enabled: bool,
+    /// In the order of their profiles.
+    pub signatures: Vec<Signature>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

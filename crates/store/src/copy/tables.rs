@@ -167,6 +167,27 @@ pub(crate) const TABLES: &[CopiedTable] = &[
         counts_ids: true,
     },
     CopiedTable {
+        name: "signature",
+        columns: &[
+            ("webhook_id", Bigint),
+            ("profile", Smallint),
+            ("tenant_id", Bigint),
+            ("header", Text),
+            ("svix", Boolean),
+            ("sealed", Bytea),
+            ("public_key", Text),
+            ("made_at", Bigint),
+            ("former_sealed", Bytea),
+            ("former_public_key", Text),
+            ("former_made_at", Bigint),
+            ("former_until", Bigint),
+        ],
+        from: None,
+        key: &["webhook_id", "profile"],
+        target_key: &["webhook_id", "profile"],
+        counts_ids: false,
+    },
+    CopiedTable {
         name: "webhook_past",
         columns: &[
             ("webhook_id", Bigint),

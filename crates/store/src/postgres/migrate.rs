@@ -16,10 +16,17 @@ use crate::postgres::open;
 use crate::postgres::session::{Committed, Session, TransactionMode};
 use crate::postgres::session_error::SessionError;
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    sql: include_str!("../../migrations/postgres/0001_init.sql"),
-    oldest: 1,
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        sql: include_str!("../../migrations/postgres/0001_init.sql"),
+        oldest: 1,
+    },
+    // A program that does not know signatures would send unsigned what is to be signed.
+    Migration {
+        sql: include_str!("../../migrations/postgres/0002_signature.sql"),
+        oldest: 2,
+    },
+];
 
 /// One step of the schema.
 #[derive(Debug, Clone, Copy)]

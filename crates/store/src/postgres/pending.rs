@@ -14,6 +14,7 @@ use crate::sql::heartbeat::UnattemptedDue;
 use crate::sql::job_error::JobError;
 use crate::sql::row::ReadRow;
 use crate::sql::rows;
+use crate::sql::signatures;
 
 statements! {
     // By tenant and webhook, as the indexes have them. Each step seeks over all that the webhook
@@ -71,6 +72,17 @@ statements! {
           where webhook_id = asked.id
           limit 1) as s on true
         order by asked.place";
+    SIGNATURES = "
+        select g.*
+        from unnest($1::bigint[]) as asked (id)
+        cross join lateral (
+          select webhook_id, profile, tenant_id, header, svix, sealed, public_key, made_at,
+            former_sealed, former_public_key, former_made_at, former_until,
+            (select ended_at from standing where webhook_id = asked.id)
+          from signature
+          where webhook_id = asked.id
+          order by profile
+          limit 100) as g";
 }
 
 /// Webhooks of these slots with something pending, by tenant and id and each once, with the
@@ -119,8 +131,20 @@ pub(crate) fn targets(
         return Err(StoreError::Fenced.into());
     }
     let ids: Vec<i64> = webhooks.iter().map(|webhook| webhook.0).collect();
-    let found = conn.session().query(TARGETS, &[&ids])?;
-    found.iter().map(target).collect()
+    let mut batch = Batch::default();
+    let found = batch.add(TARGETS, [&ids as Parameter<'_>]);
+    let signed = batch.add(SIGNATURES, [&ids as Parameter<'_>]);
+    let answers = batch.send(conn.session())?;
+    let targets = answers.rows(Some(found)).iter().map(target);
+    let mut targets: Vec<WebhookTarget> = targets.collect::<Result<_, _>>()?;
+    for row in answers.rows(Some(signed)) {
+        let stored = signatures::stored(row)?;
+        let own = |target: &&mut WebhookTarget| target.webhook == stored.webhook;
+        if let Some(target) = targets.iter_mut().find(own) {
+            target.signatures.push(stored.signature);
+        }
+    }
+    Ok(targets)
 }
 
 fn target(row: &Row) -> Result<WebhookTarget, JobError> {
@@ -138,5 +162,6 @@ fn target(row: &Row) -> Result<WebhookTarget, JobError> {
         succeeded_at: rows::time_if_any(row, 11)?.filter(|_| succeeded),
         version: row.column(8)?,
         enabled: rows::time_if_any(row, 5)?.is_none() || is_on(Mutation::SendAfterDisable),
+        signatures: Vec::new(),
     })
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use model::contract::{Catalog, Intake, ReplayRequest, ReplayResult, StoreFuture};
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
@@ -12,6 +13,7 @@ use model::query::{
     AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery,
     StoredResponse, WebhookPage, WebhookQuery,
 };
+use model::signing::{Signature, SignatureChange, SignatureId, StoredSignature};
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::Timestamp;
 use model::webhook::{NewWebhook, Webhook};
@@ -20,8 +22,8 @@ use crate::sql::executor::{ChangeScope, Executor, shares};
 use crate::sql::queue::JobClass;
 use crate::sql::transaction::Transaction;
 use crate::sql::{
-    apply, audit, cancel, catalog, delivery_detail, idempotency, log, replay, stored_responses,
-    webhook_rows, webhooks,
+    apply, audit, cancel, catalog, delivery_detail, idempotency, log, replay, signatures,
+    stored_responses, webhook_rows, webhooks,
 };
 
 /// A store on an engine.
@@ -184,6 +186,41 @@ impl<E: Executor> Catalog for SqlStore<E> {
         let scope = ChangeScope::Tenant(webhook.tenant);
         self.executor
             .change(scope, 1, move |tx| webhooks::save(tx, webhook, &actor, at))
+    }
+
+    fn signatures(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<Vec<Signature>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            signatures::signatures(conn, tenant, webhook)
+        })
+    }
+
+    fn signatures_behind(
+        &self,
+        after: Option<SignatureId>,
+        limit: usize,
+    ) -> StoreFuture<Vec<StoredSignature>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            signatures::behind(conn, after, limit)
+        })
+    }
+
+    fn change_signature(
+        &self,
+        id: SignatureId,
+        change: SignatureChange,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<()> {
+        let scope = ChangeScope::Tenant(id.tenant);
+        self.executor.change(scope, 1, move |tx| {
+            signatures::change(tx, id, change, &actor, at)
+        })
+    }
+
+    fn reseal(&self, id: SignatureId, old: Bytes, new: Bytes) -> StoreFuture<bool> {
+        let scope = ChangeScope::Tenant(id.tenant);
+        self.executor
+            .change(scope, 1, move |tx| signatures::reseal(tx, id, &old, &new))
     }
 
     fn log(&self, tenant: TenantId, query: LogQuery) -> StoreFuture<LogPage> {

@@ -45,6 +45,7 @@ pub(crate) mod row;
 pub(crate) mod row_budget;
 pub(crate) mod rows;
 pub(crate) mod sessions;
+pub(crate) mod signatures;
 pub(crate) mod statements;
 pub(crate) mod stored_responses;
 pub(crate) mod transaction;

@@ -9,6 +9,7 @@ use model::attempt::{BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
 use model::dashboard::BulkJobKind;
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::signing::Profile;
 use model::tenant::{DialectName, Event, Grant, Tenant, TokenHash, TokenKind};
 use model::time::Timestamp;
 use model::users::Role;
@@ -122,6 +123,15 @@ numbered! {
     Garbled = 8,
     Short = 9,
     Stale = 10,
+    Unsigned = 11,
+}
+
+numbered! {
+    Profile, profile_number, profile, "profile":
+    Standard = 1,
+    StandardEd25519 = 2,
+    Github = 3,
+    Stripe = 4,
 }
 
 /// `None` for a body that was read to its end, as most are.

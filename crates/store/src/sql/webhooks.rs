@@ -19,7 +19,7 @@ use crate::sql::cancel;
 use crate::sql::job_error::JobError;
 use crate::sql::rows;
 use crate::sql::transaction::Transaction;
-use crate::sql::{query, webhook_history, webhook_rows};
+use crate::sql::{query, signatures, webhook_history, webhook_rows};
 
 shared_statements! {
     // Whether there are more than so many that are not deleted, by the index `webhook_tenant`.
@@ -183,7 +183,10 @@ pub(crate) fn save_any(
         (None, None) | (Some(_), Some(_)) => {}
     }
     let action = match after.is_deleted() {
-        true => "webhook.deleted",
+        true => {
+            signatures::remove_all(tx, after.id)?;
+            "webhook.deleted"
+        }
         false => "webhook.changed",
     };
     AuditRecord::new(after.tenant, at, actor, action)

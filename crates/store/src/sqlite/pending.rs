@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement};
 use crate::sql::heartbeat::UnattemptedDue;
 use crate::sql::job_error::JobError;
 use crate::sql::rows;
+use crate::sql::signatures;
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{unattempted, unattempted_rows};
 
@@ -105,7 +106,11 @@ pub(crate) fn targets(
     for webhook in webhooks {
         let mut rows = statement.query([webhook.0])?;
         if let Some(row) = rows.next()? {
-            targets.push(target(row)?);
+            let target = target(row)?;
+            targets.push(WebhookTarget {
+                signatures: signatures::signatures(conn.into(), target.tenant, *webhook)?,
+                ..target
+            });
         }
     }
     Ok(targets)
@@ -127,5 +132,6 @@ fn target(row: &Row<'_>) -> Result<WebhookTarget, JobError> {
         version: row.get("version")?,
         enabled: rows::time_if_any(row, "disabled_at")?.is_none()
             || is_on(Mutation::SendAfterDisable),
+        signatures: Vec::new(),
     })
 }

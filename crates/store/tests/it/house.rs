@@ -10,6 +10,7 @@ use model::id::{BulkJobId, TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation};
 use model::notification::{AcceptResult, NewNotification};
 use model::query::{Declaration, StoredResponse};
+use model::signing::Profile;
 use model::tenant::{Event, NewToken, Permission, TokenHash, TokenKind};
 use model::time::{Heartbeat, Moment, TimeBounds};
 use model::users::{NewUser, PasswordHash, Role, UserChange};
@@ -20,6 +21,7 @@ use crate::sqlite::harness::{
     Given, answered, at, declaration, delivered, delivery_id, ended, failed, gone, headers, pair,
     retry, settlement, wait,
 };
+use crate::sqlite::signatures;
 
 /// A text that PostgreSQL cannot hold as it is.
 const HOSTILE: &str = "a\0b\u{1}c\u{2} É 'x'";
@@ -43,6 +45,7 @@ pub(crate) fn furnish(given: &Given) {
     programs(given, other);
     let webhooks = webhooks(given);
     work(given, &webhooks);
+    signed_webhooks(given, &webhooks);
     changed_webhooks(given, &webhooks);
     later(given, &webhooks);
     bulk_jobs(given, &webhooks);
@@ -279,6 +282,16 @@ fn work(given: &Given, webhooks: &[WebhookId]) {
         only_webhook: Some(webhooks[3]),
         ..given.new_notification("a test", 299)
     });
+}
+
+fn signed_webhooks(given: &Given, webhooks: &[WebhookId]) {
+    let sign = |profile, change| given.sign(webhooks[0], profile, change, 290).unwrap();
+    sign(Profile::Standard, signatures::new(None));
+    sign(
+        Profile::Standard,
+        signatures::rotation("second", 291, 9_000),
+    );
+    sign(Profile::Github, signatures::new(Some("X-Shop-Signature")));
 }
 
 fn changed_webhooks(given: &Given, webhooks: &[WebhookId]) {

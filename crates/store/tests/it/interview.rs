@@ -185,6 +185,10 @@ impl Interview<'_> {
         let store = self.store;
         let of = format!("of {webhook:?}");
         let found = self.ask(format!("row {of}"), store.webhook(tenant, webhook));
+        self.ask(
+            format!("signatures {of}"),
+            store.signatures(tenant, webhook),
+        );
         if let Some(Some(found)) = found
             && let Some(key) = found.key
         {

@@ -47,6 +47,7 @@ fn every_table_is_strict() {
         "moved",
         "notification",
         "session",
+        "signature",
         "standing",
         "tally",
         "tenant",

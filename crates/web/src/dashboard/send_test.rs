@@ -285,6 +285,7 @@ pub(super) fn was_sent(outcome: &Outcome) -> bool {
         Outcome::Answered(_) => true,
         Outcome::Failed(failure) => match failure.kind {
             FailureKind::BadTarget
+            | FailureKind::Unsigned
             | FailureKind::Short
             | FailureKind::LookUp
             | FailureKind::Forbidden

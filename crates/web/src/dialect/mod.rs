@@ -10,4 +10,5 @@ pub(crate) mod nearest;
 pub(crate) mod options;
 pub(crate) mod replay;
 pub(crate) mod section;
+pub(crate) mod signatures;
 pub(crate) mod value;

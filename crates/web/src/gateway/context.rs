@@ -1,6 +1,9 @@
 //! What handlers get beside the request: the store, the clock, the random source, and the metrics
 //! and warnings of intake.
 
+use std::sync::Arc;
+
+use model::signing::Keyring;
 use model::time::Clock;
 
 use super::intake_warnings::IntakeWarnings;
@@ -12,6 +15,8 @@ pub(crate) struct Context {
     pub(crate) store: StoreHandle,
     pub(crate) clock: Clock,
     pub(crate) rng: SharedRng,
+    /// Seals secrets.
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) intake_metrics: IntakeMetrics,
     pub(crate) intake_warnings: IntakeWarnings,
 }

@@ -13,6 +13,7 @@ use model::delivery::DueDelivery;
 use model::id::{TenantId, WebhookId};
 use model::lease::Epoch;
 use model::rng::SeededRng;
+use model::signing::Keyring;
 use model::tenant::DialectName;
 use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
@@ -89,6 +90,8 @@ token = [
     ] },
 ]
 "#;
+
+pub(crate) const MASTER_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 pub(crate) const COMPANY: &str = "d0a3f370-cd43-11ed-9c9c-bbcffde24a48";
 pub(crate) const SMALL: &str = "e1b40481-de54-22fe-8d8d-ccd00ef35b59";
@@ -212,19 +215,33 @@ impl TestApp {
             store::open_inline().unwrap(),
             &DialectOptions::default(),
             registry,
+            Keyring::parse(MASTER_KEY).unwrap(),
+        )
+        .await
+    }
+
+    /// An app that can keep no secret.
+    pub(crate) async fn without_master_key() -> Self {
+        Self::build(
+            store::open_inline().unwrap(),
+            &DialectOptions::default(),
+            &mut Registry::default(),
+            Keyring::default(),
         )
         .await
     }
 
     /// An app over a store that may be wrapped in faults.
     pub(crate) async fn over(store: Arc<dyn Store>, options: &DialectOptions) -> Self {
-        Self::build(store, options, &mut Registry::default()).await
+        let keyring = Keyring::parse(MASTER_KEY).unwrap();
+        Self::build(store, options, &mut Registry::default(), keyring).await
     }
 
     async fn build(
         store: Arc<dyn Store>,
         options: &DialectOptions,
         registry: &mut Registry,
+        keyring: Keyring,
     ) -> Self {
         let start: Timestamp = START.parse().unwrap();
         let now = Arc::new(AtomicI64::new(start.as_millis()));
@@ -249,6 +266,7 @@ impl TestApp {
             store: Arc::clone(&store) as Arc<dyn Frontend>,
             clock,
             rng,
+            keyring: Arc::new(keyring),
             settings: WebSettings {
                 hosts: vec!["hooks.example.org".to_owned()],
                 ..WebSettings::default()

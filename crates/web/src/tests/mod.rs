@@ -9,3 +9,4 @@ mod never_500;
 mod pages;
 mod parameters;
 mod requests;
+mod signatures;

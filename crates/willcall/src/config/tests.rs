@@ -361,3 +361,42 @@ fn help_shows_no_former_name() {
     }
     assert!(!help.contains("own-processors"));
 }
+
+#[test]
+fn master_keys_come_from_a_file_or_a_variable_and_no_error_shows_one() {
+    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    const OTHER: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("master.key");
+    std::fs::write(&file, format!("{KEY}\n{OTHER}\n")).unwrap();
+    let file = file.to_str().unwrap();
+    let both = format!("{KEY},{OTHER}");
+    let of_file = load(&["--master-key-file", file], &[]).unwrap();
+    let of_variable = load(&[], &[("WILLCALL_MASTER_KEY", &both)]).unwrap();
+    assert!(of_file.keyring.current_id().is_some());
+    assert_eq!(
+        of_file.keyring.current_id(),
+        of_variable.keyring.current_id()
+    );
+    assert!(load(&[], &[]).unwrap().keyring.is_empty());
+    let twice = refused(
+        &["--master-key-file", file],
+        &[("WILLCALL_MASTER_KEY", KEY)],
+    );
+    assert!(twice.contains("both set the master key"), "{twice}");
+    let exposed = refused(&["--master-key", KEY], &[]);
+    assert!(exposed.contains("lists of processes"), "{exposed}");
+    let missing = refused(&["--master-key-file", "/nowhere/at/all"], &[]);
+    assert!(
+        missing.contains("/nowhere/at/all, and that file cannot be read"),
+        "{missing}"
+    );
+    let wrong = refused(&[], &[("WILLCALL_MASTER_KEY", "hunter2hunter2")]);
+    assert!(wrong.contains("line 1 is no master key"), "{wrong}");
+    for words in [twice, exposed, wrong] {
+        assert!(
+            !words.contains(KEY) && !words.contains("hunter2"),
+            "{words}"
+        );
+    }
+}

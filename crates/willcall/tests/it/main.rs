@@ -46,6 +46,8 @@ mod process;
 #[cfg(test)]
 mod receivers;
 #[cfg(test)]
+mod signatures;
+#[cfg(test)]
 mod smoke;
 #[cfg(test)]
 mod socket;

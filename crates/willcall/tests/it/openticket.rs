@@ -95,12 +95,14 @@ impl World {
                 idle_connection_ms: 20_000,
             },
             gate: model::gate::Gate::default(),
+            keyring: Arc::default(),
         };
         let engine = Engine::start(parts, &mut meters);
         let parts = web::Parts {
             store,
             clock,
             rng,
+            keyring: Arc::default(),
             settings: web::WebSettings::default(),
             policies: dialects.policies(),
             dialects,

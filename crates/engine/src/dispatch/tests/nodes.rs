@@ -90,6 +90,7 @@ async fn measured_node(
         policies: world.policies(),
         settings: world.settings,
         gate: Gate::default(),
+        keyring: Arc::default(),
     };
     (store, Engine::start(parts, metrics))
 }

@@ -121,6 +121,7 @@ fn engine(store: &Arc<dyn Store>, began: Instant) -> Engine {
             ..SETTINGS
         },
         gate: model::gate::Gate::default(),
+        keyring: Arc::default(),
     };
     Engine::start(parts, &mut Registry::default())
 }

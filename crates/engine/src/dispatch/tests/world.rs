@@ -152,6 +152,7 @@ impl World {
             policies: self.policies(),
             settings: self.settings,
             gate: Gate::default(),
+            keyring: Arc::default(),
         };
         self.engine = Some(Engine::start(parts, &mut Registry::default()));
     }

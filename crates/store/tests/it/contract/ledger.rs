@@ -360,6 +360,7 @@ fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
         succeeded_at: None,
         version: 2,
         enabled: false,
+        signatures: Vec::new(),
     };
     assert_eq!(targets, [target]);
 }

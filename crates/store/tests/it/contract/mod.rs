@@ -19,6 +19,7 @@ mod prune;
 mod recovery;
 mod replay;
 mod settle;
+pub(crate) mod signatures;
 pub(crate) mod unattempted;
 mod users;
 mod webhook_health;

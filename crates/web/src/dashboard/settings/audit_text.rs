@@ -63,6 +63,12 @@ fn deed(action: &str, detail: &Value) -> String {
     match action {
         "webhook.created" => "created the webhook".to_owned(),
         "webhook.changed" => "changed the webhook".to_owned(),
+        "signature.added" => format!("added the signature {}", short("profile")),
+        "signature.rotated" => format!("rotated the key of the signature {}", short("profile")),
+        "signature.former_ended" => {
+            format!("ended the former key of the signature {}", short("profile"))
+        }
+        "signature.removed" => format!("removed the signature {}", short("profile")),
         "webhook.deleted" => "deleted the webhook".to_owned(),
         "webhook.disabled" if text("cause") == "gone" => {
             "disabled the webhook, because its receiver answered 410 Gone".to_owned()

@@ -20,6 +20,7 @@ mod notification;
 mod refuse;
 mod routes;
 mod sample;
+mod signatures;
 mod stored;
 #[cfg(test)]
 mod tests;

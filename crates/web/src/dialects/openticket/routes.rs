@@ -8,7 +8,7 @@ use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
 use model::tenant::Permission;
 
 use super::context::OpenTicket;
-use super::{intake, log, webhooks};
+use super::{intake, log, signatures, webhooks};
 use crate::dialect::replay;
 use crate::gateway::api::{QueryRule, Route, TenantScope, handler};
 use crate::gateway::auth::{AuthScheme, RequiredAccess};
@@ -23,6 +23,48 @@ const HINTS: QueryRule = QueryRule::Only {
 };
 
 pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Route> {
+    let mut routes = of_vendor(open);
+    routes.extend(of_signatures(open));
+    routes
+}
+
+/// Not the vendor's: under a path of our own.
+fn of_signatures(open: &Arc<OpenTicket>) -> Vec<Route> {
+    let own = |name, path, verbs| Route {
+        verbs,
+        ..route(name, path)
+    };
+    let all = vec![
+        (Method::GET, handler(open, signatures::list_signatures)),
+        (Method::POST, handler(open, signatures::add_signature)),
+    ];
+    let one = vec![
+        (Method::GET, handler(open, signatures::show_signature)),
+        (Method::DELETE, handler(open, signatures::remove_signature)),
+    ];
+    let rotate = vec![(Method::POST, handler(open, signatures::rotate_key))];
+    let end = vec![(Method::POST, handler(open, signatures::end_former_key))];
+    vec![
+        own("signatures", "/webhook/{guid}/willcall/signatures", all),
+        own(
+            "signature",
+            "/webhook/{guid}/willcall/signatures/{profile}",
+            one,
+        ),
+        own(
+            "rotate_key",
+            "/webhook/{guid}/willcall/signatures/{profile}/rotate",
+            rotate,
+        ),
+        own(
+            "end_former_key",
+            "/webhook/{guid}/willcall/signatures/{profile}/end_former",
+            end,
+        ),
+    ]
+}
+
+fn of_vendor(open: &Arc<OpenTicket>) -> Vec<Route> {
     let create = handler(open, webhooks::create_webhook);
     let change = handler(open, webhooks::change_webhook);
     vec![

@@ -28,6 +28,7 @@ mod refuse;
 mod routes;
 mod sample;
 mod scopes;
+mod signatures;
 mod stored;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use model::tenant::Permission;
 
 use super::context::Pretix;
 use super::json::JsonValue;
-use super::{answer, intake, log, organizers, refuse, webhooks};
+use super::{answer, intake, log, organizers, refuse, signatures, webhooks};
 use crate::gateway::api::{
     AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope, handler,
 };
@@ -31,6 +31,7 @@ const FORMAT: &str = "format";
 pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Route> {
     let mut routes = of_webhooks(pretix);
     routes.extend(of_deliveries(pretix));
+    routes.extend(of_signatures(pretix));
     routes.extend(of_organizers(pretix));
     routes.extend(of_the_rest(pretix));
     routes
@@ -141,6 +142,54 @@ fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Route> {
         ..retry.clone()
     };
     vec![list, all, detail, retry, own_detail, own_retry]
+}
+
+/// Not pretix's: under a path of our own.
+fn of_signatures(pretix: &Arc<Pretix>) -> Vec<Route> {
+    let own = |name, path, title, verbs| Route {
+        title,
+        verbs,
+        ..route(name, path, "Signature")
+    };
+    let all = vec![
+        (Method::GET, handler(pretix, signatures::list_signatures)),
+        (Method::POST, handler(pretix, signatures::add_signature)),
+    ];
+    let one = vec![
+        (Method::GET, handler(pretix, signatures::show_signature)),
+        (
+            Method::DELETE,
+            handler(pretix, signatures::remove_signature),
+        ),
+    ];
+    let rotate = vec![(Method::POST, handler(pretix, signatures::rotate_key))];
+    let end = vec![(Method::POST, handler(pretix, signatures::end_former_key))];
+    vec![
+        own(
+            "signatures",
+            "/api/v1/organizers/{organizer}/webhooks/{id}/willcall/signatures/",
+            "Signature List",
+            all,
+        ),
+        own(
+            "signature",
+            "/api/v1/organizers/{organizer}/webhooks/{id}/willcall/signatures/{profile}/",
+            "Signature Instance",
+            one,
+        ),
+        own(
+            "rotate_key",
+            "/api/v1/organizers/{organizer}/webhooks/{id}/willcall/signatures/{profile}/rotate/",
+            "Key Rotation",
+            rotate,
+        ),
+        own(
+            "end_former_key",
+            "/api/v1/organizers/{organizer}/webhooks/{id}/willcall/signatures/{profile}/end_former/",
+            "Former Key",
+            end,
+        ),
+    ]
 }
 
 fn of_organizers(pretix: &Arc<Pretix>) -> Vec<Route> {

@@ -48,6 +48,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("proptest", &["fuzz"]),
     ("rand_chacha", &["model"]),
     ("rand_core", &["model"]),
+    ("ring", &["model"]),
     ("rusqlite", &["store"]),
     ("rustix", &["store", "engine", "willcall"]),
     ("rustls", &["store", "engine"]),

@@ -1,0 +1,187 @@
+//! A signer has the keys of one webhook, opened and prepared once, and makes the header lines of
+//! each attempt.
+//!
+//! What receivers' libraries take decides the form: one line with signatures joined by exactly one
+//! blank for Standard Webhooks, no blank behind the commas of Stripe, one signature only for
+//! GitHub. A set of headers is there as a whole or not at all.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use ring::hmac;
+use ring::signature::Ed25519KeyPair;
+
+use crate::id::WebhookId;
+use crate::signing::keyring::{Keyring, SealError, hex};
+use crate::signing::profile::{Profile, Signature};
+use crate::signing::secret::Secret;
+use crate::time::Timestamp;
+use crate::webhook::Headers;
+
+const STANDARD_SET: [&str; 3] = ["Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"];
+const SVIX_SET: [&str; 3] = ["Svix-Id", "Svix-Timestamp", "Svix-Signature"];
+
+/// All signatures of a webhook.
+#[derive(Debug)]
+pub struct Signer {
+    standard: Vec<PreparedSignature>,
+    svix: bool,
+    others: Vec<PreparedSignature>,
+}
+
+struct PreparedSignature {
+    profile: Profile,
+    header: String,
+    key: PreparedKey,
+    former: Option<(PreparedKey, Timestamp)>,
+}
+
+enum PreparedKey {
+    Hmac(hmac::Key),
+    Ed25519(Ed25519KeyPair),
+}
+
+impl Signer {
+    /// Opens the keys of a webhook's signatures.
+    pub fn open(
+        keyring: &Keyring,
+        webhook: WebhookId,
+        signatures: &[Signature],
+    ) -> Result<Self, SealError> {
+        let prepared = signatures.iter().map(|signature| {
+            let open = |sealed: &[u8]| {
+                let secret = keyring.open(webhook, signature.profile, sealed)?;
+                PreparedKey::new(signature.profile, &secret).ok_or(SealError::Damaged)
+            };
+            let former = signature.former.as_ref();
+            let former = former.map(|former| Ok((open(&former.key.sealed)?, former.until)));
+            Ok(PreparedSignature {
+                profile: signature.profile,
+                header: signature.header().to_owned(),
+                key: open(&signature.key.sealed)?,
+                former: former.transpose()?,
+            })
+        });
+        let prepared: Vec<_> = prepared.collect::<Result<_, SealError>>()?;
+        let standard = |one: &PreparedSignature| one.profile.is_standard();
+        let (standard, others) = prepared.into_iter().partition(standard);
+        Ok(Self {
+            standard,
+            svix: signatures.iter().any(|signature| signature.svix),
+            others,
+        })
+    }
+
+    /// The names of all lines that `lines` makes.
+    pub fn names(&self) -> Vec<&str> {
+        let standard = STANDARD_SET.iter().filter(|_| !self.standard.is_empty());
+        let svix = SVIX_SET.iter().filter(|_| self.has_svix());
+        let others = self.others.iter().map(|one| &*one.header);
+        standard.chain(svix).copied().chain(others).collect()
+    }
+
+    /// The header lines of an attempt at the delivery `id`, which is the same on each attempt.
+    pub fn lines(&self, id: &str, now: Timestamp, body: &[u8]) -> Headers {
+        let seconds = (now.as_millis() / 1_000).max(0).to_string();
+        let mut lines = Vec::new();
+        if !self.standard.is_empty() {
+            let signed = [id.as_bytes(), b".", seconds.as_bytes(), b".", body];
+            let mut signatures = Vec::new();
+            for one in &self.standard {
+                one.each_key(now, |key| signatures.push(key.standard(&signed)));
+            }
+            let signatures = signatures.join(" ");
+            let values = [id, &*seconds, &*signatures];
+            let mut put = |names: [&'static str; 3]| {
+                lines.extend(names.into_iter().zip(values.map(str::to_owned)));
+            };
+            put(STANDARD_SET);
+            if self.has_svix() {
+                put(SVIX_SET);
+            }
+        }
+        for one in &self.others {
+            lines.push((&one.header, one.value(&seconds, now, body)));
+        }
+        Headers::from_pairs(lines.iter().map(|(name, value)| (*name, value.as_bytes())))
+    }
+
+    fn has_svix(&self) -> bool {
+        self.svix && !self.standard.is_empty()
+    }
+}
+
+impl PreparedSignature {
+    /// The keys that sign now, the newest first.
+    fn each_key(&self, now: Timestamp, mut each: impl FnMut(&PreparedKey)) {
+        let former = self.former.as_ref().filter(|(_, until)| now < *until);
+        match former {
+            Some((former, _)) if !self.profile.has_overlap() => each(former),
+            Some((former, _)) => {
+                each(&self.key);
+                each(former);
+            }
+            None => each(&self.key),
+        }
+    }
+
+    fn value(&self, seconds: &str, now: Timestamp, body: &[u8]) -> String {
+        let mut value = String::new();
+        match self.profile {
+            Profile::Standard | Profile::StandardEd25519 => {}
+            Profile::Github => self.each_key(now, |key| {
+                value = format!("sha256={}", hex(&key.sign(&[body])));
+            }),
+            Profile::Stripe => {
+                value = format!("t={seconds}");
+                let signed = [seconds.as_bytes(), b".", body];
+                self.each_key(now, |key| {
+                    value.push_str(",v1=");
+                    value.push_str(&hex(&key.sign(&signed)));
+                });
+            }
+        }
+        value
+    }
+}
+
+impl PreparedKey {
+    fn new(profile: Profile, secret: &Secret) -> Option<Self> {
+        Some(match profile {
+            Profile::Standard | Profile::Github | Profile::Stripe => {
+                let bytes = secret.hmac_bytes(profile).ok()?;
+                Self::Hmac(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+            }
+            Profile::StandardEd25519 => Self::Ed25519(secret.pair().ok()?),
+        })
+    }
+
+    fn standard(&self, signed: &[&[u8]]) -> String {
+        let version = match self {
+            Self::Hmac(_) => "v1",
+            Self::Ed25519(_) => "v1a",
+        };
+        format!("{version},{}", BASE64_STANDARD.encode(self.sign(signed)))
+    }
+
+    fn sign(&self, parts: &[&[u8]]) -> Vec<u8> {
+        match self {
+            Self::Hmac(key) => {
+                let mut context = hmac::Context::with_key(key);
+                for part in parts {
+                    context.update(part);
+                }
+                context.sign().as_ref().to_vec()
+            }
+            Self::Ed25519(pair) => pair.sign(&parts.concat()).as_ref().to_vec(),
+        }
+    }
+}
+
+impl std::fmt::Debug for PreparedSignature {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.profile.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,305 @@
+//! Signatures from end to end: a real server signs real calls, the code of the guide verifies them,
+//! and master keys come, go and are missing.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::harness::{API, Call, Client, Receiver, Server, TENANT, apply, willcall};
+
+const OLD_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+const NEW_KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+
+const PAID: &str = r#"{"event": "democon", "action": "pretix.event.order.paid", "code": "K3LMN"}"#;
+
+/// What verifies with the code of the guide, with more of the standard library for the rest.
+const PYTHON: &str = "
+import json, sys
+given = json.load(sys.stdin)
+headers, body, secrets = given['headers'], given['body'].encode(), given['secrets']
+
+def mac(secret, signed):
+    return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+
+stripe = dict(part.split('=') for part in headers['stripe-signature'].split(','))
+print(json.dumps([
+    is_signed(headers, body, secrets['standard']),
+    is_signed(headers, body + b' ', secrets['standard']),
+    headers['x-shop-signature'] == 'sha256=' + mac(secrets['github'], body),
+    stripe['v1'] == mac(secrets['stripe'], stripe['t'].encode() + b'.' + body),
+]))
+";
+
+const JAVASCRIPT: &str = "
+import { readFileSync } from 'node:fs';
+const { headers, body, secrets } = JSON.parse(readFileSync(0));
+console.log(JSON.stringify([
+  isSigned(headers, Buffer.from(body), secrets.standard),
+  isSigned(headers, Buffer.from(body + ' '), secrets.standard),
+]));
+";
+
+/// The code in this language in the part of the guide about signatures.
+fn guide(language: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/receiving.md");
+    let text = std::fs::read_to_string(file).unwrap();
+    let (_, part) = text.split_once("\n## Signatures\n").unwrap();
+    let (_, code) = part.split_once(&format!("\n```{language}\n")).unwrap();
+    let (code, _) = code.split_once("\n```\n").unwrap();
+    code.to_owned()
+}
+
+/// What a program prints that is given this.
+fn ask(command: &mut Command, given: &Value) -> Value {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("test.sh installs it");
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(given.to_string().as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A data folder with a file of master keys.
+struct House {
+    folder: tempfile::TempDir,
+}
+
+impl House {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(apply(folder.path(), TENANT).status.success());
+        Self { folder }
+    }
+
+    fn keys(&self, keys: &[&str]) -> PathBuf {
+        let path = self.folder.path().join("master.key");
+        std::fs::write(&path, keys.join("\n")).unwrap();
+        path
+    }
+
+    fn start(&self, keys: &[&str]) -> Server {
+        let path = self.keys(keys);
+        let named = ["--master-key-file", path.to_str().unwrap()];
+        let named = if keys.is_empty() { &[][..] } else { &named };
+        Server::start(self.folder.path(), named)
+    }
+
+    fn rotate_master(&self, keys: &[&str]) -> (bool, String) {
+        let path = self.keys(keys);
+        let [folder, path] = [self.folder.path(), &path].map(|path| path.to_str().unwrap());
+        let arguments = ["secret", "rotate-master", "--data-dir", folder];
+        let output = willcall(&[&arguments[..], &["--master-key-file", path]].concat());
+        let words = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(words).unwrap())
+    }
+}
+
+fn path(webhook: i64) -> String {
+    format!("{API}/webhooks/{webhook}/willcall/signatures/")
+}
+
+/// Adds a signature; answers its secret.
+fn sign(client: &Client, webhook: i64, fields: &Value) -> String {
+    let (status, added) = client.post(&path(webhook), &fields.to_string());
+    assert_eq!(status, 201, "{added}");
+    added["secret"].as_str().unwrap_or_default().to_owned()
+}
+
+fn notify(client: &Client) {
+    let (status, answer) = client.post(&format!("{API}/notifications/"), PAID);
+    assert_eq!(status, 201, "{answer}");
+}
+
+/// Whether the code of the guide finds the call signed with this secret.
+fn is_signed(call: &Call, secret: &str) -> bool {
+    let code = guide("python")
+        + "
+import json, sys
+given = json.load(sys.stdin)
+print(json.dumps(is_signed(given['headers'], given['body'].encode(), given['secret'])))
+";
+    let given = json!({ "headers": call.headers, "body": call.body, "secret": secret });
+    ask(Command::new("python3").args(["-c", &code]), &given) == json!(true)
+}
+
+#[test]
+fn the_code_of_the_guide_verifies_calls_of_a_server() {
+    let house = House::new();
+    let server = house.start(&[OLD_KEY]);
+    let client = server.client();
+    let receiver = Receiver::start(|_| 204);
+    let webhook = client.webhook(&receiver.url("/"), &["pretix.event.order.paid"]);
+    notify(&client);
+    let unsigned = receiver.next();
+    let secret = |fields: Value| sign(&client, webhook, &fields);
+    let secrets = json!({
+        "standard": secret(json!({ "profile": "standard", "svix": true })),
+        "standard_ed25519": secret(json!({ "profile": "standard_ed25519" })),
+        "github": secret(json!({ "profile": "github", "header": "X-Shop-Signature" })),
+        "stripe": secret(json!({ "profile": "stripe" })),
+    });
+    notify(&client);
+    let call = receiver.next();
+    assert!(
+        !unsigned
+            .headers
+            .keys()
+            .any(|name| name.contains("signature"))
+    );
+    let given = json!({ "headers": call.headers, "body": call.body, "secrets": secrets });
+    let code = guide("python") + PYTHON;
+    let verified = ask(Command::new("python3").args(["-c", &code]), &given);
+    assert_eq!(verified, json!([true, false, true, true]));
+    let code = guide("js") + JAVASCRIPT;
+    let verified = ask(
+        Command::new("node").args(["--input-type=module", "-e", &code]),
+        &given,
+    );
+    assert_eq!(verified, json!([true, false]));
+    let line = &call.headers["webhook-signature"];
+    assert_eq!(&call.headers["svix-signature"], line);
+    assert!(line.split(' ').any(|one| one.starts_with("v1a,")));
+    server.kill();
+}
+
+/// One of the programs that verify with real libraries. test.sh installs these.
+fn libraries(program: &str, script: &str, given: &Value) -> Value {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libraries");
+    ask(
+        // A name with a folder is one below ours, any other is looked for.
+        Command::new(match program.contains('/') {
+            true => folder.join(program),
+            false => program.into(),
+        })
+        .arg(folder.join(script)),
+        given,
+    )
+}
+
+#[test]
+fn the_libraries_that_receivers_use_verify_calls_of_a_server() {
+    let house = House::new();
+    let server = house.start(&[OLD_KEY]);
+    let client = server.client();
+    let receiver = Receiver::start(|_| 204);
+    let webhook = client.webhook(&receiver.url("/"), &["pretix.event.order.paid"]);
+    let secret = |fields: Value| sign(&client, webhook, &fields);
+    let mut secrets = json!({
+        "standard": secret(json!({ "profile": "standard", "svix": true })),
+        "github": secret(json!({ "profile": "github" })),
+        "stripe": secret(json!({ "profile": "stripe" })),
+    });
+    secret(json!({ "profile": "standard_ed25519" }));
+    for profile in ["none", "standard", "stripe"] {
+        // From the second call on there are two signatures, and each of the secrets verifies.
+        if profile != "none" {
+            let rotate = format!("{}{profile}/rotate/", path(webhook));
+            let (_, rotated) = client.post(&rotate, "");
+            if profile == "standard" {
+                secrets["standard"] = rotated["secret"].clone();
+            }
+        }
+        notify(&client);
+        let call = receiver.next();
+        let given = json!({ "headers": call.headers, "body": call.body, "secrets": secrets });
+        let mut names = vec!["standardwebhooks", "svix", "stripe"];
+        for (program, script) in [("venv/bin/python", "verify.py"), ("node", "verify.mjs")] {
+            let found = libraries(program, script, &given);
+            for name in &names {
+                assert_eq!(found[0][name], true, "{script}, {profile}: {found}");
+                assert_ne!(found[1][name], true, "{script}, {profile}: {found}");
+            }
+            names.push("octokit");
+        }
+    }
+    server.kill();
+}
+
+#[test]
+fn without_its_master_key_a_signed_webhook_sends_nothing_until_it_is_back() {
+    let house = House::new();
+    let server = house.start(&[OLD_KEY]);
+    let receiver = Receiver::start(|_| 204);
+    let client = server.client();
+    let webhook = client.webhook(&receiver.url("/"), &["pretix.event.order.paid"]);
+    let secret = sign(&client, webhook, &json!({ "profile": "standard" }));
+    server.terminate();
+    let server = house.start(&[]);
+    let client = server.client();
+    notify(&client);
+    let list = format!("{API}/webhooks/{webhook}/deliveries/?status=retrying");
+    let mut read = std::iter::repeat_with(|| client.get(&list).1["results"][0].clone());
+    let retrying = read.find(|row| !row.is_null()).unwrap();
+    let id = retrying["id"].as_str().unwrap();
+    let (_, delivery) = client.get(&format!("{API}/deliveries/{id}/"));
+    let words = delivery.to_string();
+    assert!(words.contains("unsigned"), "{words}");
+    assert!(words.contains("no master key is set"), "{words}");
+    let (status, refused) = client.post(&path(webhook), r#"{"profile":"github"}"#);
+    assert_eq!(status, 409);
+    assert!(refused.to_string().contains("master_key_file"));
+    server.terminate();
+    assert!(receiver.calls.try_recv().is_err());
+    let server = house.start(&[OLD_KEY]);
+    let retry = format!("{API}/deliveries/{id}/retry/");
+    assert_eq!(server.client().post(&retry, "").0, 202);
+    assert!(is_signed(&receiver.next(), &secret));
+    server.kill();
+}
+
+#[test]
+fn after_a_rotation_of_the_master_key_the_old_one_is_not_needed() {
+    let house = House::new();
+    let server = house.start(&[OLD_KEY]);
+    let receiver = Receiver::start(|_| 204);
+    let client = server.client();
+    let webhook = client.webhook(&receiver.url("/"), &["pretix.event.order.paid"]);
+    let secret = sign(&client, webhook, &json!({ "profile": "standard" }));
+    let rotate = format!("{}standard/rotate/", path(webhook));
+    assert_eq!(client.post(&rotate, "").0, 200);
+    let (done, words) = house.rotate_master(&[NEW_KEY]);
+    assert!(
+        !done && words.contains("2 keys could not be opened"),
+        "{words}"
+    );
+    let (done, words) = house.rotate_master(&[NEW_KEY, OLD_KEY]);
+    assert!(done && words.contains("Sealed 2 keys"), "{words}");
+    let (done, words) = house.rotate_master(&[NEW_KEY]);
+    assert!(
+        done && words.contains("2 were sealed with it already"),
+        "{words}"
+    );
+    server.terminate();
+    let server = house.start(&[NEW_KEY]);
+    notify(&server.client());
+    // The former key still signs, too.
+    assert!(is_signed(&receiver.next(), &secret));
+    server.kill();
+}
+
+#[test]
+fn a_secret_is_in_no_file_of_the_store_and_in_no_log() {
+    let house = House::new();
+    let server = house.start(&[OLD_KEY]);
+    let client = server.client();
+    let webhook = client.webhook("http://127.0.0.1:9/", &["pretix.event.order.paid"]);
+    let brought = "a-secret-that-somebody-brought";
+    let fields = json!({ "profile": "github", "secret": brought });
+    assert_eq!(sign(&client, webhook, &fields), brought);
+    let made = sign(&client, webhook, &json!({ "profile": "standard" }));
+    let log = server.log();
+    server.terminate();
+    for secret in [brought, &made] {
+        assert!(!log.contains(secret));
+        for file in std::fs::read_dir(house.folder.path()).unwrap() {
+            let path = file.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            let mut parts = bytes.windows(secret.len());
+            assert!(!parts.any(|part| part == secret.as_bytes()), "{path:?}");
+        }
+    }
+}
