@@ -524,7 +524,7 @@ impl Dispatcher {
             true => mail,
             false => mail.of(|webhook| self.ownership.has(webhook)),
         };
-        if mail.leases_changed || mail.changed_elsewhere {
+        if mail.leases_changed {
             self.renewal.hasten();
         }
         if mail.changed_elsewhere {
