@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 use super::gate::Gate;
-use super::house::{House, PAID, WEBHOOKS, hand_in, id_of, ready, wait_for};
+use super::house::{House, PAID, WEBHOOKS, hand_in, id_of, ready, share, wait_for};
 use crate::harness::{API, PATIENCE, Receiver, Server};
 
 /// The notification whose first calls are not answered before the end.
@@ -58,12 +58,7 @@ fn what_a_frozen_node_had_in_flight_is_sent_by_others_and_its_late_word_counts_f
     let next = || begun.recv_timeout(PATIENCE).unwrap();
     let [first, second] = house.nodes();
     house.subscribe(&first);
-    wait_for(
-        "share",
-        || (first.log(), second.log()),
-        |logs| logs.0.contains("other nodes send for these slots"),
-    );
-    second.await_log("this node sends for these slots");
+    share(&first, &second);
     hand_in(&second.client(), HELD);
     let held: BTreeSet<_> = (0..WEBHOOKS).map(|_| next().1).collect();
     assert_eq!(held.len(), WEBHOOKS);

@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
 use super::gate::Gate;
-use super::house::{House, WEBHOOKS, hand_in, id_of, wait_for};
+use super::house::{House, WEBHOOKS, hand_in, id_of, share};
 use crate::harness::{PATIENCE, Receiver};
 
 /// The notification whose call of this path is not answered before the end.
@@ -28,12 +28,7 @@ fn a_stopping_node_keeps_the_webhook_it_calls_and_another_goes_on_with_the_rest_
     });
     let [first, second] = house.nodes();
     house.subscribe(&first);
-    wait_for(
-        "share",
-        || (first.log(), second.log()),
-        |logs| logs.0.contains("other nodes send for these slots"),
-    );
-    second.await_log("this node sends for these slots");
+    share(&first, &second);
     let next = || begun.recv_timeout(PATIENCE).unwrap();
     let all = |id| (0..WEBHOOKS).map(move |n| (id, format!("/{n}")));
     let mut owed: BTreeSet<_> = all(HELD).collect();

@@ -4,16 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::house::{House, WEBHOOKS, hand_in, id_of, wait_for};
+use super::house::{House, WEBHOOKS, hand_in, id_of, share, wait_for};
 use super::proxy::Proxy;
 use crate::harness::{API, PATIENCE, Receiver, Server};
-
-/// Waits until each of two nodes sends for its half: the first one had all.
-fn share(nodes: [&Server; 2]) {
-    for node in nodes {
-        node.await_log("these slots from now on");
-    }
-}
 
 /// How long it takes until all webhooks have got this notification.
 fn delivered_after(house: &House, node: &Server, id: u64) -> Duration {
@@ -42,7 +35,7 @@ fn what_others_accept_is_delivered_within_a_second_though_nothing_of_it_is_heard
     let first = house.node();
     house.subscribe(&first);
     let second = house.node_on(&proxy.url);
-    share([&first, &second]);
+    share(&first, &second);
     // All is heard, so nothing has to be looked for.
     for id in 1..=5 {
         delivered_after(&house, &first, id);
@@ -74,7 +67,7 @@ fn what_is_changed_on_one_node_is_obeyed_by_all_within_a_second_though_nothing_i
     let failing = Receiver::start(|_| 503);
     house.subscribe_at(&first, &failing);
     let second = house.node_on(&proxy.url);
-    share([&first, &second]);
+    share(&first, &second);
     proxy.leave_out_notifications();
     hand_in(&first.client(), 1);
     let calls: Vec<_> = (0..WEBHOOKS).map(|_| failing.next()).collect();

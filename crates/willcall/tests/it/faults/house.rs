@@ -106,6 +106,12 @@ impl House {
     }
 }
 
+/// Waits until each of two nodes sends for its half: the first one had all.
+pub(super) fn share(first: &Server, second: &Server) {
+    first.await_log("other nodes send for these slots from now on");
+    second.await_log("this node sends for these slots from now on");
+}
+
 pub(super) fn id_of(call: &Call) -> u64 {
     let body: Value = serde_json::from_str(&call.body).unwrap();
     body["notification_id"].as_u64().unwrap()
