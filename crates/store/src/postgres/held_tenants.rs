@@ -28,8 +28,7 @@ struct HeldTenant {
 impl HeldTenants {
     /// Whether more of it is to wait as well.
     pub(crate) fn has(&self, tenant: TenantId, now: Instant) -> bool {
-        let held = self.0.get(&tenant);
-        held.is_some_and(|held| held.jobs > 0 || held.until.is_some_and(|until| until > now))
+        self.0.get(&tenant).is_some_and(|held| held.is_held(now))
     }
 
     /// A job of these tenants waits.
@@ -54,13 +53,18 @@ impl HeldTenants {
                 held.insert(HeldTenant { jobs, until });
             }
         }
-        let is_held = |held: &HeldTenant| held.jobs > 0 || held.until.is_some_and(|at| at > now);
-        self.0.retain(|_, held| is_held(held));
+        self.0.retain(|_, held| held.is_held(now));
     }
 
     #[cfg(test)]
     pub(crate) fn jobs(&self, tenant: TenantId) -> usize {
         self.0.get(&tenant).map_or(0, |held| held.jobs)
+    }
+}
+
+impl HeldTenant {
+    fn is_held(&self, now: Instant) -> bool {
+        self.jobs > 0 || self.until.is_some_and(|until| until > now)
     }
 }
 

@@ -3,8 +3,9 @@
 //! The first takes all that have arrived as one transaction, and waits for no tenant. What it
 //! cannot accept at once, because another node accepts for the same tenant, is left to the second,
 //! which waits: so a tenant that is held for long delays no other. As long as something of a tenant
-//! waits there, more of it is left there at once, and is accepted together: two nodes with the same
-//! busy tenant take turns with all that has come meanwhile.
+//! waits there, and for a moment after it had to be waited for, more of it is left there at once,
+//! and is accepted together: two nodes with the same busy tenant take turns with all that has come
+//! meanwhile.
 
 use std::time::Duration;
 
