@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction};
 
 /// All scenarios, in the order in which they run.
-pub(crate) const SCENARIOS: [&str; 11] = [
+pub(crate) const SCENARIOS: [&str; 13] = [
     "commit",
     "one-to-one",
     "fan-out",
@@ -14,6 +14,8 @@ pub(crate) const SCENARIOS: [&str; 11] = [
     "matching",
     "fairness",
     "neighbours",
+    "https",
+    "https-intervals",
     "wal",
 ];
 

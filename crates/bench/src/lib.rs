@@ -5,11 +5,16 @@
 //! measuring costs. Everything is made in a folder of its own, which is removed at the end.
 
 mod arguments;
+mod bare_client;
+mod certificates;
 mod database;
 mod fill;
+mod https;
 mod large_store;
+mod many_receivers;
 mod measure;
 mod memory;
+mod namespace;
 mod nodes;
 mod noisy_neighbours;
 mod open_loop;

@@ -206,8 +206,8 @@ async fn beside(
             false => (bench.load.section)(&other),
         },
         user: (disturbance == Disturbance::Guesses).then_some(password_guesses::OWNER),
-        names,
-        nodes: None,
+        namespace: names.map(|names| &names.namespace),
+        ..StageExtras::default()
     };
     let mut stage = bench.set_with(setup, &extras).await?;
     let address = stage.peer()?.address;

@@ -71,6 +71,25 @@ fn context_switches(status: &str) -> u64 {
     status.lines().filter_map(count).sum()
 }
 
+/// How many threads a process has.
+pub(crate) fn threads(pid: u32) -> Result<u64> {
+    let status = read(&format!("/proc/{pid}/status"))?;
+    let threads = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Threads:"));
+    threads
+        .and_then(|count| count.trim().parse().ok())
+        .context("the kernel does not say how many threads there are")
+}
+
+/// How long the calling thread has run, in microseconds.
+pub(crate) fn thread_cpu_us() -> Result<f64> {
+    let stat = read("/proc/thread-self/schedstat")?;
+    let nanoseconds = stat.split_whitespace().next();
+    let nanoseconds: Option<f64> = nanoseconds.and_then(|text| text.parse().ok());
+    Ok(nanoseconds.context("the kernel does not count how long threads run")? / 1_000.0)
+}
+
 /// User and system time of all threads since the process started, in microseconds.
 pub(crate) fn cpu_us(pid: u32) -> Result<u64> {
     Ok(stat_of(pid)?.own.saturating_mul(TICK_US))

@@ -221,7 +221,11 @@ pub(crate) async fn answer_all<F>(
     }
 }
 
-async fn answer(tally: Arc<ReceiverTally>, request: Request<Incoming>) -> Response<Empty<Bytes>> {
+/// Records a call and answers it.
+pub(crate) async fn answer(
+    tally: Arc<ReceiverTally>,
+    request: Request<Incoming>,
+) -> Response<Empty<Bytes>> {
     let (head, body) = request.into_parts();
     // An incomplete call has no number and counts as unexpected.
     let body = body.collect().await.map(|body| body.to_bytes());

@@ -19,7 +19,9 @@ use crate::database::DatabaseSource;
 use crate::report::{BenchEnvironment, PostgresFacts, Scenario};
 use crate::stage::Bench;
 use crate::stage_store::{self, StoreKind};
-use crate::{large_store, memory, noisy_neighbours, open_loop, process, sizes, throughput, wal};
+use crate::{
+    https, large_store, memory, noisy_neighbours, open_loop, process, sizes, throughput, wal,
+};
 
 /// Scenarios that need only HTTP, so they can run with `--at`.
 const OVER_HTTP: [&str; 5] = ["one-to-one", "fan-out", "batches", "pace", "fairness"];
@@ -264,6 +266,8 @@ async fn measure(bench: &Bench, name: &str) -> Result<Scenario> {
         "waiting" => large_store::waiting(bench).await,
         "matching" => large_store::matching(bench).await,
         "fairness" => open_loop::fairness(bench).await,
+        "https" => https::https(bench).await,
+        "https-intervals" => https::intervals(bench).await,
         "wal" => wal::wal(bench).await,
         _ => noisy_neighbours::neighbours(bench).await,
     }

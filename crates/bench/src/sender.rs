@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use engine::{BoxFuture, Deadline, Dial, Endpoint, LookupContext, NetDial, Resolver};
+use engine::{BoxFuture, Deadline, Dial, Endpoint, LookupContext, NetDial, Resolver, TlsClient};
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
@@ -178,9 +178,10 @@ impl BenchConnection {
 
 /// A dialer without certificate authorities: nothing here uses TLS.
 fn dial() -> Result<NetDial> {
-    let tls = engine::tls_config(&[])?;
-    let resolver = Resolver::of_system(&mut Registry::default());
-    Ok(NetDial::new(resolver, PrivateTargets::All, &tls))
+    let mut meters = Registry::default();
+    let tls = TlsClient::new(&engine::tls_config(&[])?, &mut meters);
+    let resolver = Resolver::of_system(&mut meters);
+    Ok(NetDial::new(resolver, PrivateTargets::All, Arc::new(tls)))
 }
 
 /// Opens a connection from `from`, an address of this machine, so that the server sees another

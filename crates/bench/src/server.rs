@@ -83,10 +83,12 @@ fn run(mut command: Command, store: &StageStore<'_>) -> Result<()> {
 impl Server {
     /// Starts a server on a store, as the node of this number from 0 on; returns when it listens.
     pub(crate) async fn start(program: &Path, store: &StageStore<'_>, node: usize) -> Result<Self> {
-        Self::start_by(command(program), store, node).await
+        let mut command = command(program);
+        command.arg("serve");
+        Self::start_by(command, store, node).await
     }
 
-    /// The same, by a command that becomes the program.
+    /// The same, by a command that becomes the program and has the words up to `serve`.
     pub(crate) async fn start_by(
         mut command: Command,
         store: &StageStore<'_>,
@@ -99,7 +101,7 @@ impl Server {
         let cannot = || format!("the log {} cannot be written", log.display());
         let file = File::create(&log).with_context(cannot)?;
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(["--allow-private-targets", "all"])
             .stdout(file.try_clone().with_context(cannot)?)
             .stderr(file);
@@ -149,12 +151,22 @@ impl Server {
         format!(" The last lines of its log:\n{last}")
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn cpu_us(&self) -> Result<u64> {
         process::cpu_us(self.child.id())
     }
 
     pub(crate) fn effort(&self) -> Result<ProcessCost> {
         process::effort(self.child.id())
+    }
+
+    /// How many threads it has.
+    pub(crate) fn threads(&self) -> Result<u64> {
+        process::threads(self.child.id())
     }
 
     pub(crate) fn memory(&self) -> Result<Memory> {

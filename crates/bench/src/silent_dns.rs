@@ -1,15 +1,14 @@
-//! A name server that never answers, and a way to run our server so that it asks only this one: in
-//! a mount namespace with other resolver files in `/etc`. The network stays the benchmark's.
+//! A name server that never answers, and a way to run our server so that it asks only this one:
+//! with other resolver files in `/etc` (`namespace.rs`).
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
-use crate::server;
+use crate::namespace::MountNamespace;
 use crate::tasks;
 
 /// The port of name servers.
@@ -22,16 +21,10 @@ const HOSTS: std::ops::RangeInclusive<u8> = 61..=68;
 /// Bytes that are read of a query.
 const QUESTION_BYTES: usize = 512;
 
-/// Mounts the first two arguments over the resolver's files and executes the program that the rest
-/// names. A machine without `nsswitch.conf` uses DNS anyway.
-const ENTER: &str = "mount --bind \"$1\" /etc/resolv.conf && \
-                     { [ ! -e /etc/nsswitch.conf ] || mount --bind \"$2\" /etc/nsswitch.conf; } && \
-                     shift 2 && exec \"$@\"";
-
 /// The name server. It listens until this is dropped.
 pub(crate) struct SilentDnsServer {
-    /// `resolv.conf` and `nsswitch.conf`.
-    files: [PathBuf; 2],
+    /// Has a program ask it.
+    pub(crate) namespace: MountNamespace,
     asked: watch::Receiver<u64>,
 }
 
@@ -43,7 +36,7 @@ impl SilentDnsServer {
     pub(crate) async fn begin(folder: &Path) -> Result<Self> {
         let hosts = HOSTS.map(|host| SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), PORT)));
         let silent_dns = Self::at_one_of(hosts, folder).await?;
-        silent_dns.try_out()?;
+        silent_dns.namespace.try_out()?;
         Ok(silent_dns)
     }
 
@@ -68,36 +61,20 @@ impl SilentDnsServer {
                 .with_context(|| format!("the file {} cannot be written", path.display()))?;
             anyhow::Ok(path)
         };
-        let files = [
-            write("resolv.conf", format!("nameserver {address}\n"))?,
-            write("nsswitch.conf", "hosts: files dns\n".to_owned())?,
-        ];
+        // A machine without `nsswitch.conf` uses DNS anyway.
+        let namespace = MountNamespace(vec![
+            (
+                write("resolv.conf", format!("nameserver {address}\n"))?,
+                "/etc/resolv.conf",
+            ),
+            (
+                write("nsswitch.conf", "hosts: files dns\n".to_owned())?,
+                "/etc/nsswitch.conf",
+            ),
+        ]);
         let (count, asked) = watch::channel(0);
         tasks::spawn(hear(socket, count));
-        Ok(Self { files, asked })
-    }
-
-    fn try_out(&self) -> Result<()> {
-        let output = self.command(Path::new("true")).output();
-        let output = output.context("unshare cannot be run")?;
-        if !output.status.success() {
-            let words = String::from_utf8_lossy(&output.stderr).into_owned();
-            let words = words.lines().next().unwrap_or_default().to_owned();
-            bail!(
-                "a mount namespace cannot be made ({}): {words}",
-                output.status
-            );
-        }
-        Ok(())
-    }
-
-    /// A command that runs a program so that it asks this name server. The child's process id is
-    /// the program's: neither `unshare` nor the shell forks.
-    pub(crate) fn command(&self, program: &Path) -> Command {
-        let mut command = server::command(Path::new("unshare"));
-        command.args(["--map-root-user", "--mount", "sh", "-c", ENTER, "sh"]);
-        command.args(&self.files).arg(program);
-        command
+        Ok(Self { namespace, asked })
     }
 
     /// Queries received so far.
@@ -126,6 +103,7 @@ async fn hear(socket: UdpSocket, count: watch::Sender<u64>) {
 mod tests {
     use std::io::{BufRead, BufReader};
     use std::os::unix::process::ExitStatusExt;
+    use std::path::PathBuf;
     use std::process::Stdio;
 
     use super::*;
@@ -160,10 +138,10 @@ mod tests {
         assert!(words.contains("in use"), "{words}");
         let free = SocketAddr::from(([127, 0, 0, 3], 0));
         let begun = SilentDnsServer::at_one_of([taken.0, free].into_iter(), folder.path()).await;
-        let [resolv, nsswitch] = begun.unwrap().files;
-        let text = |path: PathBuf| std::fs::read_to_string(path).unwrap();
-        assert_eq!(text(resolv), "nameserver 127.0.0.3\n");
-        assert_eq!(text(nsswitch), "hosts: files dns\n");
+        let files = begun.unwrap().namespace.0;
+        let text = |(path, _): &(PathBuf, _)| std::fs::read_to_string(path).unwrap();
+        let files: Vec<String> = files.iter().map(text).collect();
+        assert_eq!(files, ["nameserver 127.0.0.3\n", "hosts: files dns\n"]);
     }
 
     #[tokio::test]
@@ -171,12 +149,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let silent_dns = SilentDnsServer::on(socket, folder.path()).unwrap();
-        if let Err(why) = silent_dns.try_out() {
+        if let Err(why) = silent_dns.namespace.try_out() {
             println!("nothing is shown here: {why:#}");
             return;
         }
         let before = std::fs::read_to_string("/etc/resolv.conf").unwrap();
-        let mut command = silent_dns.command(Path::new("sh"));
+        let mut command = silent_dns.namespace.command(Path::new("sh"));
         command.args([
             "-c",
             "cat /etc/resolv.conf /etc/nsswitch.conf; echo $$; read it",

@@ -1,6 +1,8 @@
 //! How much the benchmark does: in full, and with `--quick` just enough to see that every scenario
 //! works.
 
+use std::time::Duration;
+
 /// Bytes of a call's body as the receiver gets it.
 pub(crate) const BODY_BYTES: usize = 512;
 
@@ -39,6 +41,13 @@ pub(crate) struct Sizes {
     pub(crate) beside_webhooks: usize,
     pub(crate) beside_batch: u64,
     pub(crate) beside_idle: usize,
+    /// Receivers with a certificate each, and those of them to which connections are kept.
+    pub(crate) receivers: usize,
+    pub(crate) receivers_kept: usize,
+    /// Receivers that are called at each of some intervals; what an interval is counted in, and for
+    /// how long.
+    pub(crate) receivers_paused: usize,
+    pub(crate) pauses: (Duration, u64),
     /// Commits that are timed.
     pub(crate) commits: u64,
     /// Calls of each statement that is timed.
@@ -85,6 +94,10 @@ pub(crate) const FULL: Sizes = Sizes {
     beside_webhooks: 2_000,
     beside_batch: 100,
     beside_idle: 1_024,
+    receivers: 2_000,
+    receivers_kept: 500,
+    receivers_paused: 50,
+    pauses: (Duration::from_secs(1), 105),
     commits: 1_000,
     asks: 300,
     house: 2_000_000,
@@ -120,6 +133,10 @@ pub(crate) const QUICK: Sizes = Sizes {
     beside_webhooks: 50,
     beside_batch: 10,
     beside_idle: 20,
+    receivers: 20,
+    receivers_kept: 10,
+    receivers_paused: 2,
+    pauses: (Duration::from_millis(4), 55),
     commits: 20,
     asks: 10,
     house: 2_000,

@@ -3,6 +3,7 @@
 //! the log says so.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,14 +16,15 @@ use tokio::time::Instant;
 use web::dialects::{Load, LoadTenant, WebhookRef};
 
 use crate::database::DatabaseSource;
+use crate::many_receivers::{ManyReceivers, ManySetup};
 use crate::measure::{float, ratio};
+use crate::namespace::MountNamespace;
 use crate::nodes;
 use crate::process::ProcessCost;
 use crate::receiver::{Receiver, ReceiverTally, Webhooks};
 use crate::report::Measure;
 use crate::sender::{BenchConnection, Peer, PreparedCall};
 use crate::server::{self, Server};
-use crate::silent_dns::SilentDnsServer;
 use crate::sizes::{BODY_BYTES, Sizes};
 use crate::stage_store::{StageStore, StoreKind};
 
@@ -62,8 +64,24 @@ pub(crate) struct Stage<'a> {
     pub(crate) peers: Vec<Peer>,
     connection: BenchConnection,
     pub(crate) tally: Arc<ReceiverTally>,
-    receiver: Receiver,
+    receiver: StageReceiver,
     webhooks: Vec<WebhookRef>,
+}
+
+/// Who receives what a stage sends.
+enum StageReceiver {
+    One(Receiver),
+    Many(ManyReceivers),
+}
+
+impl StageReceiver {
+    /// The target URL of a webhook.
+    fn url(&self, webhook: usize) -> String {
+        match self {
+            Self::One(receiver) => receiver.url(webhook),
+            Self::Many(receivers) => receivers.url(webhook),
+        }
+    }
 }
 
 /// The webhooks of a stage.
@@ -138,10 +156,12 @@ pub(crate) struct StageExtras<'a> {
     pub(crate) file: String,
     /// A user and their password.
     pub(crate) user: Option<(&'static str, &'static str)>,
-    /// The name server to use instead of the machine's.
-    pub(crate) names: Option<&'a SilentDnsServer>,
+    /// The files that it sees instead of the machine's.
+    pub(crate) namespace: Option<&'a MountNamespace>,
     /// How many servers, if not as many as usual.
     pub(crate) nodes: Option<usize>,
+    /// Each webhook has a receiver of its own, with what it needs.
+    pub(crate) many: Option<ManySetup>,
 }
 
 /// A receiver without a server, and how to reach it. It ends when this is dropped.
@@ -204,6 +224,12 @@ impl Bench {
         Ok(Arc::new(calls))
     }
 
+    /// The call that sends the notification of this number about this show.
+    pub(crate) fn prepared(&self, number: Range<u64>, show: usize) -> Result<PreparedCall> {
+        let call = (self.load.hand_in)(&self.tenant, number, show, BODY_BYTES);
+        PreparedCall::new(call, &self.token)
+    }
+
     /// Sets a stage up.
     pub(crate) async fn set(&self, setup: WebhookSetup) -> Result<Stage<'_>> {
         self.set_with(setup, &StageExtras::default()).await
@@ -221,7 +247,16 @@ impl Bench {
             Shows::Any | Shows::First => Webhooks::All(setup.webhooks),
         };
         let tally = ReceiverTally::new(number, owed, setup.notifications, setup.hanging)?;
-        let receiver = Receiver::start(self.receiver, Arc::clone(&tally)).await?;
+        let receiver = match &extras.many {
+            None => {
+                let receiver = Receiver::start(self.receiver, Arc::clone(&tally)).await?;
+                StageReceiver::One(receiver)
+            }
+            Some(many) => {
+                let many = many.start(setup.webhooks, Arc::clone(&tally)).await?;
+                StageReceiver::Many(many)
+            }
+        };
         let (store, servers) = match self.at {
             Some(_) => (None, Vec::new()),
             None => {
@@ -276,10 +311,15 @@ impl Bench {
         }
         let mut servers = Vec::new();
         for node in 0..extras.nodes.unwrap_or(self.nodes) {
-            servers.push(match extras.names {
-                Some(names) => Server::start_by(names.command(&self.program), store, node).await?,
-                None => Server::start(&self.program, store, node).await?,
-            });
+            let mut command = match extras.namespace {
+                Some(namespace) => namespace.command(&self.program),
+                None => server::command(&self.program),
+            };
+            command.arg("serve");
+            if let Some(roots) = extras.many.as_ref().and_then(|many| many.roots.as_ref()) {
+                command.arg("--ca-files").arg(roots);
+            }
+            servers.push(Server::start_by(command, store, node).await?);
         }
         nodes::shared(&mut servers, &self.token).await?;
         Ok(servers)
@@ -357,6 +397,14 @@ impl<'a> Stage<'a> {
                 Some(next) if !first_page => call = next,
                 Some(_) | None => return Ok(rows),
             }
+        }
+    }
+
+    /// The receivers, if each webhook has one of its own.
+    pub(crate) fn many(&self) -> Result<&ManyReceivers> {
+        match &self.receiver {
+            StageReceiver::Many(receivers) => Ok(receivers),
+            StageReceiver::One(_) => Err(anyhow!("this stage has one receiver")),
         }
     }
 

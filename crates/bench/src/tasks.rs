@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 /// Spawns a task. When the process stops, the task is dropped wherever it is.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
@@ -12,6 +13,18 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
         reason = "this crate's one place that spawns"
     )]
     drop(tokio::spawn(task));
+}
+
+/// Runs `work` on a thread of its own, whose CPU time is that of the work alone.
+pub(crate) async fn on_own_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    let (tell, told) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("bench-alone".to_owned());
+    thread
+        .spawn(move || drop(tell.send(work())))
+        .context("a thread cannot be started")?;
+    told.await.context("a thread of the benchmark fell over")
 }
 
 /// Listens on `address`.

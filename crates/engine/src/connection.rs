@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use model::attempt::{Failure, FailureKind, Outcome};
@@ -90,6 +90,27 @@ impl Connection {
         }
     }
 
+    /// For how long the receiver said in its latest response that it may be idle, if it did.
+    pub(crate) fn announced(&self) -> Option<Duration> {
+        (self.keeps_for_ms < u32::MAX).then(|| self.keeps_for())
+    }
+
+    /// Whether the receiver has neither ended it nor sent anything that nobody asked for.
+    pub(crate) fn is_open(&mut self) -> bool {
+        match self.stream.socket_state() {
+            SocketState::Idle => true,
+            SocketState::Closed => false,
+            // TLS has messages of its own. Whoever uses it next is woken by its own waker.
+            SocketState::Readable => {
+                let mut byte = [MaybeUninit::uninit(); 1];
+                let mut buffer = ReadBuf::uninit(&mut byte);
+                let mut cx = Context::from_waker(Waker::noop());
+                let read = Pin::new(&mut *self.stream).poll_read(&mut cx, &mut buffer);
+                read.is_pending()
+            }
+        }
+    }
+
     /// How long it may be idle, by what the receiver said in its latest response.
     pub(crate) fn keeps_for(&self) -> Duration {
         Duration::from_millis(u64::from(self.keeps_for_ms))
@@ -97,7 +118,7 @@ impl Connection {
 
     /// Heeds how long the receiver says it keeps the connection, and for how many requests. It may
     /// or may not count this request, and its time runs from before its response was here.
-    fn heed(&mut self, keep_alive: KeepAlive) {
+    pub(crate) fn heed(&mut self, keep_alive: KeepAlive) {
         self.requests_left = self.requests_left.saturating_sub(1);
         if let Some(requests) = keep_alive.requests_max {
             self.requests_left = self.requests_left.min(requests.saturating_sub(1));

@@ -16,16 +16,13 @@ use model::address::PrivateTargets;
 use model::attempt::{Failure, FailureKind};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
-use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::resolver::Resolver;
 use crate::shortage::lack;
 use crate::tasks::BoxFuture;
-use crate::tls::{TlsRoots, tls_words};
+use crate::tls::TlsClient;
 use crate::transport::{
     Deadline, Dial, DialFuture, Endpoint, LookupContext, SocketState, Stream, io_words,
 };
@@ -46,12 +43,6 @@ impl Stream for TcpStream {
     }
 }
 
-impl Stream for TlsStream<Box<dyn Stream>> {
-    fn socket_state(&self) -> SocketState {
-        self.get_ref().0.socket_state()
-    }
-}
-
 /// Connects to one address. It may take as long as it likes: dropping it is giving up.
 pub type ConnectFn =
     dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> + Send + Sync;
@@ -62,14 +53,13 @@ pub struct NetDial {
     resolver: Resolver,
     connect: Box<ConnectFn>,
     private_targets: PrivateTargets,
-    tls: TlsConnector,
-    has_roots: bool,
+    tls: Arc<TlsClient>,
 }
 
 impl NetDial {
-    pub fn new(resolver: Resolver, private_targets: PrivateTargets, roots: &TlsRoots) -> Self {
+    pub fn new(resolver: Resolver, private_targets: PrivateTargets, tls: Arc<TlsClient>) -> Self {
         let connect = Box::new(|address| Box::pin(connect_tcp(address)) as BoxFuture<'static, _>);
-        Self::over(connect, resolver, private_targets, roots)
+        Self::over(connect, resolver, private_targets, tls)
     }
 
     /// The same on a network of which `connect` makes the connections.
@@ -77,14 +67,13 @@ impl NetDial {
         connect: Box<ConnectFn>,
         resolver: Resolver,
         private_targets: PrivateTargets,
-        roots: &TlsRoots,
+        tls: Arc<TlsClient>,
     ) -> Self {
         Self {
             resolver,
             connect,
             private_targets,
-            tls: TlsConnector::from(Arc::clone(&roots.config)),
-            has_roots: roots.count() > 0,
+            tls,
         }
     }
 
@@ -129,26 +118,6 @@ impl NetDial {
             _ => Ok(open),
         }
     }
-
-    async fn agree(
-        &self,
-        tcp: Box<dyn Stream>,
-        endpoint: &Endpoint,
-        limit: Deadline,
-    ) -> Result<Box<dyn Stream>, Failure> {
-        let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| {
-            let detail = format!("{} cannot be the name in a certificate", endpoint.host);
-            Failure::new(FailureKind::BadTarget, detail)
-        })?;
-        match timeout_at(limit.deadline(), self.tls.connect(name, tcp)).await {
-            Ok(Ok(stream)) => Ok(Box::new(stream)),
-            Ok(Err(error)) => {
-                let detail = tls_words(&error, self.has_roots).unwrap_or_else(|| io_words(&error));
-                Err(Failure::new(FailureKind::Tls, detail))
-            }
-            Err(_) => Err(limit.missed("the TLS handshake")),
-        }
-    }
 }
 
 impl Dial for NetDial {
@@ -166,7 +135,7 @@ impl Dial for NetDial {
             };
             let tcp = connect(addresses, limit, one).await?;
             if endpoint.tls {
-                self.agree(tcp, endpoint, limit).await
+                self.tls.connect(tcp, endpoint, limit).await
             } else {
                 Ok(tcp)
             }

@@ -22,6 +22,7 @@ use crate::attempt::AttemptRunner;
 use crate::bulk_jobs::BulkJobRunner;
 use crate::dispatch::{Dispatcher, DispatcherParts, ShutdownReport};
 use crate::health::Health;
+use crate::idle_lifetime::KeepTimes;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::ownership::{AskedAt, Ownership};
@@ -67,7 +68,10 @@ pub struct Settings {
     /// Attempts in flight for one webhook.
     pub max_concurrency_per_webhook: usize,
     pub max_idle_connections: usize,
+    /// How long idle connections are kept.
     pub idle_connection_ms: u64,
+    /// The same where calls come at longer intervals, and the receiver bears it.
+    pub idle_connection_max_ms: u64,
 }
 
 /// Says where pending deliveries stand. Cheap to clone.
@@ -213,8 +217,11 @@ fn runner(
 }
 
 fn pool(settings: Settings) -> ConnectionPool {
-    let idle_for = Duration::from_millis(settings.idle_connection_ms);
-    ConnectionPool::new(settings.max_idle_connections, idle_for)
+    let times = KeepTimes {
+        usual: Duration::from_millis(settings.idle_connection_ms),
+        longest: Duration::from_millis(settings.idle_connection_max_ms),
+    };
+    ConnectionPool::new(settings.max_idle_connections, times)
 }
 
 /// How long each dialect's log is kept.

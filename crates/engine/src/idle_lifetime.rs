@@ -19,6 +19,13 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
 /// A receiver that allows less hangs up after each answer, or has just been restarted.
 const SHORTEST: Duration = Duration::from_millis(50);
 
+/// Longer than the time after which most receivers end idle connections, if they do so soon: five
+/// seconds.
+const PAST_EARLY_END: Duration = Duration::from_secs(6);
+
+/// So far apart are what a receiver was seen to bear and what it was not, if both are to count.
+const CLEAR_OF: Duration = Duration::from_secs(2);
+
 /// Connections that end this close to one another end by the same event.
 const SAME_EVENT: Duration = Duration::from_secs(1);
 
@@ -29,6 +36,15 @@ pub(crate) enum CloseTiming {
     BeforeSend,
     /// By a request without an answer.
     AfterSend,
+}
+
+/// How long connections are kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeepTimes {
+    /// To any receiver.
+    pub(crate) usual: Duration,
+    /// To one that is called at longer intervals, and that was not seen to close them before.
+    pub(crate) longest: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +69,14 @@ struct ReuseBan {
 }
 
 impl IdleLifetime {
+    /// Whether a connection that has been idle for this long, and is open, may be used again:
+    /// its request may meet the receiver's end of it. Most receivers that end connections soon do
+    /// so after five seconds, so one that is open after `PAST_EARLY_END` will hardly end now. Nor
+    /// will it where others were seen to stay open for longer.
+    pub(crate) fn may_use(&self, idle: Duration, usual: Duration) -> bool {
+        idle <= usual || idle >= PAST_EARLY_END || idle <= self.longest_served * 4 / 5
+    }
+
     /// How long a connection may have been idle to be used again; `ours` at most. None: not at all.
     pub(crate) fn idle_max(&self, ours: Duration, now: Instant) -> Option<Duration> {
         if self.ban.is_some_and(|ban| now < ban.until) {
@@ -66,7 +90,13 @@ impl IdleLifetime {
 
     /// Well below the shortest time that failed, unless longer times were seen to work.
     fn safe(&self, closed: ShortestIdle) -> Duration {
-        (closed.idle / 2).max(self.longest_served * 3 / 4)
+        let served = self.longest_served;
+        let is_clear = served + CLEAR_OF.max(served / 10) <= closed.idle;
+        let served = match is_clear {
+            true => served,
+            false => served * 3 / 4,
+        };
+        (closed.idle / 2).max(served)
     }
 
     /// A connection served after it had been idle for this long.
@@ -94,6 +124,11 @@ impl IdleLifetime {
         if timing == CloseTiming::AfterSend || is_short {
             self.ban(now);
         }
+    }
+
+    /// Whether it is not known yet how long it bears what is longer than usual.
+    pub(crate) fn is_to_be_learnt(&self, now: Instant) -> bool {
+        self.longest_served < PAST_EARLY_END * 5 / 4 && !self.is_known(now)
     }
 
     /// Whether anything is known that counts.

@@ -44,5 +44,5 @@ pub use engine::{DeliveryInspector, Engine, Parts, Settings};
 pub use health::Health;
 pub use resolver::{Addresses, BeginLookupFn, LookupFn, LookupReply, NameError, Resolver};
 pub use tasks::BoxFuture;
-pub use tls::{RootsError, TlsRoots, tls_config};
+pub use tls::{RootsError, TlsClient, TlsRoots, ticketer, tls_config, tls_crypto};
 pub use transport::{Deadline, Dial, DialFuture, Endpoint, LookupContext, SocketState, Stream};

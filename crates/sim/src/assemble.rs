@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use bytes::Bytes;
-use engine::{Engine, NetDial, Resolver, TlsRoots};
+use engine::{Engine, NetDial, Resolver, TlsClient, TlsRoots};
 use http::Request;
 use http::header::LOCATION;
 use http_body_util::BodyExt as _;
@@ -142,6 +142,7 @@ fn given(world: &SharedWorld, life: usize) -> (DialectOptions, engine::Settings,
         max_concurrency_per_webhook: scenario.max_concurrency_per_webhook,
         max_idle_connections: scenario.max_in_flight,
         idle_connection_ms: 4_000,
+        idle_connection_max_ms: 120_000,
     };
     let rng = scenario.rng.split(&format!("life {}", life + 1));
     (options(&world), settings, rng)
@@ -154,7 +155,8 @@ fn dial(world: &SharedWorld, life: usize, roots: &TlsRoots, meters: &mut Registr
     let resolver = Resolver::deferred(Box::new(begin), meters);
     let connect = move |address: SocketAddr| net::connect(&connected, life, address);
     let connect = Box::new(connect);
-    NetDial::over(connect, resolver, PrivateTargets::None, roots)
+    let tls = Arc::new(TlsClient::new(roots, meters));
+    NetDial::over(connect, resolver, PrivateTargets::None, tls)
 }
 
 impl Counter {

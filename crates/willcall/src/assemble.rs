@@ -17,7 +17,8 @@ use web::dialects::{ActionType, Dialects};
 
 use crate::config::Config;
 use crate::signals::Signals;
-use crate::{data_folder, telemetry};
+use crate::trust::TrustFiles;
+use crate::{data_folder, tasks, telemetry};
 
 /// A server that runs but does not listen yet.
 pub(crate) struct App {
@@ -102,13 +103,10 @@ pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Polici
     let policies = policies(dialects.policies());
     let stopping = watch::Sender::new(false);
 
-    let roots = engine::tls_config(&ca_files(config)?)?;
-    for complaint in &roots.complaints {
-        tracing::warn!("{complaint}");
-    }
+    let tls = tls(config, &stopping, &mut meters)?;
     let resolver = engine::Resolver::of_system(&mut meters);
     let private_targets = config.private_targets.clone();
-    let dial = engine::NetDial::new(resolver.clone(), private_targets, &roots);
+    let dial = engine::NetDial::new(resolver.clone(), private_targets, tls);
     let engine = engine::Engine::start(
         engine::Parts {
             store: Arc::clone(&store) as Arc<dyn Backend>,
@@ -123,6 +121,8 @@ pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Polici
                 max_idle_connections: config.max_in_flight,
                 // Common servers close idle connections after 5 s. No call should run into that.
                 idle_connection_ms: 4_000,
+                // Most of the others do within two minutes.
+                idle_connection_max_ms: 120_000,
             },
             gate: Gate::default(),
             keyring: Arc::clone(&config.keyring),
@@ -164,6 +164,22 @@ pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Polici
     })
 }
 
+/// TLS to receivers, by the certificates that are trusted, which are followed from now on.
+fn tls(
+    config: &Config,
+    stopping: &watch::Sender<bool>,
+    meters: &mut Registry,
+) -> Result<Arc<engine::TlsClient>> {
+    let trust = TrustFiles::new(&config.ca_files);
+    let roots = trust.read()?;
+    for complaint in &roots.complaints {
+        tracing::warn!("{complaint}");
+    }
+    let tls = Arc::new(engine::TlsClient::new(&roots, meters));
+    tasks::spawn(trust.follow(Arc::clone(&tls), stopping.subscribe()));
+    Ok(tls)
+}
+
 fn web_settings(config: &Config) -> web::WebSettings {
     web::WebSettings {
         hosts: config.allowed_hosts.clone(),
@@ -175,18 +191,6 @@ fn render(text: &mut String, registry: &Registry) {
     if let Err(error) = prometheus_client::encoding::text::encode(text, registry) {
         tracing::error!(%error, "metrics cannot be rendered");
     }
-}
-
-/// The files of the setting `ca_files`: name and content.
-pub(crate) fn ca_files(config: &Config) -> Result<Vec<(String, Vec<u8>)>> {
-    let read = |path: &std::path::PathBuf| {
-        let shown = path.display().to_string();
-        let pem = std::fs::read(path).with_context(|| {
-            format!("the setting ca_files names {shown}, and that file cannot be read")
-        })?;
-        Ok((shown, pem))
-    };
-    config.ca_files.iter().map(read).collect()
 }
 
 /// What the benchmark needs of this binary. Has to be called inside the runtime.

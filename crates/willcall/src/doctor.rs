@@ -17,8 +17,9 @@ use prometheus_client::registry::Registry;
 use self::finding::{Finding, Verdict};
 use self::server::RunningServer;
 use crate::config::Config;
+use crate::descriptors;
 use crate::store_location::StoreLocation;
-use crate::{assemble, descriptors};
+use crate::trust::TrustFiles;
 
 /// A name that every resolver with a network can look up (RFC 6761 keeps it registered).
 const PUBLIC_NAME: &str = "example.org";
@@ -102,11 +103,7 @@ async fn look_up() -> Finding {
 
 fn certificates(config: &Config) -> Finding {
     let about = "certificates";
-    let files = match assemble::ca_files(config) {
-        Ok(files) => files,
-        Err(error) => return Finding::new(about, Verdict::Wrong, format!("{error:#}")),
-    };
-    match engine::tls_config(&files) {
+    match TrustFiles::new(&config.ca_files).read() {
         Ok(roots) if roots.system_roots + roots.extra_roots == 0 => {
             let words = "no certificate authority is known, so receivers with https cannot be \
                          called; install the package ca-certificates";
@@ -119,7 +116,7 @@ fn certificates(config: &Config) -> Finding {
             );
             Finding::new(about, Verdict::Good, words)
         }
-        Err(error) => Finding::new(about, Verdict::Wrong, error.to_string()),
+        Err(error) => Finding::new(about, Verdict::Wrong, format!("{error:#}")),
     }
 }
 

@@ -36,6 +36,7 @@ mod tasks;
 mod telemetry;
 mod terminal;
 mod token;
+mod trust;
 mod user;
 
 use std::path::Path;

@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::concurrency::timed_out;
+use crate::idle_lifetime::KeepTimes;
 use crate::response_budget::STEP_BYTES;
 use crate::tasks::{Alarm, BoxFuture, EngineTask};
 use crate::transport::{DialFuture, Endpoint, Stream};
@@ -142,7 +143,11 @@ fn given(scripts: Vec<Script>) -> Given {
         askers: Mutex::default(),
         running: Mutex::default(),
     });
-    let pool = Arc::new(ConnectionPool::new(4, Duration::from_secs(20)));
+    let times = KeepTimes {
+        usual: Duration::from_secs(20),
+        longest: Duration::from_secs(20),
+    };
+    let pool = Arc::new(ConnectionPool::new(4, times));
     let room = ResponseBudget::new(limits::RESPONSES_BYTES_MAX, Counter::default());
     let began = Instant::now();
     let clock = Clock::new(move || {

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::tasks::{Alarm, EngineTask};
-use crate::tls::{RootsError, tls_config};
+use crate::tls::{RootsError, TlsRoots, tls_config};
 
 mod own_certificates;
 mod stagger;
@@ -23,7 +23,11 @@ const LIMIT_MS: u32 = 5_000;
 
 fn net_dial(private_targets: &str, extra_ca_pems: &[(String, Vec<u8>)]) -> NetDial {
     let roots = tls_config(extra_ca_pems).unwrap();
-    NetDial::new(resolver(), private_targets.parse().unwrap(), &roots)
+    NetDial::new(resolver(), private_targets.parse().unwrap(), client(&roots))
+}
+
+fn client(roots: &TlsRoots) -> Arc<TlsClient> {
+    Arc::new(TlsClient::new(roots, &mut Registry::default()))
 }
 
 fn resolver() -> Resolver {
@@ -80,7 +84,7 @@ impl Authority {
 
     fn sign(&self, names: &[&str], change: impl Fn(&mut CertificateParams)) -> TlsAcceptor {
         let (certificate, key) = self.issue(names, change);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(crate::tls::tls_crypto());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -185,7 +189,7 @@ async fn a_receiver_that_wants_a_certificate_of_ours_is_a_failure_of_tls() {
     let authority = Authority::new();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(authority.0.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(crate::tls::tls_crypto());
     let wanting = rustls::server::WebPkiClientVerifier::builder_with_provider(
         Arc::new(roots),
         Arc::clone(&provider),
@@ -359,7 +363,8 @@ async fn what_is_remembered_of_a_name_is_vetted_at_each_use() {
     });
     let resolver = Resolver::new(look_up, &mut Registry::default());
     let roots = tls_config(&[]).unwrap();
-    let dial = |private: &str| NetDial::new(resolver.clone(), private.parse().unwrap(), &roots);
+    let dial =
+        |private: &str| NetDial::new(resolver.clone(), private.parse().unwrap(), client(&roots));
     let (open, shut) = (dial("127.0.0.1"), dial("none"));
     let endpoint = endpoint(false, "somewhere.test", port);
     for _ in 0..3 {
@@ -441,16 +446,14 @@ async fn without_any_roots_tls_fails_with_that_reason() {
     let authority = Authority::new();
     let (port, _receiver) = tls_receiver(authority.sign(&["127.0.0.1"], |_| {})).await;
     let mut roots = tls_config(&[]).unwrap();
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(
-        rustls::crypto::ring::default_provider(),
-    ))
-    .with_safe_default_protocol_versions()
-    .unwrap()
-    .with_root_certificates(rustls::RootCertStore::empty())
-    .with_no_client_auth();
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(crate::tls::tls_crypto()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
     roots.config = Arc::new(config);
     roots.system_roots = 0;
-    let dial = NetDial::new(resolver(), PrivateTargets::All, &roots);
+    let dial = NetDial::new(resolver(), PrivateTargets::All, client(&roots));
     let failure = failure_of(&dial, &endpoint(true, "127.0.0.1", port)).await;
     assert_eq!(failure.kind, FailureKind::Tls);
     assert_eq!(

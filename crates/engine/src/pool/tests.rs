@@ -1,18 +1,30 @@
 //! What is kept, for how long, and what gives way, on paused time and streams in memory.
 
-use tokio::io::duplex;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, duplex};
 use tokio::time::advance;
 
 use super::*;
+use crate::response::KeepAlive;
+use crate::transport::{SocketState, Stream};
 
 const KEPT_FOR: Duration = Duration::from_secs(4);
+
+const TIMES: KeepTimes = KeepTimes {
+    usual: KEPT_FOR,
+    longest: Duration::from_secs(120),
+};
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
 fn pool() -> ConnectionPool {
-    ConnectionPool::new(100, KEPT_FOR)
+    ConnectionPool::new(100, TIMES)
 }
 
 fn endpoint(port: u16) -> Arc<Endpoint> {
@@ -25,6 +37,56 @@ fn endpoint(port: u16) -> Arc<Endpoint> {
 
 fn connection() -> Connection {
     Connection::new(Box::new(duplex(64).0))
+}
+
+/// Whether the receiver has ended a connection.
+#[derive(Clone, Default)]
+struct Received(Arc<AtomicBool>);
+
+impl Received {
+    fn end(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A stream that knows whether the receiver has ended it.
+struct Watched(Received);
+
+impl Stream for Watched {
+    fn socket_state(&self) -> SocketState {
+        match self.0.0.load(Ordering::Relaxed) {
+            true => SocketState::Closed,
+            false => SocketState::Idle,
+        }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// Takes so many, then gives them back.
@@ -74,7 +136,11 @@ async fn after_a_burst_no_more_lie_idle_than_were_of_use_lately() {
     assert_eq!(pool.count(), 1);
     advance(KEPT_FOR).await;
     assert_eq!(pool.swept(), None);
-    assert_eq!((pool.count(), pool.endpoints()), (0, 0));
+    // It is remembered for as long as a call tells at what intervals they come.
+    assert_eq!((pool.count(), pool.endpoints()), (0, 1));
+    advance(TIMES.longest).await;
+    pool.sweep();
+    assert_eq!(pool.endpoints(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,7 +286,7 @@ async fn a_tenth_of_a_second_after_a_new_line_began_to_wait_idle_ones_have_given
 
 #[tokio::test(start_paused = true)]
 async fn a_line_that_is_not_kept_pushes_no_other_out() {
-    let (pool, here, other) = (ConnectionPool::new(2, KEPT_FOR), endpoint(1), endpoint(2));
+    let (pool, here, other) = (ConnectionPool::new(2, TIMES), endpoint(1), endpoint(2));
     pool.ended(&here, ms(1), CloseTiming::AfterSend);
     uses(&pool, &other, 2);
     uses(&pool, &here, 2);
@@ -231,4 +297,128 @@ async fn a_line_that_is_not_kept_pushes_no_other_out() {
     pool.put(&endpoint(3), connection(), None);
     assert_eq!(pool.count(), 2);
     assert!(pool.take(&endpoint(3)).is_some());
+}
+
+/// A connection, and the receiver's end of it.
+fn with_receiver() -> (Connection, Received) {
+    let received = Received::default();
+    let stream = Box::new(Watched(received.clone()));
+    (Connection::new(stream), received)
+}
+
+/// Calls at these intervals, each over a kept connection if there is one. Answers for each whether
+/// there was.
+async fn at_intervals(pool: &ConnectionPool, here: &Arc<Endpoint>, every: Duration) -> Vec<bool> {
+    let mut kept = Vec::new();
+    for _ in 0..8 {
+        let taken = pool.take(here);
+        kept.push(taken.is_some());
+        match taken {
+            Some((connection, idle)) => pool.put(here, connection, Some(idle)),
+            None => pool.put(here, with_receiver().0, None),
+        }
+        for _ in 0..every.as_secs() {
+            advance(ms(1_000)).await;
+            pool.sweep();
+        }
+    }
+    kept
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_calls_come_at_longer_intervals_connections_are_kept_for_longer() {
+    for (seconds, learnt_by) in [(3, 1), (5, 3), (6, 2), (10, 2), (30, 2), (60, 2), (119, 2)] {
+        let (pool, here) = (pool(), endpoint(1));
+        let kept = at_intervals(&pool, &here, Duration::from_secs(seconds)).await;
+        let expected: Vec<bool> = (0..8).map(|call| call >= learnt_by).collect();
+        assert_eq!(kept, expected, "{seconds}");
+        assert_eq!(pool.count(), 1, "{seconds}");
+    }
+    let (pool, here) = (pool(), endpoint(1));
+    let kept = at_intervals(&pool, &here, Duration::from_secs(121)).await;
+    assert_eq!(kept, [false; 8]);
+    assert_eq!(pool.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_is_called_once_in_a_while_has_no_connection_kept_for_long() {
+    let (pool, here) = (pool(), endpoint(1));
+    // A burst says nothing of what comes later.
+    uses(&pool, &here, 5);
+    for _ in 0..7 {
+        advance(ms(1_000)).await;
+        pool.sweep();
+    }
+    assert_eq!(pool.count(), 0);
+    // Nor does what was so long ago.
+    at_intervals(&pool, &here, Duration::from_secs(10)).await;
+    assert_eq!(pool.count(), 1);
+    for _ in 0..121 {
+        advance(ms(1_000)).await;
+        pool.sweep();
+    }
+    assert_eq!((pool.count(), pool.endpoints()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_receiver_announces_is_believed() {
+    for (seconds, is_kept) in [(30, true), (59, false)] {
+        let (pool, here) = (pool(), endpoint(1));
+        at_intervals(&pool, &here, Duration::from_secs(10)).await;
+        let (mut connection, _) = pool.take(&here).unwrap();
+        connection.heed(KeepAlive {
+            timeout_s: Some(50),
+            requests_max: None,
+        });
+        pool.put(&here, connection, None);
+        advance(Duration::from_secs(seconds)).await;
+        pool.sweep();
+        assert_eq!(pool.take(&here).is_some(), is_kept);
+    }
+    // Also where it is about what is common.
+    let (pool, here) = (pool(), endpoint(1));
+    let (mut connection, _) = with_receiver();
+    connection.heed(KeepAlive {
+        timeout_s: Some(20),
+        requests_max: None,
+    });
+    pool.put(&here, connection, None);
+    advance(ms(5_000)).await;
+    assert!(pool.take(&here).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_the_receiver_ends_while_it_is_idle_is_closed_and_learnt_from() {
+    let (pool, here) = (pool(), endpoint(1));
+    at_intervals(&pool, &here, Duration::from_secs(20)).await;
+    let (connection, received) = with_receiver();
+    pool.put(&here, connection, None);
+    advance(ms(12_500)).await;
+    pool.sweep();
+    assert_eq!(pool.count(), 1);
+    received.end();
+    advance(ms(2_000)).await;
+    pool.sweep();
+    assert_eq!(pool.count(), 0, "it takes a descriptor for nothing");
+    // From now on they are used for less than that.
+    pool.put(&here, with_receiver().0, None);
+    advance(ms(14_500)).await;
+    pool.sweep();
+    assert_eq!(pool.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_there_are_too_many_those_that_have_been_idle_longest_make_room() {
+    let pool = ConnectionPool::new(64, TIMES);
+    for port in 1..=64 {
+        pool.put(&endpoint(port), connection(), None);
+        advance(ms(1)).await;
+    }
+    // The first is used again, so others are older.
+    uses(&pool, &endpoint(1), 1);
+    pool.put(&endpoint(100), connection(), None);
+    assert_eq!(pool.count(), 64 - 4 + 1);
+    let is_there = |port: u16| pool.take(&endpoint(port)).is_some();
+    assert!((2..=5).all(|port| !is_there(port)));
+    assert!([1, 6, 64, 100].into_iter().all(is_there));
 }

@@ -1,10 +1,11 @@
 //! A small HTTP client: the demo calls Willcall as an application would.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use engine::{Deadline, Dial, Endpoint, LookupContext, NetDial, Resolver};
+use engine::{Deadline, Dial, Endpoint, LookupContext, NetDial, Resolver, TlsClient};
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -25,8 +26,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr, token: String) -> Result<Self> {
-        let resolver = Resolver::of_system(&mut Registry::default());
-        let dial = NetDial::new(resolver, PrivateTargets::All, &engine::tls_config(&[])?);
+        let mut meters = Registry::default();
+        let tls = TlsClient::new(&engine::tls_config(&[])?, &mut meters);
+        let resolver = Resolver::of_system(&mut meters);
+        let dial = NetDial::new(resolver, PrivateTargets::All, Arc::new(tls));
         Ok(Self {
             address,
             token,

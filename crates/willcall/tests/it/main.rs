@@ -54,6 +54,8 @@ mod socket;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod trust;
+#[cfg(test)]
 mod upgrades;
 #[cfg(test)]
 mod users;

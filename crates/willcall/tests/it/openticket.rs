@@ -93,6 +93,7 @@ impl World {
                 max_concurrency_per_webhook: 4,
                 max_idle_connections: 8,
                 idle_connection_ms: 20_000,
+                idle_connection_max_ms: 20_000,
             },
             gate: model::gate::Gate::default(),
             keyring: Arc::default(),

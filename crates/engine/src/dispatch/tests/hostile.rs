@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::world::World;
 use crate::tasks::{Alarm, BoxFuture, EngineTask};
-use crate::{NetDial, Resolver, tls_config};
+use crate::{NetDial, Resolver, TlsClient, tls_config};
 
 /// Of an exchange in these tests.
 const LIMIT_MS: u32 = 2_000;
@@ -127,12 +127,12 @@ async fn world(folder: &Path) -> World {
     let store = store::open(&folder.join("willcall.db"), &mut Registry::default());
     let mut world = World::on(store.unwrap()).await;
     world.policy.exchange_limit_ms = LIMIT_MS;
-    let roots = tls_config(&[]).unwrap();
+    let tls = TlsClient::new(&tls_config(&[]).unwrap(), &mut Registry::default());
     let resolver = Resolver::of_system(&mut Registry::default());
     world.start_with(Arc::new(NetDial::new(
         resolver,
         "127.0.0.1".parse().unwrap(),
-        &roots,
+        Arc::new(tls),
     )));
     world
 }

@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 
 use super::real::receiver;
 use super::world::{DIALECT, World};
-use crate::{NameError, NetDial, Resolver, tls_config};
+use crate::{NameError, NetDial, Resolver, TlsClient, tls_config};
 
 /// Lets all look-ups go in the end, so that their threads end.
 #[derive(Default)]
@@ -52,8 +52,9 @@ async fn dead_names_of_one_tenant_keep_no_other_waiting() {
         Ok(vec!["127.0.0.1:0".parse().unwrap()].into())
     });
     let resolver = Resolver::new(look_up, &mut Registry::default());
-    let roots = tls_config(&[]).unwrap();
-    let dial = NetDial::new(resolver, "127.0.0.1".parse().unwrap(), &roots);
+    let tls = TlsClient::new(&tls_config(&[]).unwrap(), &mut Registry::default());
+    let tls = Arc::new(tls);
+    let dial = NetDial::new(resolver, "127.0.0.1".parse().unwrap(), tls);
     let folder = tempfile::tempdir().unwrap();
     let store = store::open(&folder.path().join("willcall.db"), &mut Registry::default());
     let mut world = World::on(store.unwrap()).await;

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use super::world::{DIALECT, SETTINGS, policy};
 use crate::tasks::{Alarm, EngineTask};
-use crate::{Engine, NetDial, Parts, Resolver, Settings, tls_config};
+use crate::{Engine, NetDial, Parts, Resolver, Settings, TlsClient, tls_config};
 
 pub(super) type Heard = Arc<Mutex<BTreeMap<Bytes, usize>>>;
 
@@ -106,12 +106,13 @@ fn engine(store: &Arc<dyn Store>, began: Instant) -> Engine {
         let millis = i64::try_from(began.elapsed().as_millis()).unwrap();
         Timestamp::from_millis(1_000_000 + millis)
     });
-    let roots = tls_config(&[]).unwrap();
+    let tls = TlsClient::new(&tls_config(&[]).unwrap(), &mut Registry::default());
+    let tls = Arc::new(tls);
     let resolver = Resolver::of_system(&mut Registry::default());
     let parts = Parts {
         store: Arc::clone(store) as Arc<dyn Backend>,
         lease: Lease::SOLE,
-        dial: Arc::new(NetDial::new(resolver, "127.0.0.1".parse().unwrap(), &roots)),
+        dial: Arc::new(NetDial::new(resolver, "127.0.0.1".parse().unwrap(), tls)),
         clock,
         rng: SeededRng::from_seed([1; 32]),
         policies,

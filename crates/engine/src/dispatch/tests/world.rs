@@ -42,6 +42,7 @@ pub(super) const SETTINGS: Settings = Settings {
     max_concurrency_per_webhook: 8,
     max_idle_connections: 64,
     idle_connection_ms: 20_000,
+    idle_connection_max_ms: 120_000,
 };
 
 pub(super) struct World {

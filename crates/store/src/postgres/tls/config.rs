@@ -48,7 +48,7 @@ pub enum TlsFileError {
 
 /// What handshakes are made with.
 pub(crate) fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>, TlsFileError> {
-    let crypto = Arc::new(rustls::crypto::ring::default_provider());
+    let crypto = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let setup = |error: rustls::Error| TlsFileError::Setup(error.to_string());
     let versions = versions(settings);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&crypto))

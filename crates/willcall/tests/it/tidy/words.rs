@@ -38,6 +38,7 @@ const BANNED: &[(&str, &str)] = &[
 
 /// Names that a library gives.
 const FOREIGN: &[&str] = &[
+    "CommonName",
     "NoCipherSuitesInCommon",
     "NoEcPointFormatsInCommon",
     "NoKxGroupsInCommon",
