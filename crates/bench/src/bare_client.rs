@@ -15,7 +15,6 @@ use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 
-use crate::certificates;
 use crate::process;
 use crate::sizes::{BODY_BYTES, CONNECTIONS};
 use crate::tasks;
@@ -29,7 +28,7 @@ const RESPONSE_BYTES: usize = 4 * 1024;
 pub(crate) async fn cost_of_new_connections(root: &str, receivers: Vec<SocketAddr>) -> Result<f64> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(root.as_bytes())?)?;
-    let mut config = ClientConfig::builder_with_provider(certificates::crypto())
+    let mut config = ClientConfig::builder_with_provider(engine::tls_crypto())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();

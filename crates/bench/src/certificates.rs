@@ -10,7 +10,6 @@ use rcgen::{
     PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SanType,
 };
 use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// Receivers have addresses from 127.16.0.0 on: nothing else listens there.
@@ -65,11 +64,6 @@ pub(crate) fn index(address: IpAddr) -> Option<usize> {
     }
 }
 
-/// The provider of ciphers, which is the one that Willcall uses.
-pub(crate) fn crypto() -> Arc<CryptoProvider> {
-    Arc::new(engine::tls_crypto())
-}
-
 impl Certificates {
     /// With `by_name` several names share a certificate and an address.
     pub(crate) fn new(chain: Chain, count: usize, by_name: bool) -> Result<Self> {
@@ -89,7 +83,7 @@ impl Certificates {
         let between = CertifiedIssuer::signed_by(authority("bench intermediate"), key, &root)?;
         // One key for all: each has a certificate of its own.
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let base = ServerConfig::builder_with_provider(crypto())
+        let base = ServerConfig::builder_with_provider(engine::tls_crypto())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth();
         let ticketer = engine::ticketer().context("tickets cannot be made")?;

@@ -65,7 +65,7 @@ impl TlsRoots {
 ///
 /// AES with 128 bits comes first, as in browsers: its hash has an instruction of its own in most
 /// processors, and that of AES with 256 bits has none. A handshake costs an eighth less.
-pub fn tls_crypto() -> CryptoProvider {
+pub fn tls_crypto() -> Arc<CryptoProvider> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     let is_second = |suite: &SupportedCipherSuite| {
         let first = [
@@ -76,7 +76,7 @@ pub fn tls_crypto() -> CryptoProvider {
         !first.contains(&suite.suite())
     };
     provider.cipher_suites.sort_by_key(is_second);
-    provider
+    Arc::new(provider)
 }
 
 /// Makes session tickets with a key of its own, for receivers in tests and benchmarks.
@@ -112,7 +112,7 @@ pub fn tls_config(extra_ca_pems: &[(String, Vec<u8>)]) -> Result<TlsRoots, Roots
              system's CA certificates (the package ca-certificates) or name a file of them"
         ));
     }
-    let provider = Arc::new(tls_crypto());
+    let provider = tls_crypto();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| RootsError::Setup(messages::words(&error, true)))?;

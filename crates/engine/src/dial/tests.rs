@@ -84,7 +84,7 @@ impl Authority {
 
     fn sign(&self, names: &[&str], change: impl Fn(&mut CertificateParams)) -> TlsAcceptor {
         let (certificate, key) = self.issue(names, change);
-        let provider = Arc::new(crate::tls::tls_crypto());
+        let provider = crate::tls::tls_crypto();
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -189,7 +189,7 @@ async fn a_receiver_that_wants_a_certificate_of_ours_is_a_failure_of_tls() {
     let authority = Authority::new();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(authority.0.der().clone()).unwrap();
-    let provider = Arc::new(crate::tls::tls_crypto());
+    let provider = crate::tls::tls_crypto();
     let wanting = rustls::server::WebPkiClientVerifier::builder_with_provider(
         Arc::new(roots),
         Arc::clone(&provider),
@@ -446,7 +446,7 @@ async fn without_any_roots_tls_fails_with_that_reason() {
     let authority = Authority::new();
     let (port, _receiver) = tls_receiver(authority.sign(&["127.0.0.1"], |_| {})).await;
     let mut roots = tls_config(&[]).unwrap();
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(crate::tls::tls_crypto()))
+    let config = rustls::ClientConfig::builder_with_provider(crate::tls::tls_crypto())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())

@@ -29,7 +29,7 @@ fn receiver(authority: &Authority) -> (SocketAddr, Inbox<Option<HandshakeKind>>)
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, authority).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(engine::tls_crypto()))
+    let config = ServerConfig::builder_with_provider(engine::tls_crypto())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()

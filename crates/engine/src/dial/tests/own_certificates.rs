@@ -34,7 +34,7 @@ impl Own {
         key: &KeyPair,
         version: &'static rustls::SupportedProtocolVersion,
     ) -> TlsAcceptor {
-        let provider = Arc::new(crate::tls::tls_crypto());
+        let provider = crate::tls::tls_crypto();
         let shown = Shown::new(self.certificate.der(), key, &provider);
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])

@@ -84,7 +84,7 @@ impl House {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &authority).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(crate::tls::tls_crypto());
+        let provider = crate::tls::tls_crypto();
         let config = ServerConfig::builder_with_provider(provider);
         let config = config.with_protocol_versions(&[version]).unwrap();
         let config = config.with_no_client_auth();
