@@ -41,6 +41,7 @@
 //! | what may be called | [`target`], [`address`] |
 //! | by what a receiver knows a delivery again | [`dedupe`] |
 //! | how a receiver verifies a call | [`signing`] |
+//! | lines that somebody gives a webhook | [`own_header`] |
 //! | who may do what | [`tenant`] (tokens), [`users`], [`password`] |
 //! | why a request is refused | [`refusal`], [`disk_fault`] |
 //! | what is done once under a key | [`idempotency`] |
@@ -70,6 +71,7 @@ pub mod filter;
 pub mod attempt;
 pub mod dedupe;
 pub mod delivery;
+pub mod own_header;
 pub mod policy;
 pub mod retry_after;
 pub mod schedule;

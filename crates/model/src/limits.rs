@@ -28,6 +28,20 @@ pub const FORMER_KEY_MS_MAX: i64 = 90 * 24 * 3_600_000;
 
 const _: () = assert!(FORMER_KEY_MS_DEFAULT <= FORMER_KEY_MS_MAX);
 
+/// Header lines that somebody may give a webhook.
+pub const OWN_HEADERS_MAX: usize = 20;
+
+pub const OWN_HEADER_NAME_BYTES_MAX: usize = 100;
+
+/// A token with many claims. Servers take at least 8 KiB in a line.
+pub const OWN_HEADER_VALUE_BYTES_MAX: usize = 4_096;
+
+/// All names and values of a webhook: with what Willcall sends, what servers take in a head.
+pub const OWN_HEADERS_BYTES_MAX: usize = 8_192;
+
+const _: () =
+    assert!(OWN_HEADER_NAME_BYTES_MAX + OWN_HEADER_VALUE_BYTES_MAX <= OWN_HEADERS_BYTES_MAX);
+
 /// Any other request body: a webhook with every field at its limit is some 600 KiB.
 pub const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
 

@@ -282,6 +282,12 @@ pub fn secrets(text: &str) -> Vec<String> {
     secrets
 }
 
+/// User and password of a Basic credential.
+pub fn decoded_basic(credential: &str) -> Option<String> {
+    let decoded = BASE64_STANDARD.decode(credential).ok()?;
+    String::from_utf8(decoded).ok()
+}
+
 fn basic(text: &str) -> Option<String> {
     let (_, user_info, _) = split_user_info(text)?;
     let (user, password) = user_info.split_once(':')?;

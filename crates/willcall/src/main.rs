@@ -26,6 +26,7 @@ mod listen;
 mod migrate;
 mod overflow;
 mod prefixed_stream;
+mod sealed;
 mod secret;
 mod serve;
 mod signals;

@@ -66,8 +66,16 @@ pub enum Conflict {
     UserName,
     #[error("this profile of the webhook")]
     SignatureProfile,
-    #[error("the header of another signature")]
+    #[error("the header of another signature, or of the webhook's own")]
     SignatureHeader,
+    #[error("this own header of the webhook")]
+    OwnHeader,
+    #[error("the header of a signature of the webhook")]
+    OwnHeaderSigned,
+    #[error("the last place for an own header of the webhook")]
+    OwnHeaders,
+    #[error("the room for own headers of the webhook")]
+    OwnHeaderBytes,
     #[error("the place of a former key that still signs")]
     FormerKey,
     #[error("this idempotency key")]

@@ -2,19 +2,18 @@
 //! own beside its resource. A secret is answered once, when it is made, and stored nowhere in
 //! clear.
 
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use model::contract::{Conflict, Frontend, StoreError};
 use model::limits::{FORMER_KEY_MS_DEFAULT, FORMER_KEY_MS_MAX};
-use model::refusal::{Fault, Refusal};
+use model::refusal::Refusal;
 use model::signing::{
     NewSignature, Profile, SealedKey, Secret, Signature, SignatureChange, SignatureId,
 };
 use model::time::Timestamp;
 use model::webhook::Webhook;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::own_block::{self, Fields, answer, no_content};
 use crate::gateway::api::{AdmittedRequest, ApiResponse};
 use crate::gateway::store::refused;
 
@@ -95,20 +94,16 @@ pub(crate) async fn remove(
 ) -> Result<ApiResponse, Refusal> {
     let profile = found(request, webhook).await?.profile;
     change_signature(request, webhook, profile, SignatureChange::Remove).await?;
-    let mut answer = ApiResponse::new(Bytes::new());
-    *answer.status_mut() = StatusCode::NO_CONTENT;
-    Ok(answer)
+    Ok(no_content())
 }
 
 /// Answers under an idempotency key are stored, and these have secrets.
 fn refuse_key(request: &AdmittedRequest) -> Result<(), Refusal> {
-    match request.key {
-        None => Ok(()),
-        Some(_) => Err(Refusal::bad_request(
-            "X-Idempotency-Key is not taken here: the answer has a secret, which is kept nowhere. \
-             A signature is added only once in any case.",
-        )),
-    }
+    own_block::refuse_key(
+        request,
+        "the answer has a secret, which is kept nowhere. A signature is added only once in any \
+         case",
+    )
 }
 
 async fn all(request: &AdmittedRequest, webhook: &Webhook) -> Result<Vec<Signature>, Refusal> {
@@ -144,16 +139,10 @@ fn sealed(
     profile: Profile,
     secret: &Secret,
 ) -> Result<SealedKey, Refusal> {
-    let context = &request.context;
-    let sealing = |rng: &mut _| context.keyring.seal(rng, webhook.id, profile, secret);
-    let sealed = context.rng.with(sealing);
-    let sealed = sealed.map_err(|error| {
-        Refusal::Contradiction(format!("A secret cannot be kept by this server: {error}."))
-    })?;
     Ok(SealedKey {
-        sealed,
+        sealed: own_block::sealed(&request.context, webhook.id, profile, secret)?,
         public: secret.public(profile),
-        made_at: context.clock.now(),
+        made_at: request.context.clock.now(),
     })
 }
 
@@ -190,7 +179,7 @@ fn of_conflict(conflict: Conflict) -> Refusal {
         ),
         Conflict::SignatureHeader => Refusal::invalid(
             "header",
-            "Another signature of this webhook has this header.",
+            "Another signature of this webhook has this header, or it has an own header of this name.",
         ),
         Conflict::FormerKey => Refusal::Contradiction(
             "The former key still signs. End it first; receivers that know no other key then \
@@ -201,46 +190,15 @@ fn of_conflict(conflict: Conflict) -> Refusal {
         | Conflict::TokenHash
         | Conflict::WebhookKey
         | Conflict::UserName
+        | Conflict::OwnHeader
+        | Conflict::OwnHeaderSigned
+        | Conflict::OwnHeaders
+        | Conflict::OwnHeaderBytes
         | Conflict::IdempotencyKey) => refused(&StoreError::Conflict(other)),
     }
 }
 
-/// The fields of a request, and what is wrong with them.
-struct Fields {
-    given: Map<String, Value>,
-    faults: Vec<Fault>,
-}
-
 impl Fields {
-    /// An empty body has no fields.
-    fn read(body: &[u8], known: &[&str]) -> Result<Self, Refusal> {
-        let given: Map<String, Value> = match body {
-            [] => Map::new(),
-            body => serde_json::from_slice(body).map_err(|error| {
-                Refusal::Unreadable(format!("The body has to be an object in JSON: {error}."))
-            })?,
-        };
-        let unknown = given.keys().filter(|name| !known.contains(&name.as_str()));
-        let words = format!("There is no such field; there are: {}.", known.join(", "));
-        let faults = unknown
-            .map(|name| Fault::new(name, words.clone()))
-            .collect();
-        Ok(Self { given, faults })
-    }
-
-    fn fault<T>(&mut self, field: &str, words: impl Into<String>) -> Option<T> {
-        self.faults.push(Fault::new(field, words));
-        None
-    }
-
-    fn text(&mut self, field: &str) -> Option<String> {
-        match self.given.get(field) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(_) => self.fault(field, "It has to be a text."),
-        }
-    }
-
     fn profile(&mut self) -> Option<Profile> {
         let named = self.text("profile");
         let profile: Option<Profile> = named.and_then(|name| name.parse().ok());
@@ -299,14 +257,6 @@ impl Fields {
             ),
         }
     }
-
-    /// What was read, unless there are faults.
-    fn done<T>(self, read: Option<T>) -> Result<T, Refusal> {
-        match read {
-            Some(read) if self.faults.is_empty() => Ok(read),
-            Some(_) | None => Err(Refusal::Invalid(self.faults)),
-        }
-    }
 }
 
 /// A signature; with its secret if that is to be shown. The private half of a key pair never is.
@@ -333,14 +283,4 @@ fn shown(signature: &Signature, secret: Option<&Secret>) -> Value {
         "made_at": signature.key.made_at.to_string(),
         "former": former,
     })
-}
-
-fn answer(status: StatusCode, value: &Value) -> ApiResponse {
-    let mut answer = ApiResponse::new(Bytes::from(value.to_string()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    let form = HeaderValue::from_static("application/json");
-    headers.insert(CONTENT_TYPE, form);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
 }

@@ -6,6 +6,7 @@ mod fuzz;
 pub(crate) mod harness;
 mod idempotency;
 mod never_500;
+mod own_headers;
 mod pages;
 mod parameters;
 mod requests;

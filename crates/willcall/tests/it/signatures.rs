@@ -102,6 +102,10 @@ fn path(webhook: i64) -> String {
     format!("{API}/webhooks/{webhook}/willcall/signatures/")
 }
 
+fn headers(webhook: i64) -> String {
+    format!("{API}/webhooks/{webhook}/willcall/headers/")
+}
+
 /// Adds a signature; answers its secret.
 fn sign(client: &Client, webhook: i64, fields: &Value) -> String {
     let (status, added) = client.post(&path(webhook), &fields.to_string());
@@ -261,23 +265,27 @@ fn after_a_rotation_of_the_master_key_the_old_one_is_not_needed() {
     let secret = sign(&client, webhook, &json!({ "profile": "standard" }));
     let rotate = format!("{}standard/rotate/", path(webhook));
     assert_eq!(client.post(&rotate, "").0, 200);
+    let token = json!({ "name": "Authorization", "value": "Bearer a-token-of-theirs" });
+    assert_eq!(client.post(&headers(webhook), &token.to_string()).0, 201);
     let (done, words) = house.rotate_master(&[NEW_KEY]);
     assert!(
-        !done && words.contains("2 keys could not be opened"),
+        !done && words.contains("3 secrets could not be opened"),
         "{words}"
     );
     let (done, words) = house.rotate_master(&[NEW_KEY, OLD_KEY]);
-    assert!(done && words.contains("Sealed 2 keys"), "{words}");
+    assert!(done && words.contains("Sealed 3 secrets"), "{words}");
     let (done, words) = house.rotate_master(&[NEW_KEY]);
     assert!(
-        done && words.contains("2 were sealed with it already"),
+        done && words.contains("3 were sealed with it already"),
         "{words}"
     );
     server.terminate();
     let server = house.start(&[NEW_KEY]);
     notify(&server.client());
     // The former key still signs, too.
-    assert!(is_signed(&receiver.next(), &secret));
+    let call = receiver.next();
+    assert!(is_signed(&call, &secret));
+    assert_eq!(call.headers["authorization"], "Bearer a-token-of-theirs");
     server.kill();
 }
 
@@ -291,9 +299,15 @@ fn a_secret_is_in_no_file_of_the_store_and_in_no_log() {
     let fields = json!({ "profile": "github", "secret": brought });
     assert_eq!(sign(&client, webhook, &fields), brought);
     let made = sign(&client, webhook, &json!({ "profile": "standard" }));
+    let token = "a-token-that-somebody-brought";
+    let own = json!({ "name": "X-Token", "value": token }).to_string();
+    assert_eq!(client.post(&headers(webhook), &own).0, 201);
+    notify(&client);
+    let tried = format!("{API}/webhooks/{webhook}/deliveries/?status=retrying");
+    while client.get(&tried).1["results"][0].is_null() {}
     let log = server.log();
     server.terminate();
-    for secret in [brought, &made] {
+    for secret in [brought, &made, token] {
         assert!(!log.contains(secret));
         for file in std::fs::read_dir(house.folder.path()).unwrap() {
             let path = file.unwrap().path();

@@ -68,6 +68,9 @@ fn deed(action: &str, detail: &Value) -> String {
         "signature.former_ended" => {
             format!("ended the former key of the signature {}", short("profile"))
         }
+        "header.added" => format!("added the own header {}", short("name")),
+        "header.changed" => format!("gave the own header {} another value", short("name")),
+        "header.removed" => format!("removed the own header {}", short("name")),
         "signature.removed" => format!("removed the signature {}", short("profile")),
         "webhook.deleted" => "deleted the webhook".to_owned(),
         "webhook.disabled" if text("cause") == "gone" => {
