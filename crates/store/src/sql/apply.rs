@@ -11,6 +11,7 @@ use model::query::{
 use model::target;
 use model::tenant::{Event, TokenHash};
 use model::time::Timestamp;
+use model::url_marks;
 use model::webhook::{DisableCause, Disablement, Webhook};
 
 use crate::sql::audit::{self, AuditRecord};
@@ -316,10 +317,11 @@ struct ExistingWebhook {
 }
 
 /// What two target URLs have in common if they may be the same webhook, the surest likeness first.
-const LIKENESSES: [fn(&str) -> String; 3] = [
+const LIKENESSES: [fn(&str) -> String; 4] = [
     str::to_owned,
     |url| format!("{} {}", target::user(url), target::called(url)),
     target::called,
+    |url| target::called(&url_marks::masked(url)),
 ];
 
 /// The existing webhook that each declared one is, if there is one.
@@ -452,7 +454,13 @@ fn differences(before: &Webhook, after: &Webhook) -> Vec<String> {
     let same_shown = target::masked(&before.target_url) == target::masked(&after.target_url);
     let same_url = before.target_url == after.target_url;
     differs("target_url", !same_shown);
-    differs("user or password of target_url", same_shown && !same_url);
+    let user_info = |webhook: &Webhook| target::user_info(&webhook.target_url).to_owned();
+    let same_user = user_info(before) == user_info(after);
+    differs("user or password of target_url", same_shown && !same_user);
+    differs(
+        "what is marked in target_url",
+        same_shown && same_user && !same_url,
+    );
     differs("enabled", before.enabled() != after.enabled());
     differs("key", before.key != after.key);
     differs("headers", before.headers != after.headers);

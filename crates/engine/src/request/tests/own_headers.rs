@@ -108,6 +108,26 @@ fn what_a_receiver_echoes_of_an_own_header_is_blanked() {
 }
 
 #[test]
+fn what_a_url_marks_is_sent_and_neither_logged_nor_echoed() {
+    let url = "https://a.test/in/abcdef?key=g%20hijk#secret:/2,key";
+    let prepared = prepared(url, &[]);
+    assert_eq!(begins(&prepared), "POST /in/abcdef?key=g%20hijk HTTP/1.1");
+    let shown = "https://a.test/in/***?key=***#secret:/2,key";
+    assert_eq!(&*prepared.shown_url, shown);
+    let outcome = prepared.without_secrets(Outcome::Answered(HttpResponse {
+        status: 404,
+        headers: Headers::default(),
+        body: "no abcdef, no g hijk, no g%20hijk".into(),
+        body_end: BodyEnd::Whole,
+        note: None,
+    }));
+    let Outcome::Answered(answer) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(answer.body, "no ***, no ***, no ***");
+}
+
+#[test]
 fn an_own_header_that_does_not_open_leaves_nothing_to_send() {
     let own = sealed(&[("X-Key", "secret")]);
     for keyring in [

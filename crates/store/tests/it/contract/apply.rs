@@ -445,6 +445,26 @@ fn another_password_changes_the_webhook_and_makes_no_second() {
 }
 
 #[test]
+fn another_secret_in_a_marked_part_changes_the_webhook_and_makes_no_second() {
+    let given = Given::new();
+    let to = |url: &str| to_urls(&given, vec![declared_webhook(url, "paid")]);
+    let one = |what: &str| vec![(1, what.to_owned())];
+    assert_eq!(to("https://a.example/in?key=a"), one("created"));
+    let marked = to("https://a.example/in?key=a#secret:key");
+    assert_eq!(marked, one("target_url"));
+    let changed = to("https://a.example/in?key=b#secret:key");
+    assert_eq!(changed, one("what is marked in target_url"));
+    let audit = wait(given.store.audit(given.tenant, 1)).unwrap();
+    let detail = &audit[0].detail;
+    assert!(
+        detail.contains("https://a.example/in?key=***#secret:key"),
+        "{detail}"
+    );
+    let other = to("https://a.example/out?key=b#secret:key");
+    assert_eq!(other, [(2, "created".to_owned())]);
+}
+
+#[test]
 fn of_several_at_one_target_each_stays_itself() {
     let given = Given::new();
     let to = |urls: &[&str]| {

@@ -158,7 +158,7 @@ fn between(
         // the same before and after is what is masked.
         let is_masked = before.contains_key(field) && before.get(field) == after.get(field);
         let words = match is_masked {
-            true => "user or password changed",
+            true => "user, password or a marked part changed",
             false => "changed",
         };
         if field != "filter" && (is_masked || !before.contains_key(field)) {
@@ -304,7 +304,7 @@ mod tests {
         let detail = json!({"changed": ["target_url"], "before": side, "after": side});
         assert_eq!(
             lines(&tell("webhook.changed", &detail)),
-            ["URL: user or password changed"]
+            ["URL: user, password or a marked part changed"]
         );
     }
 
