@@ -76,7 +76,7 @@ impl Target {
             port,
             authority,
             path_and_query,
-            authorization: basic(text),
+            authorization: authorization(text),
         })
     }
 }
@@ -293,7 +293,7 @@ fn credentials(text: &str) -> Vec<String> {
     let Some((_, user_info, _)) = split_user_info(text) else {
         return Vec::new();
     };
-    let sent = basic(text);
+    let sent = authorization(text);
     let sent = sent.as_deref().and_then(|sent| sent.strip_prefix("Basic "));
     let decoded = percent_decode_str(user_info)
         .decode_utf8_lossy()
@@ -308,7 +308,8 @@ pub fn decoded_basic(credential: &str) -> Option<String> {
     String::from_utf8(decoded).ok()
 }
 
-fn basic(text: &str) -> Option<String> {
+/// The `Authorization` header that user and password of a URL come to.
+pub fn authorization(text: &str) -> Option<String> {
     let (_, user_info, _) = split_user_info(text)?;
     let (user, password) = user_info.split_once(':')?;
     if user.is_empty() && password.is_empty() {

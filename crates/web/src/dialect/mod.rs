@@ -8,7 +8,7 @@ pub(crate) mod form;
 pub(crate) mod load;
 pub(crate) mod nearest;
 pub(crate) mod options;
-mod own_block;
+pub(crate) mod own_block;
 pub(crate) mod own_headers;
 pub(crate) mod replay;
 pub(crate) mod section;

@@ -6,21 +6,22 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use model::id::WebhookId;
 use model::refusal::{Fault, Refusal};
-use model::signing::{Secret, SecretOf};
+use model::signing::{Keyring, Secret, SecretOf};
 use serde_json::{Map, Value};
 
 use crate::gateway::api::{AdmittedRequest, ApiResponse};
-use crate::gateway::context::Context;
+use crate::rng::SharedRng;
+use crate::transport::query::Query;
 
 /// The fields of a request, and what is wrong with them.
-pub(super) struct Fields {
-    pub(super) given: Map<String, Value>,
-    pub(super) faults: Vec<Fault>,
+pub(crate) struct Fields {
+    pub(crate) given: Map<String, Value>,
+    pub(crate) faults: Vec<Fault>,
 }
 
 impl Fields {
     /// An empty body has no fields.
-    pub(super) fn read(body: &[u8], known: &[&str]) -> Result<Self, Refusal> {
+    pub(crate) fn read(body: &[u8], known: &[&str]) -> Result<Self, Refusal> {
         let given: Map<String, Value> = match body {
             [] => Map::new(),
             body => serde_json::from_slice(body).map_err(|error| {
@@ -35,12 +36,40 @@ impl Fields {
         Ok(Self { given, faults })
     }
 
-    pub(super) fn fault<T>(&mut self, field: &str, words: impl Into<String>) -> Option<T> {
+    /// The fields of a form. One that is empty was not given.
+    pub(crate) fn of_form(form: &Query, known: &[&str]) -> Self {
+        let given = known.iter().filter_map(|name| {
+            let text = form.get(name)?;
+            let value = Value::String(text.to_owned());
+            (!text.is_empty()).then(|| ((*name).to_owned(), value))
+        });
+        Self {
+            given: given.collect(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// The same with a box that may be checked.
+    pub(crate) fn with_switch(mut self, field: &str, on: bool) -> Self {
+        self.given.insert(field.to_owned(), Value::Bool(on));
+        self
+    }
+
+    /// Makes `2026-12-24T18:00`, as browsers write it, a time in UTC.
+    pub(crate) fn complete_time(&mut self, field: &str) {
+        if let Some(Value::String(text)) = self.given.get_mut(field)
+            && text.len() == "2026-12-24T18:00".len()
+        {
+            text.push_str(":00Z");
+        }
+    }
+
+    pub(crate) fn fault<T>(&mut self, field: &str, words: impl Into<String>) -> Option<T> {
         self.faults.push(Fault::new(field, words));
         None
     }
 
-    pub(super) fn text(&mut self, field: &str) -> Option<String> {
+    pub(crate) fn text(&mut self, field: &str) -> Option<String> {
         match self.given.get(field) {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text.clone()),
@@ -49,7 +78,7 @@ impl Fields {
     }
 
     /// What was read, unless there are faults.
-    pub(super) fn done<T>(self, read: Option<T>) -> Result<T, Refusal> {
+    pub(crate) fn done<T>(self, read: Option<T>) -> Result<T, Refusal> {
         match read {
             Some(read) if self.faults.is_empty() => Ok(read),
             Some(_) | None => Err(Refusal::Invalid(self.faults)),
@@ -58,7 +87,7 @@ impl Fields {
 }
 
 /// Refuses an idempotency key, because of this.
-pub(super) fn refuse_key(request: &AdmittedRequest, because: &str) -> Result<(), Refusal> {
+pub(crate) fn refuse_key(request: &AdmittedRequest, because: &str) -> Result<(), Refusal> {
     match request.key {
         None => Ok(()),
         Some(_) => Err(Refusal::bad_request(format!(
@@ -68,20 +97,20 @@ pub(super) fn refuse_key(request: &AdmittedRequest, because: &str) -> Result<(),
 }
 
 /// Seals a secret of this webhook.
-pub(super) fn sealed<'a>(
-    context: &Context,
+pub(crate) fn sealed<'a>(
+    keyring: &Keyring,
+    rng: &SharedRng,
     webhook: WebhookId,
     of: impl Into<SecretOf<'a>>,
     secret: &Secret,
 ) -> Result<Bytes, Refusal> {
-    let sealing = |rng: &mut _| context.keyring.seal(rng, webhook, of, secret);
-    let sealed = context.rng.with(sealing);
+    let sealed = rng.with(|rng| keyring.seal(rng, webhook, of, secret));
     sealed.map_err(|error| {
         Refusal::Contradiction(format!("A secret cannot be kept by this server: {error}."))
     })
 }
 
-pub(super) fn answer(status: StatusCode, value: &Value) -> ApiResponse {
+pub(crate) fn answer(status: StatusCode, value: &Value) -> ApiResponse {
     let mut answer = ApiResponse::new(Bytes::from(value.to_string()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -91,7 +120,7 @@ pub(super) fn answer(status: StatusCode, value: &Value) -> ApiResponse {
     answer
 }
 
-pub(super) fn no_content() -> ApiResponse {
+pub(crate) fn no_content() -> ApiResponse {
     let mut answer = ApiResponse::new(Bytes::new());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     answer

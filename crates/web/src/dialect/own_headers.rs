@@ -1,6 +1,7 @@
 //! Own headers of a webhook, over REST: the same for every dialect, under a path of our own beside
 //! its resource. A value goes in and never comes out.
 
+use bytes::Bytes;
 use http::StatusCode;
 use model::contract::{Conflict, Frontend, StoreError};
 use model::limits::{OWN_HEADERS_BYTES_MAX, OWN_HEADERS_MAX};
@@ -9,6 +10,7 @@ use model::own_header::{
 };
 use model::refusal::Refusal;
 use model::signing::Secret;
+use model::time::Timestamp;
 use model::webhook::Webhook;
 use serde_json::{Value, json};
 
@@ -32,11 +34,9 @@ pub(crate) async fn add(
     webhook: &Webhook,
 ) -> Result<ApiResponse, Refusal> {
     refuse_key(request)?;
-    let mut fields = Fields::read(&request.body, &["name", "value"])?;
-    let name = fields.name(&request.head.api);
-    let value = fields.value();
-    let (name, value) = fields.done(name.zip(value))?;
-    let sealed = own_block::sealed(&request.context, webhook.id, &name, &value)?;
+    let fields = Fields::read(&request.body, &["name", "value"])?;
+    let (name, value) = new_header(fields, &request.head.api)?;
+    let sealed = sealed(request, webhook, &name, &value)?;
     change_header(request, webhook, &name, OwnHeaderChange::Add(sealed)).await?;
     let header = of_name(request, webhook, &name).await?;
     Ok(answer(StatusCode::CREATED, &shown(&header)))
@@ -49,10 +49,8 @@ pub(crate) async fn replace(
 ) -> Result<ApiResponse, Refusal> {
     refuse_key(request)?;
     let name = found(request, webhook).await?.name;
-    let mut fields = Fields::read(&request.body, &["value"])?;
-    let value = fields.value();
-    let value = fields.done(value)?;
-    let sealed = own_block::sealed(&request.context, webhook.id, &name, &value)?;
+    let value = new_value(Fields::read(&request.body, &["value"])?)?;
+    let sealed = sealed(request, webhook, &name, &value)?;
     change_header(request, webhook, &name, OwnHeaderChange::Replace(sealed)).await?;
     let header = of_name(request, webhook, &name).await?;
     Ok(answer(StatusCode::OK, &shown(&header)))
@@ -75,6 +73,32 @@ pub(crate) async fn remove(
     let name = found(request, webhook).await?.name;
     change_header(request, webhook, &name, OwnHeaderChange::Remove).await?;
     Ok(no_content())
+}
+
+/// An own header that is to be added.
+pub(crate) fn new_header(
+    mut fields: Fields,
+    api: &Api,
+) -> Result<(OwnHeaderName, Secret), Refusal> {
+    let name = fields.name(api);
+    let value = fields.value();
+    fields.done(name.zip(value))
+}
+
+/// Another value for one.
+pub(crate) fn new_value(mut fields: Fields) -> Result<Secret, Refusal> {
+    let value = fields.value();
+    fields.done(value)
+}
+
+fn sealed(
+    request: &AdmittedRequest,
+    webhook: &Webhook,
+    name: &OwnHeaderName,
+    value: &Secret,
+) -> Result<Bytes, Refusal> {
+    let context = &request.context;
+    own_block::sealed(&context.keyring, &context.rng, webhook.id, name, value)
 }
 
 fn refuse_key(request: &AdmittedRequest) -> Result<(), Refusal> {
@@ -109,16 +133,28 @@ async fn change_header(
     request: &AdmittedRequest,
     webhook: &Webhook,
     name: &OwnHeaderName,
-    change: OwnHeaderChange,
+    what: OwnHeaderChange,
+) -> Result<(), Refusal> {
+    let (actor, at) = (request.editor_of(webhook), request.context.clock.now());
+    let store: &dyn Frontend = request.context.store.get();
+    change(store, webhook, name, what, actor, at).await
+}
+
+/// Changes an own header of this webhook.
+pub(crate) async fn change(
+    store: &dyn Frontend,
+    webhook: &Webhook,
+    name: &OwnHeaderName,
+    what: OwnHeaderChange,
+    actor: String,
+    at: Timestamp,
 ) -> Result<(), Refusal> {
     let id = OwnHeaderId {
         tenant: webhook.tenant,
         webhook: webhook.id,
         name: name.clone(),
     };
-    let (actor, at) = (request.editor_of(webhook), request.context.clock.now());
-    let store: &dyn Frontend = request.context.store.get();
-    let changed = store.change_own_header(id, change, actor, at).await;
+    let changed = store.change_own_header(id, what, actor, at).await;
     let Err(error) = changed else { return Ok(()) };
     Err(if let StoreError::Conflict(conflict) = error {
         of_conflict(conflict)

@@ -4,10 +4,11 @@
 
 use http::StatusCode;
 use model::contract::{Conflict, Frontend, StoreError};
+use model::id::WebhookId;
 use model::limits::{FORMER_KEY_MS_DEFAULT, FORMER_KEY_MS_MAX};
 use model::refusal::Refusal;
 use model::signing::{
-    NewSignature, Profile, SealedKey, Secret, Signature, SignatureChange, SignatureId,
+    Keyring, NewSignature, Profile, SealedKey, Secret, Signature, SignatureChange, SignatureId,
 };
 use model::time::Timestamp;
 use model::webhook::Webhook;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use super::own_block::{self, Fields, answer, no_content};
 use crate::gateway::api::{AdmittedRequest, ApiResponse};
 use crate::gateway::store::refused;
+use crate::rng::SharedRng;
 
 /// Lists the signatures of a webhook.
 pub(crate) async fn list(
@@ -33,16 +35,12 @@ pub(crate) async fn add(
     webhook: &Webhook,
 ) -> Result<ApiResponse, Refusal> {
     refuse_key(request)?;
-    let mut fields = Fields::read(&request.body, &["profile", "header", "svix", "secret"])?;
-    let profile = fields.profile();
-    let header = fields.header(profile);
-    let svix = fields.svix(profile);
-    let secret = fields.secret(request, profile);
-    let (profile, secret) = fields.done(profile.zip(secret))?;
-    let key = sealed(request, webhook, profile, &secret)?;
+    let fields = Fields::read(&request.body, &["profile", "header", "svix", "secret"])?;
+    let (new, header, svix) = new_signature(fields, &request.context.rng)?;
+    let key = sealed(request, webhook, &new)?;
     let change = SignatureChange::Add(NewSignature { header, svix, key });
-    change_signature(request, webhook, profile, change).await?;
-    answer_with(request, webhook, profile, StatusCode::CREATED, &secret).await
+    change_signature(request, webhook, new.profile, change).await?;
+    answer_with(request, webhook, StatusCode::CREATED, &new).await
 }
 
 /// Has another key follow. The answer has its secret.
@@ -52,14 +50,45 @@ pub(crate) async fn rotate(
 ) -> Result<ApiResponse, Refusal> {
     refuse_key(request)?;
     let profile = found(request, webhook).await?.profile;
-    let mut fields = Fields::read(&request.body, &["until", "secret"])?;
-    let until = fields.until(request.context.clock.now());
-    let secret = fields.secret(request, Some(profile));
-    let (until, secret) = fields.done(until.zip(secret))?;
-    let key = sealed(request, webhook, profile, &secret)?;
+    let fields = Fields::read(&request.body, &["until", "secret"])?;
+    let context = &request.context;
+    let (until, new) = new_key(fields, &context.rng, profile, context.clock.now())?;
+    let key = sealed(request, webhook, &new)?;
     let change = SignatureChange::Rotate { key, until };
     change_signature(request, webhook, profile, change).await?;
-    answer_with(request, webhook, profile, StatusCode::OK, &secret).await
+    answer_with(request, webhook, StatusCode::OK, &new).await
+}
+
+/// A secret that is not stored yet.
+pub(crate) struct NewKey {
+    pub(crate) profile: Profile,
+    pub(crate) secret: Secret,
+    /// Whoever asked has it already.
+    pub(crate) is_brought: bool,
+}
+
+/// A signature that is to be added: its key, its header, and whether Svix's go with it.
+pub(crate) fn new_signature(
+    mut fields: Fields,
+    rng: &SharedRng,
+) -> Result<(NewKey, Option<String>, bool), Refusal> {
+    let profile = fields.profile();
+    let header = fields.header(profile);
+    let svix = fields.svix(profile);
+    let key = fields.key(rng, profile);
+    Ok((fields.done(key)?, header, svix))
+}
+
+/// A key that is to follow: until when the one before it signs, and the key.
+pub(crate) fn new_key(
+    mut fields: Fields,
+    rng: &SharedRng,
+    profile: Profile,
+    now: Timestamp,
+) -> Result<(Timestamp, NewKey), Refusal> {
+    let until = fields.until(now);
+    let key = fields.key(rng, Some(profile));
+    fields.done(until.zip(key))
 }
 
 /// Ends the former key now.
@@ -123,44 +152,73 @@ async fn found(request: &AdmittedRequest, webhook: &Webhook) -> Result<Signature
 async fn answer_with(
     request: &AdmittedRequest,
     webhook: &Webhook,
-    profile: Profile,
     status: StatusCode,
-    secret: &Secret,
+    new: &NewKey,
 ) -> Result<ApiResponse, Refusal> {
     let all = all(request, webhook).await?;
-    let signature = all.iter().find(|one| one.profile == profile);
+    let signature = all.iter().find(|one| one.profile == new.profile);
     let signature = signature.ok_or(Refusal::NoSuchObject)?;
-    Ok(answer(status, &shown(signature, Some(secret))))
+    Ok(answer(status, &shown(signature, Some(&new.secret))))
 }
 
 fn sealed(
     request: &AdmittedRequest,
     webhook: &Webhook,
-    profile: Profile,
-    secret: &Secret,
+    new: &NewKey,
 ) -> Result<SealedKey, Refusal> {
-    Ok(SealedKey {
-        sealed: own_block::sealed(&request.context, webhook.id, profile, secret)?,
-        public: secret.public(profile),
-        made_at: request.context.clock.now(),
-    })
+    let context = &request.context;
+    new.sealed(
+        &context.keyring,
+        &context.rng,
+        webhook.id,
+        context.clock.now(),
+    )
+}
+
+impl NewKey {
+    /// As it is stored.
+    pub(crate) fn sealed(
+        &self,
+        keyring: &Keyring,
+        rng: &SharedRng,
+        webhook: WebhookId,
+        now: Timestamp,
+    ) -> Result<SealedKey, Refusal> {
+        Ok(SealedKey {
+            sealed: own_block::sealed(keyring, rng, webhook, self.profile, &self.secret)?,
+            public: self.secret.public(self.profile),
+            made_at: now,
+        })
+    }
 }
 
 async fn change_signature(
     request: &AdmittedRequest,
     webhook: &Webhook,
     profile: Profile,
-    change: SignatureChange,
+    what: SignatureChange,
+) -> Result<(), Refusal> {
+    let (actor, at) = (request.editor_of(webhook), request.context.clock.now());
+    let store: &dyn Frontend = request.context.store.get();
+    change(store, webhook, profile, what, actor, at).await
+}
+
+/// Changes a signature of this webhook.
+pub(crate) async fn change(
+    store: &dyn Frontend,
+    webhook: &Webhook,
+    profile: Profile,
+    what: SignatureChange,
+    actor: String,
+    at: Timestamp,
 ) -> Result<(), Refusal> {
     let id = SignatureId {
         tenant: webhook.tenant,
         webhook: webhook.id,
         profile,
     };
-    let (actor, at) = (request.editor_of(webhook), request.context.clock.now());
     // Not repeated if the answer is lost: a second rotation would end the key before it.
-    let store: &dyn Frontend = request.context.store.get();
-    let changed = store.change_signature(id, change, actor, at).await;
+    let changed = store.change_signature(id, what, actor, at).await;
     let Err(error) = changed else { return Ok(()) };
     Err(if let StoreError::Conflict(conflict) = error {
         of_conflict(conflict)
@@ -232,15 +290,21 @@ impl Fields {
         }
     }
 
-    /// The one that was brought, or a new one.
-    fn secret(&mut self, request: &AdmittedRequest, profile: Option<Profile>) -> Option<Secret> {
+    /// The secret that was brought, or a new one.
+    fn key(&mut self, rng: &SharedRng, profile: Option<Profile>) -> Option<NewKey> {
         let brought = self.text("secret");
         let profile = profile?;
-        match brought.map(|text| Secret::brought(profile, &text)) {
-            None => Some(request.context.rng.with(|rng| Secret::make(profile, rng))),
-            Some(Ok(secret)) => Some(secret),
-            Some(Err(error)) => self.fault("secret", format!("Not taken: {error}.")),
-        }
+        let is_brought = brought.is_some();
+        let secret = match brought.map(|text| Secret::brought(profile, &text)) {
+            None => rng.with(|rng| Secret::make(profile, rng)),
+            Some(Ok(secret)) => secret,
+            Some(Err(error)) => return self.fault("secret", format!("Not taken: {error}.")),
+        };
+        Some(NewKey {
+            profile,
+            secret,
+            is_brought,
+        })
     }
 
     fn until(&mut self, now: Timestamp) -> Option<Timestamp> {
