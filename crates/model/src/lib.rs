@@ -42,6 +42,7 @@
 //! | by what a receiver knows a delivery again | [`dedupe`] |
 //! | how a receiver verifies a call | [`signing`] |
 //! | lines that somebody gives a webhook | [`own_header`] |
+//! | secrets of an operator's file | [`declared_secrets`] |
 //! | who may do what | [`tenant`] (tokens), [`users`], [`password`] |
 //! | why a request is refused | [`refusal`], [`disk_fault`] |
 //! | what is done once under a key | [`idempotency`] |
@@ -69,6 +70,7 @@ pub mod webhook;
 pub mod filter;
 
 pub mod attempt;
+pub mod declared_secrets;
 pub mod dedupe;
 pub mod delivery;
 pub mod own_header;

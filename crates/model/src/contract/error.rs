@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::declared_secrets::DeclaredSecretError;
 use crate::disk_fault::DiskFault;
 use crate::limits;
 
@@ -41,6 +42,9 @@ pub enum StoreError {
     /// The disk does not do what it should; nothing was taken on.
     #[error("{0}")]
     Disk(DiskFault),
+    /// A declared secret cannot be brought to its webhook; nothing was taken on.
+    #[error("{0}")]
+    Secret(DeclaredSecretError),
     /// The answer was lost after the work may have been done.
     #[error("it is not known whether it was written")]
     Unknown,

@@ -3,6 +3,7 @@
 
 mod apply_file;
 pub(crate) mod dashboard;
+pub(crate) mod declared_secrets;
 pub(crate) mod demo;
 pub(crate) mod form;
 pub(crate) mod load;

@@ -203,7 +203,7 @@ impl Fields {
     fn name(&mut self, api: &Api) -> Option<OwnHeaderName> {
         let text = self.text("name").unwrap_or_default();
         let told = self.faults.iter().any(|fault| fault.field == "name");
-        match judged_name(api, &text) {
+        match judged_name(api.headers, &text) {
             Ok(name) => Some(name),
             Err(_) if told => None,
             Err(error) => self.fault("name", format!("Not taken: {error}.")),
@@ -221,10 +221,13 @@ impl Fields {
     }
 }
 
-/// The name of a header that a webhook of this dialect may have.
-fn judged_name(api: &Api, text: &str) -> Result<OwnHeaderName, OwnHeaderError> {
+/// The name of a header that a webhook may have whose dialect has these.
+pub(crate) fn judged_name(
+    of_dialect: &[&str],
+    text: &str,
+) -> Result<OwnHeaderName, OwnHeaderError> {
     let name = OwnHeaderName::parse(text)?;
-    let mut of_dialect = api.headers.iter();
+    let mut of_dialect = of_dialect.iter();
     match of_dialect.any(|own| own.eq_ignore_ascii_case(name.as_str())) {
         true => Err(OwnHeaderError::OfWillcall),
         false => Ok(name),

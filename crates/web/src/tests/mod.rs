@@ -1,6 +1,7 @@
 //! Tests of the crate as a whole: the site called without a socket, on an in-memory store.
 
 mod coverage;
+mod declared_secrets;
 pub(crate) mod faulty_store;
 mod fuzz;
 pub(crate) mod harness;

@@ -290,6 +290,54 @@ fn after_a_rotation_of_the_master_key_the_old_one_is_not_needed() {
 }
 
 #[test]
+fn an_operators_file_signs_calls_and_applying_it_again_changes_nothing() {
+    let house = House::new();
+    let receiver = Receiver::start(|_| 204);
+    let folder = house.folder.path();
+    let secret = folder.join("secret");
+    std::fs::write(&secret, "the-secret-of-the-receiver\n").unwrap();
+    let file = format!(
+        "{TENANT}\n[[organizer.webhook]]\nall_events = true\ntarget_url = \"{}\"\n\
+         action_types = [\"pretix.event.order.paid\"]\n\
+         [[organizer.webhook.signature]]\nprofile = \"github\"\nsecret_file = \"{}\"\n\
+         [[organizer.webhook.header]]\nname = \"Authorization\"\n\
+         value_variable = \"RECEIVERS_TOKEN\"\n",
+        receiver.url("/"),
+        secret.display()
+    );
+    let key = house.keys(&[OLD_KEY]);
+    let path = folder.join("file.toml");
+    std::fs::write(&path, file).unwrap();
+    let apply = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_willcall"));
+        command.env("RECEIVERS_TOKEN", "Bearer a-token-of-theirs");
+        command.args(["apply", path.to_str().unwrap()]);
+        command.args(["--data-dir", folder.to_str().unwrap()]);
+        let output = command.arg("--master-key-file").arg(&key).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let first = apply();
+    assert!(first.contains("created bigevents: webhook 1"), "{first}");
+    let again = apply();
+    assert!(again.contains("0 created, 0 changed"), "{again}");
+    std::fs::write(&secret, "another-secret-of-theirs").unwrap();
+    let changed = apply();
+    assert!(changed.contains(": key of signature github"), "{changed}");
+    for told in [first, again, changed] {
+        assert!(
+            !told.contains("secret-of") && !told.contains("token-of"),
+            "{told}"
+        );
+    }
+    let server = house.start(&[OLD_KEY]);
+    notify(&server.client());
+    let call = receiver.next();
+    assert_eq!(call.headers["authorization"], "Bearer a-token-of-theirs");
+    assert!(call.headers["x-hub-signature-256"].starts_with("sha256="));
+    server.kill();
+}
+
+#[test]
 fn a_secret_is_in_no_file_of_the_store_and_in_no_log() {
     let house = House::new();
     let server = house.start(&[OLD_KEY]);
