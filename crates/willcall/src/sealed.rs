@@ -1,19 +1,14 @@
 //! Every secret that is sealed in a store, whatever it is for, page by page.
 
-use bytes::Bytes;
-use model::contract::{Frontend, SealedId, StoreError};
+use std::collections::BTreeSet;
+
+use model::contract::{Frontend, SealedId, SealedSecret, StoreError};
 use model::id::WebhookId;
 use model::own_header::OwnHeaderId;
-use model::signing::{Keyring, SealError, Secret, SecretOf, SignatureId};
+use model::signing::{Keyring, SignatureId};
 
 /// Rows that are read at a time.
 const PAGE: usize = 100;
-
-/// A secret as it is stored.
-pub(crate) struct SealedSecret {
-    pub(crate) id: SealedId,
-    pub(crate) sealed: Bytes,
-}
 
 /// Reads all of them.
 pub(crate) struct SealedSecrets<'a> {
@@ -99,27 +94,122 @@ impl<'a> SealedSecrets<'a> {
     }
 }
 
-impl SealedSecret {
-    pub(crate) fn open(&self, keyring: &Keyring) -> Result<Secret, SealError> {
-        let (webhook, of) = self.owner();
-        keyring.open(webhook, of, &self.sealed)
-    }
+/// What of all secrets opens.
+#[derive(Default)]
+pub(crate) struct OpeningReport {
+    pub(crate) count: usize,
+    /// Sealed with another master key than the first.
+    pub(crate) outdated: usize,
+    pub(crate) unopened: usize,
+    /// The first webhooks that send nothing because of that.
+    webhooks: BTreeSet<WebhookId>,
+    has_more: bool,
+    /// What is wrong with the first secret.
+    first: String,
+}
 
-    /// Of which webhook, and what of it.
-    pub(crate) fn owner(&self) -> (WebhookId, SecretOf<'_>) {
-        match &self.id {
-            SealedId::Signature(id) => (id.webhook, id.profile.into()),
-            SealedId::Header(id) => (id.webhook, (&id.name).into()),
+/// Webhooks that are named; the log of each says what is wrong with it.
+const NAMED_MAX: usize = 10;
+
+impl OpeningReport {
+    pub(crate) fn note(&mut self, keyring: &Keyring, secret: &SealedSecret) {
+        self.count += 1;
+        let Err(error) = secret.open(keyring) else {
+            self.outdated += usize::from(!keyring.is_current(&secret.sealed));
+            return;
+        };
+        if self.unopened == 0 {
+            self.first = format!("{}: {error}", secret.words());
+        }
+        self.unopened += 1;
+        let (webhook, _) = secret.owner();
+        match self.webhooks.len() < NAMED_MAX || self.webhooks.contains(&webhook) {
+            true => drop(self.webhooks.insert(webhook)),
+            false => self.has_more = true,
         }
     }
 
-    /// What it is, for people.
-    pub(crate) fn words(&self) -> String {
-        match self.owner() {
-            (webhook, SecretOf::Signature(profile)) => {
-                format!("Webhook {}, signature {}", webhook.0, profile.as_str())
-            }
-            (webhook, SecretOf::Header(name)) => format!("Webhook {}, header {name}", webhook.0),
+    /// What cannot be opened and what that means; `None` if everything opens.
+    pub(crate) fn words(&self) -> Option<String> {
+        let all: Vec<String> = self.webhooks.iter().map(|id| id.0.to_string()).collect();
+        let more = if self.has_more { " and others" } else { "" };
+        (self.unopened > 0).then(|| {
+            format!(
+                "{} of {} secrets cannot be opened with the master keys that are set, so nothing is \
+                 sent to the webhooks {}{more} ({})",
+                self.unopened,
+                self.count,
+                all.join(", "),
+                self.first
+            )
+        })
+    }
+}
+
+/// Tries all secrets of a store.
+pub(crate) async fn try_all(
+    keyring: &Keyring,
+    store: &dyn Frontend,
+) -> Result<OpeningReport, StoreError> {
+    let mut report = OpeningReport::default();
+    let mut all = SealedSecrets::of(store);
+    while let Some(page) = all.page().await? {
+        page.iter().for_each(|secret| report.note(keyring, secret));
+    }
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use model::id::TenantId;
+    use model::own_header::OwnHeaderName;
+    use model::rng::SeededRng;
+
+    use super::*;
+
+    const KEYS: [&str; 2] = [
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
+    ];
+
+    fn secret(webhook: i64, keyring: &Keyring) -> SealedSecret {
+        let name = OwnHeaderName::parse("X-Key").unwrap();
+        let value = model::own_header::value("secret").unwrap();
+        let mut rng = SeededRng::from_seed([1; 32]);
+        let sealed = keyring.seal(&mut rng, WebhookId(webhook), &name, &value);
+        SealedSecret {
+            id: SealedId::Header(OwnHeaderId {
+                tenant: TenantId(1),
+                webhook: WebhookId(webhook),
+                name,
+            }),
+            sealed: sealed.unwrap(),
         }
+    }
+
+    #[test]
+    fn a_report_names_the_first_webhooks_that_send_nothing_and_why() {
+        let [new, old] = KEYS.map(|key| Keyring::parse(key).unwrap());
+        let both = Keyring::parse(&KEYS.join("\n")).unwrap();
+        let mut report = OpeningReport::default();
+        report.note(&both, &secret(1, &new));
+        report.note(&both, &secret(2, &old));
+        assert_eq!((report.count, report.outdated), (2, 1));
+        assert_eq!(report.words(), None);
+        let mut report = OpeningReport::default();
+        for webhook in 1..=12 {
+            report.note(&new, &secret(webhook, &old));
+        }
+        let damaged = SealedSecret {
+            sealed: Bytes::new(),
+            ..secret(1, &new)
+        };
+        report.note(&new, &damaged);
+        let words = report.words().unwrap();
+        let wanted = "13 of 13 secrets cannot be opened with the master keys that are set, so \
+                      nothing is sent to the webhooks 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and others \
+                      (webhook 1, header X-Key: its secret is sealed with master key";
+        assert!(words.starts_with(wanted), "{words}");
     }
 }

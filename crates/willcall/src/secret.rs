@@ -2,12 +2,12 @@
 
 use anyhow::{Result, bail};
 use clap::Command;
-use model::contract::Frontend;
+use model::contract::{Frontend, SealedSecret};
 use model::rng::SeededRng;
 
 use crate::assemble;
 use crate::config::{self, Config};
-use crate::sealed::{SealedSecret, SealedSecrets};
+use crate::sealed::SealedSecrets;
 
 pub(crate) fn command(store: &[&str]) -> Command {
     let settings = [store, &["master_key_file", "master_key"]].concat();

@@ -9,7 +9,9 @@ use crate::query::{
     AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery,
     WebhookPage, WebhookQuery,
 };
-use crate::signing::{Signature, SignatureChange, SignatureId, StoredSignature};
+use crate::signing::{
+    Keyring, SealError, Secret, SecretOf, Signature, SignatureChange, SignatureId, StoredSignature,
+};
 use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use crate::time::Timestamp;
 use crate::webhook::{NewWebhook, Webhook};
@@ -20,6 +22,38 @@ pub enum SealedId {
     /// The key of a signature, or its former one.
     Signature(SignatureId),
     Header(OwnHeaderId),
+}
+
+/// A secret as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedSecret {
+    pub id: SealedId,
+    pub sealed: Bytes,
+}
+
+impl SealedSecret {
+    pub fn open(&self, keyring: &Keyring) -> Result<Secret, SealError> {
+        let (webhook, of) = self.owner();
+        keyring.open(webhook, of, &self.sealed)
+    }
+
+    /// Of which webhook, and what of it.
+    pub fn owner(&self) -> (WebhookId, SecretOf<'_>) {
+        match &self.id {
+            SealedId::Signature(id) => (id.webhook, id.profile.into()),
+            SealedId::Header(id) => (id.webhook, (&id.name).into()),
+        }
+    }
+
+    /// What it is, for people.
+    pub fn words(&self) -> String {
+        match self.owner() {
+            (webhook, SecretOf::Signature(profile)) => {
+                format!("webhook {}, signature {}", webhook.0, profile.as_str())
+            }
+            (webhook, SecretOf::Header(name)) => format!("webhook {}, header {name}", webhook.0),
+        }
+    }
 }
 
 /// Configuration and the log, for any node.

@@ -290,6 +290,54 @@ fn after_a_rotation_of_the_master_key_the_old_one_is_not_needed() {
 }
 
 #[test]
+fn the_doctor_and_the_start_say_which_secrets_the_master_keys_do_not_open() {
+    let house = House::new();
+    let doctor = |keys: &[&str]| {
+        let key = house.keys(keys);
+        let folder = house.folder.path().to_str().unwrap();
+        let mut arguments = vec!["doctor", "--data-dir", folder];
+        if !keys.is_empty() {
+            arguments.extend(["--master-key-file", key.to_str().unwrap()]);
+        }
+        let output = willcall(&arguments);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find(|line| line.contains("  secrets  "));
+        line.unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    assert!(doctor(&[]).ends_with("none is stored"));
+    let server = house.start(&[OLD_KEY]);
+    let client = server.client();
+    let webhook = client.webhook("http://127.0.0.1:9/", &["pretix.event.order.paid"]);
+    sign(&client, webhook, &json!({ "profile": "standard" }));
+    let own = json!({ "name": "X-Token", "value": "a-token-of-theirs" }).to_string();
+    assert_eq!(client.post(&headers(webhook), &own).0, 201);
+    // Beside a server as well.
+    let good = doctor(&[OLD_KEY]);
+    assert!(
+        good.starts_with("good ") && good.contains("  2, and"),
+        "{good}"
+    );
+    server.terminate();
+    let odd = doctor(&[NEW_KEY, OLD_KEY]);
+    assert!(
+        odd.starts_with("odd  ") && odd.contains("rotate-master"),
+        "{odd}"
+    );
+    for keys in [&[NEW_KEY][..], &[]] {
+        let wrong = doctor(keys);
+        let words = "2 of 2 secrets cannot be opened with the master keys that are set, so nothing \
+                     is sent to the webhooks 1 (webhook 1, signature standard: ";
+        assert!(
+            wrong.starts_with("WRONG") && wrong.contains(words),
+            "{wrong}"
+        );
+        let server = house.start(keys);
+        server.await_log(words);
+        server.terminate();
+    }
+}
+
+#[test]
 fn an_operators_file_signs_calls_and_applying_it_again_changes_nothing() {
     let house = House::new();
     let receiver = Receiver::start(|_| 204);
