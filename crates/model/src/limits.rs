@@ -111,6 +111,9 @@ pub const RECEIVERS_REMEMBERED_MAX: usize = 10_000;
 /// A target URL as stored. Dialects may draw the line lower.
 pub const TARGET_URL_CHARS_MAX: usize = 2_048;
 
+/// Parts of a target URL that can be marked as secret: lists of webhooks mask thousands of URLs.
+pub const URL_MARKS_MAX: usize = 8;
+
 /// Retries that a webhook may ask for.
 pub const RETRIES_MAX: u32 = 25;
 

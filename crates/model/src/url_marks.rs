@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use crate::limits::URL_MARKS_MAX;
+
 /// What a fragment that marks begins with.
 const MARKS: &str = "secret:";
 
@@ -34,6 +36,8 @@ pub enum MarkError {
          the whole query, with commas between"
     )]
     Unreadable,
+    #[error("#secret: names more than 8 parts; ? stands for the whole query")]
+    TooMany,
     #[error("#secret: names the path segment /{0}, and the path has none there")]
     NoSegment(usize),
     #[error("#secret: names the parameter {0}, and the query has none of that name with a value")]
@@ -61,7 +65,11 @@ pub fn check(url: &str) -> Result<(), MarkError> {
     let Some(texts) = pieces.texts() else {
         return Ok(());
     };
-    if pieces.marks.len() != texts.split(',').count() {
+    let count = texts.split(',').count();
+    if count > URL_MARKS_MAX {
+        return Err(MarkError::TooMany);
+    }
+    if pieces.marks.len() != count {
         return Err(MarkError::Unreadable);
     }
     let mut marks = pieces.marks.iter();
@@ -141,43 +149,33 @@ pub fn filled(typed: &str, old: Option<&str>) -> Option<String> {
     meant.filter(|meant| !is_masked(meant))
 }
 
-/// The URL with something else for each part that is marked. `None` if there is nothing for one.
+/// The URL with something else for each part that is marked, in one pass. `None` if there is
+/// nothing for one.
 fn replaced(url: &str, with: impl Fn(&Mark<'_>, &str) -> Option<String>) -> Option<String> {
     let Some(pieces) = Pieces::of(url).filter(|pieces| !pieces.marks.is_empty()) else {
         return Some(url.to_owned());
     };
-    let mut path: Vec<String> = pieces.path.split('/').map(str::to_owned).collect();
-    let mut query = pieces.query.map(str::to_owned);
-    for mark in &pieces.marks {
-        match mark {
-            Mark::Segment(number) => {
-                let segment = path.get_mut(*number).filter(|segment| !segment.is_empty());
-                if let Some(segment) = segment {
-                    *segment = with(mark, segment)?;
-                }
-            }
-            Mark::Parameter(name) => {
-                let pairs = query.iter().flat_map(|query| query.split('&'));
-                let pairs = pairs.map(|pair| match pair.split_once('=') {
-                    Some((own, value)) if !value.is_empty() && is_named(own, name) => {
-                        Some(format!("{own}={}", with(mark, value)?))
-                    }
-                    Some(_) | None => Some(pair.to_owned()),
-                });
-                let pairs = pairs.collect::<Option<Vec<String>>>()?;
-                query = query.map(|_| pairs.join("&"));
-            }
-            Mark::Query => {
-                query = match query.filter(|query| !query.is_empty()) {
-                    Some(query) => Some(with(mark, &query)?),
-                    None => pieces.query.map(str::to_owned),
-                };
-            }
+    let mut out = pieces.before.to_owned();
+    for (number, segment) in pieces.path.split('/').enumerate() {
+        if number > 0 {
+            out.push('/');
+        }
+        let mark = pieces.find(|mark| *mark == Mark::Segment(number));
+        match mark.filter(|_| !segment.is_empty()) {
+            Some(mark) => out.push_str(&with(mark, segment)?),
+            None => out.push_str(segment),
         }
     }
-    let query = query.map_or_else(String::new, |query| format!("?{query}"));
-    let path = path.join("/");
-    Some(format!("{}{path}{query}{}", pieces.before, pieces.fragment))
+    if let Some(query) = pieces.query {
+        out.push('?');
+        let mark = pieces.find(|mark| *mark == Mark::Query);
+        match mark.filter(|_| !query.is_empty()) {
+            Some(mark) => out.push_str(&with(mark, query)?),
+            None => pieces.put_query(query, &mut out, with)?,
+        }
+    }
+    out.push_str(pieces.fragment);
+    Some(out)
 }
 
 impl<'a> Pieces<'a> {
@@ -198,8 +196,40 @@ impl<'a> Pieces<'a> {
             marks: Vec::new(),
         };
         let texts = pieces.texts().unwrap_or_default();
-        pieces.marks = texts.split(',').filter_map(mark).collect();
+        let marks = texts.split(',').take(URL_MARKS_MAX);
+        pieces.marks = marks.filter_map(mark).collect();
         Some(pieces)
+    }
+
+    fn find(&self, is_it: impl Fn(&Mark<'_>) -> bool) -> Option<&Mark<'a>> {
+        self.marks.iter().find(|mark| is_it(mark))
+    }
+
+    fn put_query(
+        &self,
+        query: &str,
+        out: &mut String,
+        with: impl Fn(&Mark<'_>, &str) -> Option<String>,
+    ) -> Option<()> {
+        for (place, pair) in query.split('&').enumerate() {
+            if place > 0 {
+                out.push('&');
+            }
+            let Some((own, value)) = pair.split_once('=').filter(|(_, value)| !value.is_empty())
+            else {
+                out.push_str(pair);
+                continue;
+            };
+            out.push_str(own);
+            out.push('=');
+            let name = percent_decode_str(own).decode_utf8_lossy();
+            let is_it = |mark: &Mark<'_>| matches!(mark, Mark::Parameter(own) if *own == name);
+            match self.find(is_it) {
+                Some(mark) => out.push_str(&with(mark, value)?),
+                None => out.push_str(value),
+            }
+        }
+        Some(())
     }
 
     /// What is marked, as it is written.
@@ -314,6 +344,14 @@ mod tests {
             let url = format!("https://a.test/x/y/?key=b&empty=#secret:{marks}");
             assert_eq!(check(&url), Err(error), "{marks}");
         }
+        let many = vec!["key"; URL_MARKS_MAX + 1].join(",");
+        let many = check(&format!("https://a.test/?key=b#secret:{many}"));
+        assert_eq!(many, Err(MarkError::TooMany));
+        assert!(
+            MarkError::TooMany
+                .to_string()
+                .contains(&format!(" {URL_MARKS_MAX} parts"))
+        );
         let none = check("https://a.test/#secret:?");
         assert_eq!(none, Err(MarkError::NoQuery));
     }
