@@ -8,6 +8,7 @@
 //! headers different (the store keeps equal blocks once).
 
 mod headers;
+mod own_lines;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use model::webhook::Headers;
 use tokio::time::Instant;
 
 use self::headers::{RequestHeaders, title_case};
+use self::own_lines::{OwnLine, own_lines};
 use crate::response::CUT;
 use crate::transport::Endpoint;
 
@@ -50,7 +52,6 @@ const OURS: [HeaderName; 9] = [
 ];
 
 /// A webhook, ready to be called.
-#[derive(Debug)]
 pub(crate) struct PreparedTarget {
     pub(crate) policy: Arc<Policy>,
     pub(crate) tenant: TenantId,
@@ -79,7 +80,7 @@ pub(crate) struct PreparedTarget {
 pub(crate) struct TargetHash(u64);
 
 /// A request as it goes over the wire.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Request {
     /// The head, and a body that is not long.
     bytes: Vec<u8>,
@@ -88,14 +89,13 @@ pub(crate) struct Request {
 }
 
 /// The URL, taken apart.
-#[derive(Debug)]
 struct RequestTemplate {
     endpoint: Arc<Endpoint>,
     /// The request line, with its end.
     request_line: Vec<u8>,
     /// All lines that do not depend on the delivery; `Content-Length` holds its place.
     lines: RequestHeaders,
-    /// From the URL's user and password; goes last.
+    /// From the URL's user and password, unless the webhook has an own header for it; goes last.
     authorization: Option<HeaderValue>,
     recorded: Headers,
     /// Names of the webhook's own lines.
@@ -109,14 +109,13 @@ struct RequestTemplate {
 
 /// The bytes of a head whose delivery has no lines of its own: up to the value of
 /// `Content-Length`, and from its end to the last of the lines that are known before.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct HeadTemplate {
     before: Vec<u8>,
     after: Vec<u8>,
 }
 
 /// The header of the dedupe key.
-#[derive(Debug)]
 struct DedupeHeader {
     name: HeaderName,
     /// As it goes over the wire, with colon and blank.
@@ -129,9 +128,16 @@ struct DedupeHeader {
 
 impl PreparedTarget {
     pub(crate) fn new(target: &WebhookTarget, policy: Arc<Policy>, keyring: &Keyring) -> Self {
-        let call = RequestTemplate::new(target, &policy)
-            .map_err(|detail| Failure::new(FailureKind::BadTarget, detail))
-            .and_then(|call| call.signing(target, keyring));
+        let own = own_lines(target, keyring);
+        let mut secrets = secrets(target);
+        for line in own.iter().flatten() {
+            secrets.extend(line.secrets());
+        }
+        let call = own.and_then(|own| {
+            let call = RequestTemplate::new(target, &policy, own);
+            let call = call.map_err(|detail| Failure::new(FailureKind::BadTarget, detail));
+            call.and_then(|call| call.signing(target, keyring))
+        });
         Self {
             policy,
             tenant: target.tenant,
@@ -143,7 +149,7 @@ impl PreparedTarget {
             retries_max: target.retries_max,
             paused_until: target.paused_until,
             target_url: target.target_url.clone(),
-            secrets: secrets(target),
+            secrets,
             call,
         }
     }
@@ -242,6 +248,18 @@ impl PreparedTarget {
     }
 }
 
+impl std::fmt::Debug for PreparedTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PreparedTarget({})", self.shown_url)
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Request({} bytes)", self.bytes.len() + self.body.len())
+    }
+}
+
 impl Request {
     /// What is left of it behind the first `written` bytes, in two pieces.
     pub(crate) fn from(&self, written: usize) -> (&[u8], &[u8]) {
@@ -252,7 +270,7 @@ impl Request {
 }
 
 impl RequestTemplate {
-    fn new(webhook: &WebhookTarget, policy: &Policy) -> Result<Self, String> {
+    fn new(webhook: &WebhookTarget, policy: &Policy, given: Vec<OwnLine>) -> Result<Self, String> {
         let target = Target::parse(&webhook.target_url).map_err(|bad| bad.0)?;
         let path = PathAndQuery::try_from(target.path_and_query)
             .map_err(|error| format!("its path: {error}"))?;
@@ -270,10 +288,23 @@ impl RequestTemplate {
         if let Ok(content_type) = HeaderValue::try_from(&policy.content_type) {
             lines.put(header::CONTENT_TYPE, content_type);
         }
-        let authorization = target
+        let mut authorization = target
             .authorization
             .and_then(|text| HeaderValue::try_from(text).ok());
+        let mut own = names(&webhook.headers);
+        own.extend(given.iter().map(|line| line.name.clone()));
+        let (authorized, given): (Vec<_>, Vec<_>) = given
+            .into_iter()
+            .partition(|line| line.name == header::AUTHORIZATION);
+        authorization = authorized
+            .into_iter()
+            .next()
+            .map(|line| line.value)
+            .or(authorization);
         add(&mut lines, &webhook.headers, authorization.is_some());
+        for line in given {
+            lines.put(line.name, line.value);
+        }
         let mut call = Self {
             endpoint: Arc::new(Endpoint {
                 tls: target.tls,
@@ -284,7 +315,7 @@ impl RequestTemplate {
             lines,
             authorization,
             recorded: Headers::default(),
-            own: names(&webhook.headers),
+            own,
             dedupe: None,
             signer: None,
             signed: Headers::default(),
@@ -482,12 +513,12 @@ fn shown(lines: &RequestHeaders, own: &[HeaderName]) -> Headers {
     Headers::from_pairs(lines.iter().map(|(name, value)| (&**name, &**value)))
 }
 
-/// `Basic ***` for `Basic dXNlcjpwYXNz`.
+/// `Basic ***` for `Basic dXNlcjpwYXNz`. What is no known scheme may be part of the secret.
 fn masked(value: &HeaderValue) -> Vec<u8> {
     let text = String::from_utf8_lossy(value.as_bytes());
     match text.split_once(' ') {
-        Some((scheme, _)) => format!("{scheme} ***").into_bytes(),
-        None => b"***".to_vec(),
+        Some((scheme @ ("Basic" | "Bearer"), _)) => format!("{scheme} ***").into_bytes(),
+        Some(_) | None => b"***".to_vec(),
     }
 }
 

@@ -217,6 +217,7 @@ impl SettlementQueue {
             | StoreError::Disk(DiskFault::Unreadable)
             | StoreError::Conflict(_)
             | StoreError::TooManyWebhooks
+            | StoreError::Secret(_)
             | StoreError::Stale => {
                 self.batch_max = (batch.len() / 2).max(1);
                 self.waiting.extend(batch.iter().cloned());

@@ -118,6 +118,7 @@ impl<T> StoreCall<T> {
                 StoreError::Conflict(_)
                 | StoreError::Stale
                 | StoreError::TooManyWebhooks
+                | StoreError::Secret(_)
                 | StoreError::Busy
                 | StoreError::Unknown
                 | StoreError::Ended

@@ -98,6 +98,8 @@ pub enum FailureKind {
     Stale,
     /// Nothing was sent, because it could not be signed as the webhook has it.
     Unsigned,
+    /// Nothing was sent, because an own header of the webhook could not be opened.
+    SealedHeader,
 }
 
 named!(
@@ -113,6 +115,7 @@ named!(
         Garbled = "garbled",
         Stale = "stale_connection",
         Unsigned = "unsigned",
+        SealedHeader = "sealed_header",
     }
 );
 
@@ -197,6 +200,9 @@ impl Failure {
             FailureKind::Garbled => "The receiver's answer is not valid HTTP",
             FailureKind::Stale => return self.stale_words(),
             FailureKind::Unsigned => "The call cannot be signed, so nothing was sent",
+            FailureKind::SealedHeader => {
+                "An own header of the webhook cannot be sent, so nothing was sent"
+            }
         };
         if self.detail.is_empty() {
             format!("{what}.")

@@ -44,7 +44,7 @@ mod leases;
 mod outbox;
 mod users;
 
-pub use catalog::Catalog;
+pub use catalog::{Catalog, SealedId, SealedSecret};
 pub use dashboard::DashboardStore;
 pub use error::{Conflict, StoreError, StoreFuture};
 pub use intake::Intake;

@@ -38,9 +38,11 @@
 //! | states, and what an attempt changes | [`delivery`], [`attempt`] |
 //! | when it is tried again | [`schedule`], [`retry_after`], [`policy`] |
 //! | who gets a notification | [`filter`], [`webhook`] |
-//! | what may be called | [`target`], [`address`] |
+//! | what may be called | [`target`], [`address`], [`url_marks`] |
 //! | by what a receiver knows a delivery again | [`dedupe`] |
 //! | how a receiver verifies a call | [`signing`] |
+//! | lines that somebody gives a webhook | [`own_header`] |
+//! | secrets of an operator's file | [`declared_secrets`] |
 //! | who may do what | [`tenant`] (tokens), [`users`], [`password`] |
 //! | why a request is refused | [`refusal`], [`disk_fault`] |
 //! | what is done once under a key | [`idempotency`] |
@@ -68,8 +70,10 @@ pub mod webhook;
 pub mod filter;
 
 pub mod attempt;
+pub mod declared_secrets;
 pub mod dedupe;
 pub mod delivery;
+pub mod own_header;
 pub mod policy;
 pub mod retry_after;
 pub mod schedule;
@@ -77,6 +81,7 @@ pub mod signing;
 
 pub mod address;
 pub mod target;
+pub mod url_marks;
 
 pub mod contract;
 pub mod dashboard;

@@ -28,6 +28,20 @@ pub const FORMER_KEY_MS_MAX: i64 = 90 * 24 * 3_600_000;
 
 const _: () = assert!(FORMER_KEY_MS_DEFAULT <= FORMER_KEY_MS_MAX);
 
+/// Header lines that somebody may give a webhook.
+pub const OWN_HEADERS_MAX: usize = 20;
+
+pub const OWN_HEADER_NAME_BYTES_MAX: usize = 100;
+
+/// A token with many claims. Servers take at least 8 KiB in a line.
+pub const OWN_HEADER_VALUE_BYTES_MAX: usize = 4_096;
+
+/// All names and values of a webhook: with what Willcall sends, what servers take in a head.
+pub const OWN_HEADERS_BYTES_MAX: usize = 8_192;
+
+const _: () =
+    assert!(OWN_HEADER_NAME_BYTES_MAX + OWN_HEADER_VALUE_BYTES_MAX <= OWN_HEADERS_BYTES_MAX);
+
 /// Any other request body: a webhook with every field at its limit is some 600 KiB.
 pub const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;
 
@@ -106,6 +120,9 @@ pub const TLS_ENDPOINT_BYTES_MAX: usize = 8 * 1024;
 
 /// A target URL as stored. Dialects may draw the line lower.
 pub const TARGET_URL_CHARS_MAX: usize = 2_048;
+
+/// Parts of a target URL that can be marked as secret: lists of webhooks mask thousands of URLs.
+pub const URL_MARKS_MAX: usize = 8;
 
 /// Retries that a webhook may ask for.
 pub const RETRIES_MAX: u32 = 25;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::attempt::{Attempt, Outcome};
+use crate::declared_secrets::DeclaredSecrets;
 use crate::delivery::DeliveryState;
 use crate::id::{DeliveryId, WebhookId};
 use crate::named::named;
@@ -250,6 +251,7 @@ pub struct DeclaredWebhook {
     pub retries_max: Option<u32>,
     /// What a new one gets where the file says nothing.
     pub fresh: WebhookDefaults,
+    pub secrets: DeclaredSecrets,
 }
 
 /// What is made for a webhook once, and stays.

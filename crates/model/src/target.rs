@@ -11,11 +11,10 @@ use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
 use url::Host;
 
+use crate::url_marks::{self, AUTHORITY_ENDS};
+
 /// Below this a text is no secret that could be told from the rest of an answer.
 pub const SECRET_BYTES_MIN: usize = 5;
-
-/// What ends the part of a URL that names user, host and port.
-const AUTHORITY_ENDS: [char; 4] = ['/', '?', '#', '\\'];
 
 /// Where to connect and what to ask for.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,7 +76,7 @@ impl Target {
             port,
             authority,
             path_and_query,
-            authorization: basic(text),
+            authorization: authorization(text),
         })
     }
 }
@@ -214,15 +213,17 @@ fn is_allowed(byte: u8) -> bool {
 
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Target({}{})", self.authority, self.path_and_query)
+        write!(f, "Target({})", self.authority)
     }
 }
 
-/// The URL with its user and password replaced by three stars: what may be shown and logged.
+/// The URL with three stars for its user and password, and for each part that is marked as secret:
+/// what may be shown and logged.
 pub fn masked(text: &str) -> String {
-    match split_user_info(text) {
+    let text = url_marks::masked(text);
+    match split_user_info(&text) {
         Some((before, _, after)) => format!("{before}***@{after}"),
-        None => text.to_owned(),
+        None => text,
     }
 }
 
@@ -240,19 +241,33 @@ pub fn called(text: &str) -> String {
 
 /// The user that a URL names; empty if it names none.
 pub fn user(text: &str) -> &str {
-    let user_info = split_user_info(text).map_or("", |(_, user_info, _)| user_info);
+    let user_info = user_info(text);
     user_info
         .split_once(':')
         .map_or(user_info, |(user, _)| user)
+}
+
+/// User and password as they are written; empty without any.
+pub fn user_info(text: &str) -> &str {
+    split_user_info(text).map_or("", |(_, user_info, _)| user_info)
 }
 
 /// What is wrong with a masked URL as a target.
 pub const MASKED: &str = "*** stands for a user and password that are not shown. Write them, or take \
                           ***@ out.";
 
+/// The same of a part that is marked.
+pub const PART_MASKED: &str = "*** stands for a part of the URL that is not shown. Write it: its stars \
+                               keep it only for the same host, and only while it is marked.";
+
 /// Whether this is a URL as it is shown, here or elsewhere: taken for the target its stars would be
 /// sent in place of the password. A user or password of stars alone can be written as `%2A`.
 pub fn is_masked(text: &str) -> bool {
+    has_masked_credentials(text) || url_marks::is_masked(text)
+}
+
+/// The same of user and password alone.
+pub fn has_masked_credentials(text: &str) -> bool {
     let stars = |text: &str| text.len() >= 3 && text.bytes().all(|byte| byte == b'*');
     split_user_info(text).is_some_and(|(_, user_info, _)| {
         let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
@@ -260,29 +275,41 @@ pub fn is_masked(text: &str) -> bool {
     })
 }
 
-/// What a receiver may echo and nobody else may see: user and password as typed and as sent.
+/// What a receiver may echo and nobody else may see: user and password as typed and as sent, and
+/// what is marked.
 pub fn secrets(text: &str) -> Vec<String> {
-    let Some((_, user_info, _)) = split_user_info(text) else {
-        return Vec::new();
-    };
-    let sent = basic(text);
-    let sent = sent.as_deref().and_then(|sent| sent.strip_prefix("Basic "));
-    let decoded = percent_decode_str(user_info)
-        .decode_utf8_lossy()
-        .into_owned();
-    let mut secrets: Vec<String> = [Some(user_info), sent, Some(&*decoded)]
-        .into_iter()
-        .flatten()
-        // Shorter ones stand in every other answer by chance.
-        .filter(|secret| secret.len() >= SECRET_BYTES_MIN)
-        .map(str::to_owned)
-        .collect();
+    let mut secrets = credentials(text);
+    let marked = url_marks::secrets(text).into_iter();
+    let sent = |secret: String| [escaped(&secret, b""), secret];
+    secrets.extend(marked.flat_map(sent));
+    // Shorter ones stand in every other answer by chance.
+    secrets.retain(|secret| secret.len() >= SECRET_BYTES_MIN);
     secrets.sort();
     secrets.dedup();
     secrets
 }
 
-fn basic(text: &str) -> Option<String> {
+fn credentials(text: &str) -> Vec<String> {
+    let Some((_, user_info, _)) = split_user_info(text) else {
+        return Vec::new();
+    };
+    let sent = authorization(text);
+    let sent = sent.as_deref().and_then(|sent| sent.strip_prefix("Basic "));
+    let decoded = percent_decode_str(user_info)
+        .decode_utf8_lossy()
+        .into_owned();
+    let all = [Some(user_info), sent, Some(&*decoded)].into_iter();
+    all.flatten().map(str::to_owned).collect()
+}
+
+/// User and password of a Basic credential.
+pub fn decoded_basic(credential: &str) -> Option<String> {
+    let decoded = BASE64_STANDARD.decode(credential).ok()?;
+    String::from_utf8(decoded).ok()
+}
+
+/// The `Authorization` header that user and password of a URL come to.
+pub fn authorization(text: &str) -> Option<String> {
     let (_, user_info, _) = split_user_info(text)?;
     let (user, password) = user_info.split_once(':')?;
     if user.is_empty() && password.is_empty() {
@@ -413,6 +440,8 @@ mod tests {
         expected.sort();
         assert_eq!(secrets("http://user:p%40ss@example.org/"), expected);
         assert!(secrets("http://example.org/").is_empty());
+        let marked = "http://example.org/a b%20c?key=abcd&token=efghi#secret:/1,key,token";
+        assert_eq!(secrets(marked), ["a b c", "a b%20c", "a%20b%20c", "efghi"]);
         assert!(
             secrets("http://u:p@example.org/x:y")
                 .iter()
@@ -464,6 +493,10 @@ mod tests {
             ),
             ("https://example.org/a@b", "https://example.org/a@b"),
             ("not a url", "not a url"),
+            (
+                "https://u:p@example.org/a@b?c=d#secret:c",
+                "https://***@example.org/a@b?c=***#secret:c",
+            ),
         ] {
             assert_eq!(masked(text), shown);
         }
@@ -500,6 +533,9 @@ mod tests {
             "https://***:***@example.org",
             "https://***:secret@example.org",
             &masked("https://user:secret@example.org/x"),
+            &masked("https://example.org/x?y=secret#secret:y"),
+            "https://example.org/hooks/***?x=y",
+            "https://example.org/hooks?x=***",
         ] {
             assert!(is_masked(text), "{text}");
         }
@@ -508,6 +544,8 @@ mod tests {
             "https://user:a***b@example.org",
             "https://user:**@example.org",
             "https://user:%2A%2A%2A@example.org",
+            "https://example.org/%2A%2A%2A?x=%2A%2A%2A",
+            "https://example.org/a***?x=**",
             "https://user:@example.org",
             "https://example.org",
             "***@example.org",
@@ -519,7 +557,7 @@ mod tests {
     #[test]
     fn a_target_does_not_print_its_credentials() {
         let target = Target::parse("https://user:secret@example.org/x").unwrap();
-        assert_eq!(format!("{target:?}"), "Target(example.org/x)");
+        assert_eq!(format!("{target:?}"), "Target(example.org)");
     }
 
     mod fuzz;

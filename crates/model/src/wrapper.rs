@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use crate::contract::{
     Backend, Backlog, BacklogCursor, Catalog, CommitSubscriber, DashboardStore, DuePage, DueQuery,
-    Frontend, Intake, Leases, Outbox, PendingWebhook, ReplayRequest, ReplayResult, Settlement,
-    Store, StoreFuture, UserStore, WebhookTarget,
+    Frontend, Intake, Leases, Outbox, PendingWebhook, ReplayRequest, ReplayResult, SealedId,
+    Settlement, Store, StoreFuture, UserStore, WebhookTarget,
 };
 use crate::dashboard::{
     AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, MatchExplanation, NewBulkJob,
@@ -22,6 +22,7 @@ use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId
 use crate::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
 use crate::lease::{Epoch, Lease};
 use crate::notification::{AcceptResult, NewNotification};
+use crate::own_header::{OwnHeader, OwnHeaderChange, OwnHeaderId, StoredOwnHeader};
 use crate::query::{
     AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery, LogRow,
     StoredResponse, WebhookPage, WebhookQuery,
@@ -110,6 +111,9 @@ pub enum StoreCall {
     Signatures,
     SignaturesBehind,
     ChangeSignature,
+    OwnHeaders,
+    OwnHeadersBehind,
+    ChangeOwnHeader,
     Reseal,
     Log,
     Delivery,
@@ -252,7 +256,18 @@ pass!(Catalog of store {
         actor: String,
         at: Timestamp,
     ) -> ();
-    Reseal = reseal(id: SignatureId, old: Bytes, new: Bytes) -> bool;
+    OwnHeaders = own_headers(tenant: TenantId, webhook: WebhookId) -> Vec<OwnHeader>;
+    OwnHeadersBehind = own_headers_behind(
+        after: Option<OwnHeaderId>,
+        limit: usize,
+    ) -> Vec<StoredOwnHeader>;
+    ChangeOwnHeader = change_own_header(
+        id: OwnHeaderId,
+        change: OwnHeaderChange,
+        actor: String,
+        at: Timestamp,
+    ) -> ();
+    Reseal = reseal(id: SealedId, old: Bytes, new: Bytes) -> bool;
     Log = log(tenant: TenantId, query: LogQuery) -> LogPage;
     Delivery = delivery(tenant: TenantId, id: DeliveryId) -> Option<DeliveryDetail>;
     Audit = audit(tenant: TenantId, limit: usize) -> Vec<AuditEntry>;

@@ -12,6 +12,7 @@ mod integrity;
 mod migrate;
 mod recover;
 mod replace;
+mod sealed;
 #[macro_use]
 mod sql;
 #[cfg_attr(
@@ -41,6 +42,7 @@ pub use crate::postgres::{
     TlsFault, TlsFileError, VacuumState, inspect_database,
 };
 pub use crate::recover::{RecoveryReport, RestoreReport, inspect_copy, recover, restore};
+pub use crate::sealed::{each_sealed, each_sealed_in_database};
 use crate::sqlite::open;
 use crate::sqlite::shared::Shared;
 

@@ -81,7 +81,7 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
         store: store.clone(),
         clock: parts.clock.clone(),
         rng: rng.clone(),
-        keyring: parts.keyring,
+        keyring: Arc::clone(&parts.keyring),
         intake_metrics: IntakeMetrics::register(registry),
         intake_warnings: IntakeWarnings::default(),
     };
@@ -90,6 +90,7 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
         store: store.clone(),
         clock: parts.clock.clone(),
         rng,
+        keyring: parts.keyring,
         dialects: parts.dialects,
         policies: parts.policies,
         hosts: parts.settings.hosts,

@@ -3,21 +3,28 @@
 //! The dialects read the file: each reads the sections it knows. A new token is printed once, on
 //! standard output, and stored only as a hash.
 
+use std::io::Read;
+use std::sync::Arc;
+
 use anyhow::{Context, Result, anyhow, bail};
-use model::contract::{Frontend, StoreError};
+use model::contract::{Conflict, Frontend, StoreError};
+use model::declared_secrets::Sealer;
 use model::query::{AppliedChange, AppliedItem, ChangeKind};
 use model::rng::SeededRng;
 use model::target::masked;
 use model::time::Timestamp;
 use prometheus_client::registry::Registry;
-use web::dialects::{DeclarationFile, GeneratedToken, KnownEvents};
+use web::dialects::{DeclarationFile, FileSecrets, GeneratedToken, KnownEvents, SecretPlace};
 
 use crate::assemble;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::store_location::StoreLocation;
 
 /// More than any file a person writes. A path to something huge by mistake is refused early.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// More than the longest value of a header.
+const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 pub(crate) async fn run(config: &Config, file: &str) -> Result<()> {
     let size =
@@ -53,13 +60,44 @@ fn declare(
     rng: &SeededRng,
     text: &str,
 ) -> Result<DeclarationFile> {
+    let sealer = || Sealer::new(Arc::clone(&config.keyring), rng.split("secrets of a file"));
+    let secrets = FileSecrets {
+        read: &secret_in,
+        sealer: (!config.keyring.is_empty()).then(sealer),
+    };
     let mut rng = rng.split("tokens of a file");
     assemble::dialects(config)
-        .declare(text, known, &mut rng)
+        .declare_with(text, known, &mut rng, &secrets)
         .map_err(|mistakes| {
             let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
             anyhow!("{}", lines.join("\n"))
         })
+}
+
+/// The text of a secret that is not in the file itself, without the end of its line.
+fn secret_in(place: SecretPlace<'_>) -> Result<String, String> {
+    let bytes = match place {
+        SecretPlace::File(path) => {
+            let failed =
+                |error: std::io::Error| format!("names {path}, which cannot be read: {error}");
+            let file = std::fs::File::open(path).map_err(failed)?;
+            let mut bytes = Vec::new();
+            let read = file.take(SECRET_FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+            read.map_err(failed)?;
+            if bytes.len() as u64 > SECRET_FILE_BYTES_MAX {
+                return Err(format!("names {path}, which is too long for a secret"));
+            }
+            bytes
+        }
+        SecretPlace::Variable(name) => {
+            let value = config::named_variable(name);
+            let value = value.ok_or_else(|| format!("names {name}, which is no variable here"))?;
+            value.into_encoded_bytes()
+        }
+    };
+    let text = String::from_utf8(bytes).map_err(|_| "names what is no text".to_owned())?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
 fn as_text(bytes: &[u8]) -> Result<&str> {
@@ -97,6 +135,16 @@ pub(crate) async fn apply_text(
         .await;
     let applied = match result {
         Ok(applied) => applied,
+        Err(StoreError::Conflict(Conflict::FormerKey)) => bail!(
+            "a signature is to have another secret while the one before it still signs; end that \
+             one first, or wait until its end"
+        ),
+        Err(StoreError::Conflict(
+            conflict @ (Conflict::SignatureHeader
+            | Conflict::OwnHeaderSigned
+            | Conflict::OwnHeaders
+            | Conflict::OwnHeaderBytes),
+        )) => bail!("{conflict} is taken at one of the webhooks; remove what takes it first"),
         Err(StoreError::Conflict(conflict)) => bail!(
             "{conflict} is already used by another entry of the same tenant; give each a different one"
         ),

@@ -10,6 +10,7 @@ mod master_key;
 mod store;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -649,6 +650,12 @@ fn as_text(value: &toml::Value) -> Option<String> {
         }
         toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
     }
+}
+
+/// A variable that an operator's file names.
+pub(crate) fn named_variable(name: &str) -> Option<OsString> {
+    let mut all = std::env::vars_os();
+    all.find(|(own, _)| own == name).map(|(_, value)| value)
 }
 
 fn environment() -> BTreeMap<String, String> {

@@ -12,12 +12,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use engine::{Deadline, LookupContext, Resolver};
+use model::contract::SealedSecret;
 use prometheus_client::registry::Registry;
 
 use self::finding::{Finding, Verdict};
 use self::server::RunningServer;
 use crate::config::Config;
 use crate::descriptors;
+use crate::sealed::OpeningReport;
 use crate::store_location::StoreLocation;
 use crate::trust::TrustFiles;
 
@@ -33,6 +35,7 @@ pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
         StoreLocation::Folder(folder) => file::findings(folder),
         StoreLocation::Database(settings) => database::findings(settings),
     });
+    findings.push(secrets(config));
     let running = server::running(config);
     findings.extend([
         look_up().await,
@@ -78,6 +81,42 @@ fn settings(config: &Config) -> Finding {
         return Finding::new("settings", Verdict::Odd, words);
     }
     Finding::new("settings", Verdict::Good, "valid")
+}
+
+/// Whether the master keys of the settings open every secret of the store.
+fn secrets(config: &Config) -> Finding {
+    let about = "secrets";
+    let mut report = OpeningReport::default();
+    let mut note = |secret: SealedSecret| report.note(&config.keyring, &secret);
+    let read = match &config.store {
+        StoreLocation::Folder(folder) => store::each_sealed(&folder.store_file(), &mut note),
+        StoreLocation::Database(settings) => store::each_sealed_in_database(settings, &mut note),
+    };
+    // Another finding says what is wrong with the store, and what to do.
+    if read.is_err() {
+        return Finding::new(about, Verdict::Good, "none can be looked at yet");
+    }
+    match (report.words(), report.count, report.outdated) {
+        (Some(words), ..) => {
+            let words = format!(
+                "{words}. Set the master key that they are sealed with (master_key_file), or remove \
+                 and add them again"
+            );
+            Finding::new(about, Verdict::Wrong, words)
+        }
+        (None, 0, _) => Finding::new(about, Verdict::Good, "none is stored"),
+        (None, count, 0) => {
+            let words = format!("{count}, and the first master key opens all of them");
+            Finding::new(about, Verdict::Good, words)
+        }
+        (None, count, outdated) => {
+            let words = format!(
+                "{count}, of which {outdated} are sealed with a former master key; \
+                 `willcall secret rotate-master` seals them with the first"
+            );
+            Finding::new(about, Verdict::Odd, words)
+        }
+    }
 }
 
 /// Looks a name up as the server does, and reports failures in the words of its log.

@@ -26,6 +26,7 @@ mod listen;
 mod migrate;
 mod overflow;
 mod prefixed_stream;
+mod sealed;
 mod secret;
 mod serve;
 mod signals;
@@ -140,6 +141,15 @@ fn runtime() -> Result<Runtime> {
         .context("the operating system gives no threads")
 }
 
+/// Settings that decide what an operator's file may say.
+const OF_A_FILE: [&str; 5] = [
+    "action_types",
+    "triggers",
+    "strict_triggers",
+    "master_key_file",
+    "master_key",
+];
+
 fn command() -> Command {
     let store = [
         "data_dir",
@@ -186,7 +196,7 @@ fn command() -> Command {
                      as it is.",
                 )
                 .arg(Arg::new("file").value_name("FILE").required(true).help("A TOML file"))
-                .args(config::arguments(&[store.as_slice(), &["action_types", "triggers", "strict_triggers"]].concat())),
+                .args(config::arguments(&[store.as_slice(), &OF_A_FILE].concat())),
         )
         .subcommand(user::command(&store))
         .subcommand(token::command(&store))

@@ -2,15 +2,12 @@
 
 use anyhow::{Result, bail};
 use clap::Command;
-use model::contract::Frontend;
+use model::contract::{Frontend, SealedSecret};
 use model::rng::SeededRng;
-use model::signing::{SealError, SealedKey, SignatureId, StoredSignature};
 
 use crate::assemble;
 use crate::config::{self, Config};
-
-/// Signatures that are read at a time.
-const PAGE: usize = 100;
+use crate::sealed::SealedSecrets;
 
 pub(crate) fn command(store: &[&str]) -> Command {
     let settings = [store, &["master_key_file", "master_key"]].concat();
@@ -31,7 +28,7 @@ pub(crate) fn command(store: &[&str]) -> Command {
         )
 }
 
-/// What became of all keys.
+/// What became of all secrets.
 #[derive(Default)]
 struct Tally {
     resealed: usize,
@@ -47,15 +44,10 @@ pub(crate) async fn rotate_master(config: &Config) -> Result<()> {
     let store = config.store.open_existing()?;
     let mut rng = assemble::rng()?.split("secret");
     let mut tally = Tally::default();
-    let mut after = None;
-    loop {
-        let page = store.signatures_behind(after, PAGE).await?;
-        for stored in &page {
-            tally.reseal(config, &*store, &mut rng, stored).await?;
-            after = Some(id_of(stored));
-        }
-        if page.len() < PAGE {
-            break;
+    let mut all = SealedSecrets::of(&*store);
+    while let Some(page) = all.page().await? {
+        for secret in page {
+            tally.reseal(config, &*store, &mut rng, secret).await?;
         }
     }
     let Tally {
@@ -63,7 +55,9 @@ pub(crate) async fn rotate_master(config: &Config) -> Result<()> {
         current,
         refused,
     } = tally;
-    say!("Sealed {resealed} keys with master key {master}; {current} were sealed with it already.");
+    say!(
+        "Sealed {resealed} secrets with master key {master}; {current} were sealed with it already."
+    );
     if refused.is_empty() {
         say!("Nothing is left that needs another master key.");
         return Ok(());
@@ -72,7 +66,7 @@ pub(crate) async fn rotate_master(config: &Config) -> Result<()> {
         say!("{words}");
     }
     bail!(
-        "{} keys could not be opened and are as they were",
+        "{} secrets could not be opened and are as they were",
         refused.len()
     );
 }
@@ -83,49 +77,23 @@ impl Tally {
         config: &Config,
         store: &dyn Frontend,
         rng: &mut SeededRng,
-        stored: &StoredSignature,
+        secret: SealedSecret,
     ) -> Result<()> {
-        let signature = &stored.signature;
-        let former = signature.former.as_ref().map(|former| &former.key);
-        for key in std::iter::once(&signature.key).chain(former) {
-            if config.keyring.is_current(&key.sealed) {
-                self.current += 1;
-                continue;
-            }
-            match sealed_anew(config, rng, stored, key) {
-                Ok(new) => {
-                    let old = key.sealed.clone();
-                    // Otherwise somebody rotated it meanwhile, with a server's first master key.
-                    if store.reseal(id_of(stored), old, new).await? {
-                        self.resealed += 1;
-                    }
+        if config.keyring.is_current(&secret.sealed) {
+            self.current += 1;
+            return Ok(());
+        }
+        let (webhook, of) = secret.owner();
+        let opened = secret.open(&config.keyring);
+        match opened.and_then(|opened| config.keyring.seal(rng, webhook, of, &opened)) {
+            Ok(new) => {
+                // Otherwise somebody changed it meanwhile, with a server's first master key.
+                if store.reseal(secret.id, secret.sealed, new).await? {
+                    self.resealed += 1;
                 }
-                Err(error) => self.refused.push(format!(
-                    "Webhook {}, {}: {error}",
-                    stored.webhook.0,
-                    signature.profile.as_str()
-                )),
             }
+            Err(error) => self.refused.push(format!("{}: {error}", secret.words())),
         }
         Ok(())
-    }
-}
-
-fn sealed_anew(
-    config: &Config,
-    rng: &mut SeededRng,
-    stored: &StoredSignature,
-    key: &SealedKey,
-) -> Result<bytes::Bytes, SealError> {
-    let (webhook, profile) = (stored.webhook, stored.signature.profile);
-    let secret = config.keyring.open(webhook, profile, &key.sealed)?;
-    config.keyring.seal(rng, webhook, profile, &secret)
-}
-
-fn id_of(stored: &StoredSignature) -> SignatureId {
-    SignatureId {
-        tenant: stored.tenant,
-        webhook: stored.webhook,
-        profile: stored.signature.profile,
     }
 }

@@ -6,11 +6,13 @@
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use model::contract::{Conflict, DiskFault, Frontend, StoreError};
 use model::limits::TOKEN_LETTERS;
+use model::signing::Keyring;
 use model::tenant::{NewToken, Permission, TokenHash, TokenKind};
 
 use crate::assemble::{self, App};
@@ -19,6 +21,7 @@ use crate::connections::Connections;
 use crate::listen::{self, ServerHandle};
 use crate::signals::Signals;
 use crate::store_location::StoreLocation;
+use crate::{sealed, tasks};
 
 /// How long running attempts may take after a stop was asked for.
 const ATTEMPTS_LIMIT: Duration = Duration::from_secs(30);
@@ -38,6 +41,7 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode> {
     first_token(&app).await?;
     first_user(&app, address).await?;
     announce(&config.store, address);
+    warn_of_unopened(&app, Arc::clone(&config.keyring));
 
     let server = ServerHandle::begin(
         listener,
@@ -83,6 +87,21 @@ fn announce(store: &StoreLocation, address: SocketAddr) {
             tracing::info!(%address, database = database.address(), "{words}");
         }
     }
+}
+
+/// Says which webhooks send nothing because a secret of theirs does not open. In the background:
+/// there may be very many, and nothing waits for it.
+fn warn_of_unopened(app: &App, keyring: Arc<Keyring>) {
+    let store = Arc::clone(&app.store);
+    tasks::spawn(async move {
+        // Without an answer their attempts say it.
+        let Ok(report) = sealed::try_all(&keyring, &*store).await else {
+            return;
+        };
+        if let Some(words) = report.words() {
+            tracing::warn!("{words}; `willcall doctor` tries them again");
+        }
+    });
 }
 
 enum StopCause {

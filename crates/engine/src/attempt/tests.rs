@@ -220,6 +220,7 @@ fn prepared(url: &str) -> PreparedTarget {
         version: 1,
         enabled: true,
         signatures: Vec::new(),
+        own_headers: Vec::new(),
     };
     PreparedTarget::new(&target, Arc::new(policy), &Keyring::default())
 }

@@ -92,6 +92,7 @@ fn open_at(tenant: i64, host: &str) -> WebhookLookup {
         version: 1,
         enabled: true,
         signatures: Vec::new(),
+        own_headers: Vec::new(),
     };
     WebhookLookup::Callable(TargetSnapshot {
         prepared: Arc::new(PreparedTarget::new(

@@ -4,6 +4,7 @@
 //! sent: `http` has judged each name and value.
 
 use http::header::{HeaderName, HeaderValue};
+use model::own_header::title_cased;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestHeaders(Vec<(HeaderName, HeaderValue)>);
@@ -71,20 +72,7 @@ fn write(bytes: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     bytes.extend_from_slice(b"\r\n");
 }
 
-/// A name as it goes over the wire. Names mean the same in any case, but some receivers read them
-/// as they are mostly written.
+/// A name as it goes over the wire.
 pub(crate) fn title_case(name: &str) -> String {
     title_cased(name).map(char::from).collect()
-}
-
-fn title_cased(name: &str) -> impl Iterator<Item = u8> {
-    let mut begins = true;
-    name.bytes().map(move |letter| {
-        let cased = match begins {
-            true => letter.to_ascii_uppercase(),
-            false => letter,
-        };
-        begins = letter == b'-';
-        cased
-    })
 }

@@ -7,6 +7,7 @@ use model::tenant::DialectName;
 
 use model::attempt::BodyEnd;
 
+mod own_headers;
 mod signed;
 
 use super::*;
@@ -45,6 +46,7 @@ fn target(url: &str, lines: &[(&str, &str)]) -> WebhookTarget {
         version: 1,
         enabled: true,
         signatures: Vec::new(),
+        own_headers: Vec::new(),
     }
 }
 
@@ -336,6 +338,7 @@ fn no_value_brings_a_line_of_its_own() {
             version: 1,
             enabled: true,
             signatures: Vec::new(),
+            own_headers: Vec::new(),
         };
         let policy = Policy {
             user_agent: format!("Willcall{value}"),

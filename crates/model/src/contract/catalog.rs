@@ -4,14 +4,57 @@ use bytes::Bytes;
 
 use crate::contract::StoreFuture;
 use crate::id::{DeliveryId, TenantId, WebhookId};
+use crate::own_header::{OwnHeader, OwnHeaderChange, OwnHeaderId, StoredOwnHeader};
 use crate::query::{
     AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery,
     WebhookPage, WebhookQuery,
 };
-use crate::signing::{Signature, SignatureChange, SignatureId, StoredSignature};
+use crate::signing::{
+    Keyring, SealError, Secret, SecretOf, Signature, SignatureChange, SignatureId, StoredSignature,
+};
 use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use crate::time::Timestamp;
 use crate::webhook::{NewWebhook, Webhook};
+
+/// Where a sealed secret is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SealedId {
+    /// The key of a signature, or its former one.
+    Signature(SignatureId),
+    Header(OwnHeaderId),
+}
+
+/// A secret as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedSecret {
+    pub id: SealedId,
+    pub sealed: Bytes,
+}
+
+impl SealedSecret {
+    pub fn open(&self, keyring: &Keyring) -> Result<Secret, SealError> {
+        let (webhook, of) = self.owner();
+        keyring.open(webhook, of, &self.sealed)
+    }
+
+    /// Of which webhook, and what of it.
+    pub fn owner(&self) -> (WebhookId, SecretOf<'_>) {
+        match &self.id {
+            SealedId::Signature(id) => (id.webhook, id.profile.into()),
+            SealedId::Header(id) => (id.webhook, (&id.name).into()),
+        }
+    }
+
+    /// What it is, for people.
+    pub fn words(&self) -> String {
+        match self.owner() {
+            (webhook, SecretOf::Signature(profile)) => {
+                format!("webhook {}, signature {}", webhook.0, profile.as_str())
+            }
+            (webhook, SecretOf::Header(name)) => format!("webhook {}, header {name}", webhook.0),
+        }
+    }
+}
 
 /// Configuration and the log, for any node.
 pub trait Catalog: Send + Sync {
@@ -135,11 +178,40 @@ pub trait Catalog: Send + Sync {
         at: Timestamp,
     ) -> StoreFuture<()>;
 
-    /// Puts the key `new` in the place of `old`, which is the same sealed otherwise; answers false
-    /// if `old` is not there any more.
+    /// The own headers of a webhook of the tenant, by name. Values are sealed.
+    ///
+    /// Errors: those of a read.
+    fn own_headers(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<Vec<OwnHeader>>;
+
+    /// The own headers of all tenants, at most `limit`, behind `after`: the last of the page
+    /// before.
+    ///
+    /// Errors: those of a read.
+    fn own_headers_behind(
+        &self,
+        after: Option<OwnHeaderId>,
+        limit: usize,
+    ) -> StoreFuture<Vec<StoredOwnHeader>>;
+
+    /// Changes one own header, and writes an audit entry. Deleting a webhook removes all of its own
+    /// headers.
+    ///
+    /// Errors: those of a change; `Stale` if the webhook or what is to be changed is not there;
+    /// `Conflict(OwnHeader)`, `Conflict(OwnHeaderSigned)`; `Conflict(OwnHeaders)` and
+    /// `Conflict(OwnHeaderBytes)` beyond the limits of `limits`.
+    fn change_own_header(
+        &self,
+        id: OwnHeaderId,
+        change: OwnHeaderChange,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<()>;
+
+    /// Puts the secret `new` in the place of `old`, which is the same sealed otherwise; answers
+    /// false if `old` is not there any more.
     ///
     /// Errors: those of a change.
-    fn reseal(&self, id: SignatureId, old: Bytes, new: Bytes) -> StoreFuture<bool>;
+    fn reseal(&self, id: SealedId, old: Bytes, new: Bytes) -> StoreFuture<bool>;
 
     /// Deliveries, newest first, of deleted webhooks, too.
     ///

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::declared_secrets::DeclaredSecretError;
 use crate::disk_fault::DiskFault;
 use crate::limits;
 
@@ -41,6 +42,9 @@ pub enum StoreError {
     /// The disk does not do what it should; nothing was taken on.
     #[error("{0}")]
     Disk(DiskFault),
+    /// A declared secret cannot be brought to its webhook; nothing was taken on.
+    #[error("{0}")]
+    Secret(DeclaredSecretError),
     /// The answer was lost after the work may have been done.
     #[error("it is not known whether it was written")]
     Unknown,
@@ -66,8 +70,16 @@ pub enum Conflict {
     UserName,
     #[error("this profile of the webhook")]
     SignatureProfile,
-    #[error("the header of another signature")]
+    #[error("the header of another signature, or of the webhook's own")]
     SignatureHeader,
+    #[error("this own header of the webhook")]
+    OwnHeader,
+    #[error("the header of a signature of the webhook")]
+    OwnHeaderSigned,
+    #[error("the last place for an own header of the webhook")]
+    OwnHeaders,
+    #[error("the room for own headers of the webhook")]
+    OwnHeaderBytes,
     #[error("the place of a former key that still signs")]
     FormerKey,
     #[error("this idempotency key")]

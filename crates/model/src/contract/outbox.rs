@@ -8,6 +8,7 @@ use crate::contract::StoreFuture;
 use crate::delivery::{DueDelivery, NextState};
 use crate::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use crate::lease::Epoch;
+use crate::own_header::OwnHeader;
 use crate::signing::Signature;
 use crate::tenant::DialectName;
 use crate::time::{TimeBounds, Timestamp};
@@ -137,6 +138,8 @@ pub struct WebhookTarget {
     pub enabled: bool,
     /// In the order of their profiles.
     pub signatures: Vec<Signature>,
+    /// In the order of their names.
+    pub own_headers: Vec<OwnHeader>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

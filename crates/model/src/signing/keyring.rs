@@ -1,8 +1,8 @@
 //! The master keys of an operator. The first seals secrets before they are stored, and each opens
 //! what it sealed: so a new one is put in front, everything is sealed anew, and the old one goes.
 //!
-//! A sealed secret names its master key, and belongs to one webhook and profile: it opens for no
-//! other. AES-256-GCM with a nonce that is drawn.
+//! A sealed secret names its master key, and belongs to one profile or own header of one webhook:
+//! it opens for no other. AES-256-GCM with a nonce that is drawn.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -22,8 +22,19 @@ const FORM: u8 = 1;
 
 const ID_BYTES: usize = 8;
 
+/// By how much a sealed secret is longer than the secret.
+pub const SEALED_BYTES: usize = 1 + ID_BYTES + NONCE_LEN + 16;
+
 /// A new one, those that are still needed, and room for mistakes.
 const KEYS_MAX: usize = 16;
+
+/// What of a webhook a secret is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretOf<'a> {
+    Signature(Profile),
+    /// An own header, by its name.
+    Header(&'a str),
+}
 
 /// None of them if no secret is to be kept.
 #[derive(Default)]
@@ -89,12 +100,12 @@ impl Keyring {
         self.keys.is_empty()
     }
 
-    /// Seals a secret of this webhook and profile.
-    pub fn seal(
+    /// Seals a secret of this webhook.
+    pub fn seal<'a>(
         &self,
         rng: &mut SeededRng,
         webhook: WebhookId,
-        profile: Profile,
+        of: impl Into<SecretOf<'a>>,
         secret: &Secret,
     ) -> Result<Bytes, SealError> {
         let master = self.keys.first().ok_or(SealError::NoMasterKey)?;
@@ -102,7 +113,7 @@ impl Keyring {
         rng.fill(&mut nonce);
         let mut text = secret.text().as_bytes().to_vec();
         let nonce_of = Nonce::assume_unique_for_key(nonce);
-        let owner = Aad::from(owner(webhook, profile));
+        let owner = Aad::from(owner(webhook, of.into()));
         let sealed = master
             .key
             .seal_in_place_append_tag(nonce_of, owner, &mut text);
@@ -110,11 +121,11 @@ impl Keyring {
         Ok([&[FORM][..], &master.id, &nonce, &text].concat().into())
     }
 
-    /// Opens what was sealed for this webhook and profile.
-    pub fn open(
+    /// Opens what was sealed for this webhook.
+    pub fn open<'a>(
         &self,
         webhook: WebhookId,
-        profile: Profile,
+        of: impl Into<SecretOf<'a>>,
         sealed: &[u8],
     ) -> Result<Secret, SealError> {
         if self.is_empty() {
@@ -123,7 +134,7 @@ impl Keyring {
         let (id, nonce, text) = parts(sealed).ok_or(SealError::Damaged)?;
         let master = self.keys.iter().find(|key| key.id == id);
         let master = master.ok_or_else(|| SealError::UnknownMasterKey(hex(&id)))?;
-        let (mut text, owner) = (text.to_vec(), Aad::from(owner(webhook, profile)));
+        let (mut text, owner) = (text.to_vec(), Aad::from(owner(webhook, of.into())));
         let nonce = Nonce::assume_unique_for_key(nonce);
         let opened = master.key.open_in_place(nonce, owner, &mut text);
         let opened = opened.map_err(|_| SealError::Damaged)?;
@@ -169,8 +180,20 @@ fn parts(sealed: &[u8]) -> Option<([u8; ID_BYTES], [u8; NONCE_LEN], &[u8])> {
     Some((*id, *nonce, rest))
 }
 
-fn owner(webhook: WebhookId, profile: Profile) -> String {
-    format!("willcall secret {} {}", webhook.0, profile.as_str())
+/// Of a header with two words more, so that none has the text of a profile.
+fn owner(webhook: WebhookId, of: SecretOf<'_>) -> String {
+    match of {
+        SecretOf::Signature(profile) => {
+            format!("willcall secret {} {}", webhook.0, profile.as_str())
+        }
+        SecretOf::Header(name) => format!("willcall secret {} of header {name}", webhook.0),
+    }
+}
+
+impl From<Profile> for SecretOf<'_> {
+    fn from(profile: Profile) -> Self {
+        Self::Signature(profile)
+    }
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -216,7 +239,8 @@ mod tests {
                 .windows(8)
                 .any(|part| secret.text().as_bytes().starts_with(part))
         );
-        let open = |webhook, profile| keyring.open(webhook, profile, &sealed);
+        assert_eq!(sealed.len(), secret.text().len() + SEALED_BYTES);
+        let open = |webhook, profile: Profile| keyring.open(webhook, profile, &sealed);
         assert_eq!(open(WEBHOOK, Profile::Github), Ok(secret));
         assert_eq!(open(WebhookId(8), Profile::Github), Err(SealError::Damaged));
         assert_eq!(open(WEBHOOK, Profile::Stripe), Err(SealError::Damaged));

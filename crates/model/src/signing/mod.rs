@@ -8,7 +8,7 @@ mod profile;
 mod secret;
 mod signer;
 
-pub use keyring::{Keyring, KeyringError, SealError};
+pub use keyring::{Keyring, KeyringError, SEALED_BYTES, SealError, SecretOf};
 pub use profile::{
     FormerKey, HeaderError, NewSignature, Profile, SealedKey, Signature, SignatureChange,
     SignatureId, StoredSignature,

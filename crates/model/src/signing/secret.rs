@@ -85,6 +85,11 @@ impl Secret {
         Ok(Self(text.to_owned()))
     }
 
+    /// The value of an own header, judged by then.
+    pub(crate) fn of_header(value: &str) -> Self {
+        Self(value.to_owned())
+    }
+
     /// As it was stored.
     pub(super) fn stored(text: String) -> Self {
         Self(text)

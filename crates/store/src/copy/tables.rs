@@ -188,6 +188,20 @@ pub(crate) const TABLES: &[CopiedTable] = &[
         counts_ids: false,
     },
     CopiedTable {
+        name: "own_header",
+        columns: &[
+            ("webhook_id", Bigint),
+            ("name", Text),
+            ("tenant_id", Bigint),
+            ("sealed", Bytea),
+            ("set_at", Bigint),
+        ],
+        from: None,
+        key: &["webhook_id", "name"],
+        target_key: &["webhook_id", "name"],
+        counts_ids: false,
+    },
+    CopiedTable {
         name: "webhook_past",
         columns: &[
             ("webhook_id", Bigint),

@@ -26,6 +26,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0002_signature.sql"),
         oldest: 2,
     },
+    // One that does not know own headers would send without them.
+    Migration {
+        sql: include_str!("../../migrations/postgres/0003_own_header.sql"),
+        oldest: 3,
+    },
 ];
 
 /// One step of the schema.

@@ -32,7 +32,7 @@ pub(crate) mod locks;
 pub(crate) mod many;
 pub(crate) mod metrics;
 pub(crate) mod migrate;
-mod open;
+pub(crate) mod open;
 pub(crate) mod outcomes;
 mod passfile;
 pub(crate) mod pending;

@@ -88,7 +88,7 @@ fn set_up(
     Ok(facts)
 }
 
-pub(super) fn broken(error: SessionError) -> HostFault {
+pub(crate) fn broken(error: SessionError) -> HostFault {
     match error {
         SessionError::Refused(refused) => HostFault::Refused(refused.to_string()),
         SessionError::TimedOut(limit) => HostFault::Silent(limit),

@@ -14,7 +14,7 @@ use crate::sql::heartbeat::UnattemptedDue;
 use crate::sql::job_error::JobError;
 use crate::sql::row::ReadRow;
 use crate::sql::rows;
-use crate::sql::signatures;
+use crate::sql::{own_headers, signatures};
 
 statements! {
     // By tenant and webhook, as the indexes have them. Each step seeks over all that the webhook
@@ -83,6 +83,14 @@ statements! {
           where webhook_id = asked.id
           order by profile
           limit 100) as g";
+    OWN_HEADERS = "
+        select h.*
+        from unnest($1::bigint[]) as asked (id)
+        cross join lateral (
+          select webhook_id, name, tenant_id, sealed, set_at from own_header
+          where webhook_id = asked.id
+          order by name
+          limit 100) as h";
 }
 
 /// Webhooks of these slots with something pending, by tenant and id and each once, with the
@@ -134,6 +142,7 @@ pub(crate) fn targets(
     let mut batch = Batch::default();
     let found = batch.add(TARGETS, [&ids as Parameter<'_>]);
     let signed = batch.add(SIGNATURES, [&ids as Parameter<'_>]);
+    let lines = batch.add(OWN_HEADERS, [&ids as Parameter<'_>]);
     let answers = batch.send(conn.session())?;
     let targets = answers.rows(Some(found)).iter().map(target);
     let mut targets: Vec<WebhookTarget> = targets.collect::<Result<_, _>>()?;
@@ -142,6 +151,13 @@ pub(crate) fn targets(
         let own = |target: &&mut WebhookTarget| target.webhook == stored.webhook;
         if let Some(target) = targets.iter_mut().find(own) {
             target.signatures.push(stored.signature);
+        }
+    }
+    for row in answers.rows(Some(lines)) {
+        let stored = own_headers::stored(row)?;
+        let own = |target: &&mut WebhookTarget| target.webhook == stored.webhook;
+        if let Some(target) = targets.iter_mut().find(own) {
+            target.own_headers.push(stored.header);
         }
     }
     Ok(targets)
@@ -163,5 +179,6 @@ fn target(row: &Row) -> Result<WebhookTarget, JobError> {
         version: row.column(8)?,
         enabled: rows::time_if_any(row, 5)?.is_none() || is_on(Mutation::SendAfterDisable),
         signatures: Vec::new(),
+        own_headers: Vec::new(),
     })
 }

@@ -4,20 +4,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::contract::{Conflict, StoreError};
+use model::declared_secrets::DeclaredSecrets;
 use model::id::{TenantId, WebhookId};
+use model::own_header::OwnHeaderId;
 use model::query::{
     AppliedChange, AppliedItem, ChangeKind, Declaration, DeclaredToken, DeclaredWebhook,
 };
+use model::signing::SignatureId;
 use model::target;
 use model::tenant::{Event, TokenHash};
 use model::time::Timestamp;
+use model::url_marks;
 use model::webhook::{DisableCause, Disablement, Webhook};
 
 use crate::sql::audit::{self, AuditRecord};
 use crate::sql::job_error::JobError;
 use crate::sql::rows;
 use crate::sql::transaction::Transaction;
-use crate::sql::{catalog, query, webhook_rows, webhooks};
+use crate::sql::{catalog, own_headers, query, signatures, webhook_rows, webhooks};
 
 shared_statements! {
     TENANT = "select id, name from tenant where dialect = ?1 and key = ?2";
@@ -316,10 +320,11 @@ struct ExistingWebhook {
 }
 
 /// What two target URLs have in common if they may be the same webhook, the surest likeness first.
-const LIKENESSES: [fn(&str) -> String; 3] = [
+const LIKENESSES: [fn(&str) -> String; 4] = [
     str::to_owned,
     |url| format!("{} {}", target::user(url), target::called(url)),
     target::called,
+    |url| target::called(&url_marks::masked(url)),
 ];
 
 /// The existing webhook that each declared one is, if there is one.
@@ -407,6 +412,7 @@ fn apply_webhook(
         None => None,
     };
     let mut changed = Vec::new();
+    let secrets = declared.secrets.clone();
     let (webhook, change) = if let Some(stored) = stored {
         let wanted = Webhook {
             key: stored.key.clone().or_else(|| declared.key.clone()),
@@ -433,12 +439,56 @@ fn apply_webhook(
         (webhooks::add(tx, new, actor, at)?, ChangeKind::Created)
     };
     tx.execute(DECLARED, values![webhook.id.0])?;
+    let names = apply_secrets(tx, context, &webhook, &secrets)?;
+    let change = match change {
+        ChangeKind::Unchanged if !names.is_empty() => ChangeKind::Changed,
+        change @ (ChangeKind::Created | ChangeKind::Changed | ChangeKind::Unchanged) => change,
+    };
+    changed.extend(names);
     let item = AppliedItem::Webhook {
         id: webhook.id,
         target_url: webhook.target_url,
         changed,
     };
     Ok(context.applied(item, change))
+}
+
+/// Brings signatures and own headers of a webhook to what is declared; the names of what changed.
+fn apply_secrets(
+    tx: &mut dyn Transaction,
+    context: &ApplyContext<'_>,
+    webhook: &Webhook,
+    declared: &DeclaredSecrets,
+) -> Result<Vec<String>, JobError> {
+    let is_there = !declared.signatures.is_empty() || !declared.headers.is_empty();
+    if !is_there || webhook.is_deleted() {
+        return Ok(Vec::new());
+    }
+    let (tenant, id, actor, at) = (context.tenant, webhook.id, context.actor, context.at);
+    let refused = |error| JobError::from(StoreError::Secret(error));
+    let mut names = Vec::new();
+    let stored = signatures::signatures(tx.conn(), tenant, id)?;
+    let all = declared.signature_changes(id, &stored, at);
+    for (what, (profile, change)) in all.map_err(refused)? {
+        let place = SignatureId {
+            tenant,
+            webhook: id,
+            profile,
+        };
+        signatures::change(tx, place, change, actor, at)?;
+        names.extend((!what.is_empty()).then_some(what));
+    }
+    let stored = own_headers::own_headers(tx.conn(), tenant, id)?;
+    for (what, (name, change)) in declared.header_changes(id, &stored).map_err(refused)? {
+        let place = OwnHeaderId {
+            tenant,
+            webhook: id,
+            name,
+        };
+        own_headers::change(tx, &place, &change, actor, at)?;
+        names.push(what);
+    }
+    Ok(names)
 }
 
 /// The names of what differs. No values: some are secret.
@@ -452,7 +502,13 @@ fn differences(before: &Webhook, after: &Webhook) -> Vec<String> {
     let same_shown = target::masked(&before.target_url) == target::masked(&after.target_url);
     let same_url = before.target_url == after.target_url;
     differs("target_url", !same_shown);
-    differs("user or password of target_url", same_shown && !same_url);
+    let user_info = |webhook: &Webhook| target::user_info(&webhook.target_url).to_owned();
+    let same_user = user_info(before) == user_info(after);
+    differs("user or password of target_url", same_shown && !same_user);
+    differs(
+        "what is marked in target_url",
+        same_shown && same_user && !same_url,
+    );
     differs("enabled", before.enabled() != after.enabled());
     differs("key", before.key != after.key);
     differs("headers", before.headers != after.headers);

@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::contract::{Catalog, Intake, ReplayRequest, ReplayResult, StoreFuture};
+use model::contract::{Catalog, Intake, ReplayRequest, ReplayResult, SealedId, StoreFuture};
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
 use model::notification::{AcceptResult, NewNotification};
+use model::own_header::{OwnHeader, OwnHeaderChange, OwnHeaderId, StoredOwnHeader};
 use model::query::{
     AppliedChange, AuditEntry, Declaration, DeliveryDetail, EventPage, LogPage, LogQuery,
     StoredResponse, WebhookPage, WebhookQuery,
@@ -22,8 +23,8 @@ use crate::sql::executor::{ChangeScope, Executor, shares};
 use crate::sql::queue::JobClass;
 use crate::sql::transaction::Transaction;
 use crate::sql::{
-    apply, audit, cancel, catalog, delivery_detail, idempotency, log, replay, signatures,
-    stored_responses, webhook_rows, webhooks,
+    apply, audit, cancel, catalog, delivery_detail, idempotency, log, own_headers, replay,
+    signatures, stored_responses, webhook_rows, webhooks,
 };
 
 /// A store on an engine.
@@ -217,10 +218,44 @@ impl<E: Executor> Catalog for SqlStore<E> {
         })
     }
 
-    fn reseal(&self, id: SignatureId, old: Bytes, new: Bytes) -> StoreFuture<bool> {
+    fn own_headers(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<Vec<OwnHeader>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            own_headers::own_headers(conn, tenant, webhook)
+        })
+    }
+
+    fn own_headers_behind(
+        &self,
+        after: Option<OwnHeaderId>,
+        limit: usize,
+    ) -> StoreFuture<Vec<StoredOwnHeader>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            own_headers::behind(conn, after.as_ref(), limit)
+        })
+    }
+
+    fn change_own_header(
+        &self,
+        id: OwnHeaderId,
+        change: OwnHeaderChange,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<()> {
         let scope = ChangeScope::Tenant(id.tenant);
-        self.executor
-            .change(scope, 1, move |tx| signatures::reseal(tx, id, &old, &new))
+        self.executor.change(scope, 1, move |tx| {
+            own_headers::change(tx, &id, &change, &actor, at)
+        })
+    }
+
+    fn reseal(&self, id: SealedId, old: Bytes, new: Bytes) -> StoreFuture<bool> {
+        let scope = ChangeScope::Tenant(match &id {
+            SealedId::Signature(id) => id.tenant,
+            SealedId::Header(id) => id.tenant,
+        });
+        self.executor.change(scope, 1, move |tx| match &id {
+            SealedId::Signature(id) => signatures::reseal(tx, *id, &old, &new),
+            SealedId::Header(id) => own_headers::reseal(tx, id, &old, &new),
+        })
     }
 
     fn log(&self, tenant: TenantId, query: LogQuery) -> StoreFuture<LogPage> {

@@ -35,6 +35,7 @@ pub(crate) mod log;
 pub(crate) mod merge;
 pub(crate) mod notification_rows;
 pub(crate) mod notifications;
+pub(crate) mod own_headers;
 pub(crate) mod post_commit;
 pub(crate) mod prune;
 pub(crate) mod query;

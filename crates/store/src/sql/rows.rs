@@ -124,6 +124,7 @@ numbered! {
     Short = 9,
     Stale = 10,
     Unsigned = 11,
+    SealedHeader = 12,
 }
 
 numbered! {

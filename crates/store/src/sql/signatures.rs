@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use model::contract::{Conflict, StoreError};
 use model::id::{TenantId, WebhookId};
+use model::own_header::OwnHeaderName;
 use model::signing::{
     FormerKey, NewSignature, SealedKey, Signature, SignatureChange, SignatureId, StoredSignature,
 };
@@ -32,6 +33,7 @@ shared_statements! {
         where (g.webhook_id, g.profile) > (?1, ?2)
         order by g.webhook_id, g.profile
         limit ?3";
+    IS_OWN_HEADER = "select 1 from own_header where webhook_id = ?1 and name = ?2";
     ADD = "
         insert into signature
           (webhook_id, profile, tenant_id, header, svix, sealed, public_key, made_at)
@@ -188,7 +190,10 @@ fn add(
         let both_standard = other.profile.is_standard() && id.profile.is_standard();
         !both_standard && other.header().eq_ignore_ascii_case(header)
     };
-    if others.iter().any(is_taken) {
+    let own = OwnHeaderName::stored(&header.to_ascii_lowercase());
+    let (webhook, own) = (id.webhook.0, own.as_str());
+    let is_own = query::exists(tx.conn(), IS_OWN_HEADER, values![webhook, own])?;
+    if is_own || others.iter().any(is_taken) {
         return Err(StoreError::Conflict(Conflict::SignatureHeader).into());
     }
     tx.execute(

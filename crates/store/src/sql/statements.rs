@@ -4,8 +4,8 @@ use crate::sql::{Statement, merge};
 use crate::sql::{
     apply, audit, backlog, bulk_jobs, cancel, catalog, dashboard_queries, delivery_detail,
     delivery_scans, expiry, fan_out, heartbeat, id_range, idempotency, log, notification_rows,
-    notifications, prune, read_horizon, replay, sessions, signatures, stored_responses, users,
-    webhook_health, webhook_history, webhook_rows, webhooks,
+    notifications, own_headers, prune, read_horizon, replay, sessions, signatures,
+    stored_responses, users, webhook_health, webhook_history, webhook_rows, webhooks,
 };
 
 /// Every statement that both engines run.
@@ -29,6 +29,7 @@ pub(crate) fn statements() -> impl Iterator<Item = Statement> {
         merge::STATEMENTS,
         notification_rows::STATEMENTS,
         notifications::STATEMENTS,
+        own_headers::STATEMENTS,
         prune::STATEMENTS,
         read_horizon::STATEMENTS,
         replay::STATEMENTS,

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement};
 use crate::sql::heartbeat::UnattemptedDue;
 use crate::sql::job_error::JobError;
 use crate::sql::rows;
-use crate::sql::signatures;
+use crate::sql::{own_headers, signatures};
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{unattempted, unattempted_rows};
 
@@ -109,6 +109,7 @@ pub(crate) fn targets(
             let target = target(row)?;
             targets.push(WebhookTarget {
                 signatures: signatures::signatures(conn.into(), target.tenant, *webhook)?,
+                own_headers: own_headers::own_headers(conn.into(), target.tenant, *webhook)?,
                 ..target
             });
         }
@@ -133,5 +134,6 @@ fn target(row: &Row<'_>) -> Result<WebhookTarget, JobError> {
         enabled: rows::time_if_any(row, "disabled_at")?.is_none()
             || is_on(Mutation::SendAfterDisable),
         signatures: Vec::new(),
+        own_headers: Vec::new(),
     })
 }

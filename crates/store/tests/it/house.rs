@@ -21,7 +21,7 @@ use crate::sqlite::harness::{
     Given, answered, at, declaration, delivered, delivery_id, ended, failed, gone, headers, pair,
     retry, settlement, wait,
 };
-use crate::sqlite::signatures;
+use crate::sqlite::{own_headers, signatures};
 
 /// A text that PostgreSQL cannot hold as it is.
 const HOSTILE: &str = "a\0b\u{1}c\u{2} É 'x'";
@@ -292,6 +292,10 @@ fn signed_webhooks(given: &Given, webhooks: &[WebhookId]) {
         signatures::rotation("second", 291, 9_000),
     );
     sign(Profile::Github, signatures::new(Some("X-Shop-Signature")));
+    for name in ["Authorization", "X-Api-Key"] {
+        let added = given.change_header(webhooks[0], name, own_headers::add("sealed"), 292);
+        added.unwrap();
+    }
 }
 
 fn changed_webhooks(given: &Given, webhooks: &[WebhookId]) {

@@ -189,6 +189,10 @@ impl Interview<'_> {
             format!("signatures {of}"),
             store.signatures(tenant, webhook),
         );
+        self.ask(
+            format!("own headers {of}"),
+            store.own_headers(tenant, webhook),
+        );
         if let Some(Some(found)) = found
             && let Some(key) = found.key
         {

@@ -48,6 +48,8 @@ mod plans;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
+mod sealed;
+#[cfg(test)]
 mod server_restarts;
 #[cfg(test)]
 mod steps;

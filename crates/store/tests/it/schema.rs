@@ -46,6 +46,7 @@ fn every_table_is_strict() {
         "member",
         "moved",
         "notification",
+        "own_header",
         "session",
         "signature",
         "standing",

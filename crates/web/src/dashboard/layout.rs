@@ -50,6 +50,27 @@ pub(crate) enum Tab {
 const SAID: &[(&str, &str)] = &[
     ("created", "The webhook is created."),
     ("saved", "Saved."),
+    ("signed", "Calls are signed with it from now on."),
+    (
+        "former-ended",
+        "The former key has ended. Calls are signed with the new one only.",
+    ),
+    (
+        "signature-removed",
+        "The signature is removed. Calls go without it from now on.",
+    ),
+    (
+        "header-added",
+        "The header goes with every call from now on.",
+    ),
+    (
+        "header-changed",
+        "The header has its new value from now on.",
+    ),
+    (
+        "header-removed",
+        "The header is removed. Calls go without it from now on.",
+    ),
     ("unchanged", "Nothing was changed."),
     (
         "enabled",

@@ -19,6 +19,7 @@ mod page_context;
 mod paged;
 mod profile;
 mod response;
+mod secrets;
 mod send_test;
 mod serve;
 mod session;
@@ -54,6 +55,7 @@ fn routes() -> Vec<PageRoute> {
         // Before the page of one webhook, whose path fits theirs.
         webhook_form::routes(),
         webhook::routes(),
+        secrets::routes(),
         send_test::routes(),
         notifications::routes(),
         explanation::routes(),

@@ -7,6 +7,7 @@ use model::address::Networks;
 use model::delivery::DispatchState;
 use model::id::DeliveryId;
 use model::policy::Policies;
+use model::signing::Keyring;
 use model::time::Clock;
 use tokio::sync::watch;
 
@@ -25,6 +26,8 @@ pub(crate) struct PageContext {
     pub(crate) store: StoreHandle,
     pub(crate) clock: Clock,
     pub(crate) rng: SharedRng,
+    /// Seals secrets.
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) dialects: Dialects,
     /// How deliveries are made, for explanations.
     pub(crate) policies: Policies,

@@ -286,6 +286,7 @@ pub(super) fn was_sent(outcome: &Outcome) -> bool {
         Outcome::Failed(failure) => match failure.kind {
             FailureKind::BadTarget
             | FailureKind::Unsigned
+            | FailureKind::SealedHeader
             | FailureKind::Short
             | FailureKind::LookUp
             | FailureKind::Forbidden

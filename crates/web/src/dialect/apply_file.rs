@@ -8,7 +8,7 @@ use model::rng::SeededRng;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::section::{DeclarationFile, FileError, FileTable, KnownEvents, SourceFile};
+use super::section::{DeclarationFile, FileError, FileSecrets, FileTable, KnownEvents, SourceFile};
 use super::value::{Dialect, Dialects};
 
 impl Dialects {
@@ -17,15 +17,31 @@ impl Dialects {
         self.all.iter().map(|dialect| dialect.section).collect()
     }
 
-    /// Reads `text` and returns its declarations, or everything that is wrong with it.
+    /// As `declare_with`, for a file without secrets of webhooks.
     pub fn declare(
         &self,
         text: &str,
         known: &KnownEvents,
         rng: &mut SeededRng,
     ) -> Result<DeclarationFile, Vec<FileError>> {
+        let secrets = FileSecrets {
+            read: &|_| Err("cannot be read here".to_owned()),
+            sealer: None,
+        };
+        self.declare_with(text, known, rng, &secrets)
+    }
+
+    /// Reads `text` and returns its declarations, or everything that is wrong with it.
+    pub fn declare_with(
+        &self,
+        text: &str,
+        known: &KnownEvents,
+        rng: &mut SeededRng,
+        secrets: &FileSecrets<'_>,
+    ) -> Result<DeclarationFile, Vec<FileError>> {
         let sheet = SourceFile {
             text,
+            secrets,
             mistakes: RefCell::default(),
         };
         let mut declared = DeclarationFile::default();

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use model::dashboard::WebhookSnapshot;
 use model::notification::NewNotification;
 use model::refusal::Refusal;
-use model::target::{MASKED, masked};
+use model::target::{MASKED, PART_MASKED, masked};
 use model::tenant::{Event, Tenant};
 use model::time::Timestamp;
+use model::url_marks;
 use model::webhook::{NewWebhook, Webhook};
 
 use super::form::{FieldChoice, WebhookForm};
@@ -155,9 +156,14 @@ impl WebhookFact {
     }
 }
 
-/// The URL meant by input over the masked `old`. Hidden credentials stay with their host; they are
-/// never sent to another.
+/// The URL meant by input over the masked `old`. What is hidden stays with its host; it is never
+/// sent to another.
 pub(crate) fn unmasked(typed: &str, old: Option<&str>) -> Result<String, &'static str> {
+    let meant = with_credentials(typed, old)?;
+    url_marks::filled(&meant, old).ok_or(PART_MASKED)
+}
+
+fn with_credentials(typed: &str, old: Option<&str>) -> Result<String, &'static str> {
     const STARS: &str = "***@";
     let old = old.unwrap_or_default();
     if typed == masked(old) {
@@ -181,6 +187,8 @@ pub(crate) fn unmasked(typed: &str, old: Option<&str>) -> Result<String, &'stati
     if origin(rest) != origin(shown) {
         return Err("The host is another one: type its user and password, or take ***@ out.");
     }
+    // Both have the same parts behind the credentials, hidden or not.
+    let old = url_marks::masked(old);
     let credentials = old
         .strip_prefix(&format!("{scheme}://"))
         .and_then(|own| own.strip_suffix(shown));
@@ -223,6 +231,24 @@ mod tests {
         assert_eq!(unmasked(typed, Some(OLD)).as_deref(), Ok(typed));
         let none = "https://example.org:8443/in";
         assert_eq!(unmasked(none, Some(OLD)).as_deref(), Ok(none));
+    }
+
+    #[test]
+    fn marked_parts_that_are_not_shown_stay_with_their_host_and_mark() {
+        const MARKED: &str = "https://anna:secret@example.org/in/abc?key=def#secret:/2,key";
+        let shown = "https://***@example.org/in/***?key=***#secret:/2,key";
+        assert_eq!(unmasked(shown, Some(MARKED)).as_deref(), Ok(MARKED));
+        let moved = unmasked(&shown.replace("/in/", "/out/"), Some(MARKED));
+        assert_eq!(moved.as_deref(), Ok(&*MARKED.replace("/in/", "/out/")));
+        for (from, to) in [
+            ("#secret:/2,key", "#secret:/2"),
+            ("#secret:/2,key", ""),
+            ("example.org", "example.net"),
+        ] {
+            let typed = shown.replace(from, to).replace("***@", "ben:b@");
+            assert_eq!(unmasked(&typed, Some(MARKED)), Err(PART_MASKED), "{typed}");
+        }
+        assert_eq!(unmasked("https://a.test/***", None), Err(PART_MASKED));
     }
 
     #[test]

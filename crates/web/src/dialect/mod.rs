@@ -3,11 +3,14 @@
 
 mod apply_file;
 pub(crate) mod dashboard;
+pub(crate) mod declared_secrets;
 pub(crate) mod demo;
 pub(crate) mod form;
 pub(crate) mod load;
 pub(crate) mod nearest;
 pub(crate) mod options;
+pub(crate) mod own_block;
+pub(crate) mod own_headers;
 pub(crate) mod replay;
 pub(crate) mod section;
 pub(crate) mod signatures;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
+use model::declared_secrets::Sealer;
 use model::limits::{NAME_BYTES_MAX, TOKEN_LETTERS};
 use model::query::{Declaration, DeclaredToken};
 use model::rng::SeededRng;
@@ -47,9 +48,27 @@ pub struct FileError {
 pub(crate) type SectionParser =
     dyn Fn(&[FileTable<'_>], &KnownEvents, &mut SeededRng, &mut DeclarationFile) + Send + Sync;
 
+/// Where a secret stands that is not in the file itself.
+#[derive(Debug, Clone, Copy)]
+pub enum SecretPlace<'a> {
+    /// A file with nothing else in it.
+    File(&'a str),
+    /// A variable of the environment.
+    Variable(&'a str),
+}
+
+/// What reads secrets, and what seals them.
+pub struct FileSecrets<'a> {
+    /// The text in a place, or what is wrong with it.
+    pub read: &'a dyn Fn(SecretPlace<'_>) -> Result<String, String>,
+    /// `None` if there is no master key.
+    pub sealer: Option<Sealer>,
+}
+
 /// A file, with the errors found in it.
 pub(crate) struct SourceFile<'a> {
     pub(super) text: &'a str,
+    pub(super) secrets: &'a FileSecrets<'a>,
     pub(super) mistakes: RefCell<Vec<FileError>>,
 }
 
@@ -187,6 +206,16 @@ impl<'a> FileTable<'a> {
             self.wrong(key, format!("must be tables, each under [[{field}]]"));
             Vec::new()
         })
+    }
+
+    /// The secret in this place, or what is wrong with it.
+    pub(crate) fn secret(&self, place: SecretPlace<'_>) -> Result<String, String> {
+        (self.sheet.secrets.read)(place)
+    }
+
+    /// What seals secrets, if anything does.
+    pub(crate) fn sealer(&self) -> Option<Sealer> {
+        self.sheet.secrets.sealer.clone()
     }
 
     /// The tokens under `[[token]]`, whose tables may have `keys`. `permission` reads the dialect's

@@ -2,21 +2,22 @@
 //! own beside its resource. A secret is answered once, when it is made, and stored nowhere in
 //! clear.
 
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use model::contract::{Conflict, Frontend, StoreError};
+use model::id::WebhookId;
 use model::limits::{FORMER_KEY_MS_DEFAULT, FORMER_KEY_MS_MAX};
-use model::refusal::{Fault, Refusal};
+use model::refusal::Refusal;
 use model::signing::{
-    NewSignature, Profile, SealedKey, Secret, Signature, SignatureChange, SignatureId,
+    Keyring, NewSignature, Profile, SealedKey, Secret, Signature, SignatureChange, SignatureId,
 };
 use model::time::Timestamp;
 use model::webhook::Webhook;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::own_block::{self, Fields, answer, no_content};
 use crate::gateway::api::{AdmittedRequest, ApiResponse};
 use crate::gateway::store::refused;
+use crate::rng::SharedRng;
 
 /// Lists the signatures of a webhook.
 pub(crate) async fn list(
@@ -34,16 +35,12 @@ pub(crate) async fn add(
     webhook: &Webhook,
 ) -> Result<ApiResponse, Refusal> {
     refuse_key(request)?;
-    let mut fields = Fields::read(&request.body, &["profile", "header", "svix", "secret"])?;
-    let profile = fields.profile();
-    let header = fields.header(profile);
-    let svix = fields.svix(profile);
-    let secret = fields.secret(request, profile);
-    let (profile, secret) = fields.done(profile.zip(secret))?;
-    let key = sealed(request, webhook, profile, &secret)?;
+    let fields = Fields::read(&request.body, &["profile", "header", "svix", "secret"])?;
+    let (new, header, svix) = new_signature(fields, &request.context.rng)?;
+    let key = sealed(request, webhook, &new)?;
     let change = SignatureChange::Add(NewSignature { header, svix, key });
-    change_signature(request, webhook, profile, change).await?;
-    answer_with(request, webhook, profile, StatusCode::CREATED, &secret).await
+    change_signature(request, webhook, new.profile, change).await?;
+    answer_with(request, webhook, StatusCode::CREATED, &new).await
 }
 
 /// Has another key follow. The answer has its secret.
@@ -53,14 +50,45 @@ pub(crate) async fn rotate(
 ) -> Result<ApiResponse, Refusal> {
     refuse_key(request)?;
     let profile = found(request, webhook).await?.profile;
-    let mut fields = Fields::read(&request.body, &["until", "secret"])?;
-    let until = fields.until(request.context.clock.now());
-    let secret = fields.secret(request, Some(profile));
-    let (until, secret) = fields.done(until.zip(secret))?;
-    let key = sealed(request, webhook, profile, &secret)?;
+    let fields = Fields::read(&request.body, &["until", "secret"])?;
+    let context = &request.context;
+    let (until, new) = new_key(fields, &context.rng, profile, context.clock.now())?;
+    let key = sealed(request, webhook, &new)?;
     let change = SignatureChange::Rotate { key, until };
     change_signature(request, webhook, profile, change).await?;
-    answer_with(request, webhook, profile, StatusCode::OK, &secret).await
+    answer_with(request, webhook, StatusCode::OK, &new).await
+}
+
+/// A secret that is not stored yet.
+pub(crate) struct NewKey {
+    pub(crate) profile: Profile,
+    pub(crate) secret: Secret,
+    /// Whoever asked has it already.
+    pub(crate) is_brought: bool,
+}
+
+/// A signature that is to be added: its key, its header, and whether Svix's go with it.
+pub(crate) fn new_signature(
+    mut fields: Fields,
+    rng: &SharedRng,
+) -> Result<(NewKey, Option<String>, bool), Refusal> {
+    let profile = fields.profile();
+    let header = fields.header(profile);
+    let svix = fields.svix(profile);
+    let key = fields.key(rng, profile);
+    Ok((fields.done(key)?, header, svix))
+}
+
+/// A key that is to follow: until when the one before it signs, and the key.
+pub(crate) fn new_key(
+    mut fields: Fields,
+    rng: &SharedRng,
+    profile: Profile,
+    now: Timestamp,
+) -> Result<(Timestamp, NewKey), Refusal> {
+    let until = fields.until(now);
+    let key = fields.key(rng, Some(profile));
+    fields.done(until.zip(key))
 }
 
 /// Ends the former key now.
@@ -95,20 +123,16 @@ pub(crate) async fn remove(
 ) -> Result<ApiResponse, Refusal> {
     let profile = found(request, webhook).await?.profile;
     change_signature(request, webhook, profile, SignatureChange::Remove).await?;
-    let mut answer = ApiResponse::new(Bytes::new());
-    *answer.status_mut() = StatusCode::NO_CONTENT;
-    Ok(answer)
+    Ok(no_content())
 }
 
 /// Answers under an idempotency key are stored, and these have secrets.
 fn refuse_key(request: &AdmittedRequest) -> Result<(), Refusal> {
-    match request.key {
-        None => Ok(()),
-        Some(_) => Err(Refusal::bad_request(
-            "X-Idempotency-Key is not taken here: the answer has a secret, which is kept nowhere. \
-             A signature is added only once in any case.",
-        )),
-    }
+    own_block::refuse_key(
+        request,
+        "the answer has a secret, which is kept nowhere. A signature is added only once in any \
+         case",
+    )
 }
 
 async fn all(request: &AdmittedRequest, webhook: &Webhook) -> Result<Vec<Signature>, Refusal> {
@@ -128,50 +152,73 @@ async fn found(request: &AdmittedRequest, webhook: &Webhook) -> Result<Signature
 async fn answer_with(
     request: &AdmittedRequest,
     webhook: &Webhook,
-    profile: Profile,
     status: StatusCode,
-    secret: &Secret,
+    new: &NewKey,
 ) -> Result<ApiResponse, Refusal> {
     let all = all(request, webhook).await?;
-    let signature = all.iter().find(|one| one.profile == profile);
+    let signature = all.iter().find(|one| one.profile == new.profile);
     let signature = signature.ok_or(Refusal::NoSuchObject)?;
-    Ok(answer(status, &shown(signature, Some(secret))))
+    Ok(answer(status, &shown(signature, Some(&new.secret))))
 }
 
 fn sealed(
     request: &AdmittedRequest,
     webhook: &Webhook,
-    profile: Profile,
-    secret: &Secret,
+    new: &NewKey,
 ) -> Result<SealedKey, Refusal> {
     let context = &request.context;
-    let sealing = |rng: &mut _| context.keyring.seal(rng, webhook.id, profile, secret);
-    let sealed = context.rng.with(sealing);
-    let sealed = sealed.map_err(|error| {
-        Refusal::Contradiction(format!("A secret cannot be kept by this server: {error}."))
-    })?;
-    Ok(SealedKey {
-        sealed,
-        public: secret.public(profile),
-        made_at: context.clock.now(),
-    })
+    new.sealed(
+        &context.keyring,
+        &context.rng,
+        webhook.id,
+        context.clock.now(),
+    )
+}
+
+impl NewKey {
+    /// As it is stored.
+    pub(crate) fn sealed(
+        &self,
+        keyring: &Keyring,
+        rng: &SharedRng,
+        webhook: WebhookId,
+        now: Timestamp,
+    ) -> Result<SealedKey, Refusal> {
+        Ok(SealedKey {
+            sealed: own_block::sealed(keyring, rng, webhook, self.profile, &self.secret)?,
+            public: self.secret.public(self.profile),
+            made_at: now,
+        })
+    }
 }
 
 async fn change_signature(
     request: &AdmittedRequest,
     webhook: &Webhook,
     profile: Profile,
-    change: SignatureChange,
+    what: SignatureChange,
+) -> Result<(), Refusal> {
+    let (actor, at) = (request.editor_of(webhook), request.context.clock.now());
+    let store: &dyn Frontend = request.context.store.get();
+    change(store, webhook, profile, what, actor, at).await
+}
+
+/// Changes a signature of this webhook.
+pub(crate) async fn change(
+    store: &dyn Frontend,
+    webhook: &Webhook,
+    profile: Profile,
+    what: SignatureChange,
+    actor: String,
+    at: Timestamp,
 ) -> Result<(), Refusal> {
     let id = SignatureId {
         tenant: webhook.tenant,
         webhook: webhook.id,
         profile,
     };
-    let (actor, at) = (request.editor_of(webhook), request.context.clock.now());
     // Not repeated if the answer is lost: a second rotation would end the key before it.
-    let store: &dyn Frontend = request.context.store.get();
-    let changed = store.change_signature(id, change, actor, at).await;
+    let changed = store.change_signature(id, what, actor, at).await;
     let Err(error) = changed else { return Ok(()) };
     Err(if let StoreError::Conflict(conflict) = error {
         of_conflict(conflict)
@@ -190,7 +237,7 @@ fn of_conflict(conflict: Conflict) -> Refusal {
         ),
         Conflict::SignatureHeader => Refusal::invalid(
             "header",
-            "Another signature of this webhook has this header.",
+            "Another signature of this webhook has this header, or it has an own header of this name.",
         ),
         Conflict::FormerKey => Refusal::Contradiction(
             "The former key still signs. End it first; receivers that know no other key then \
@@ -201,46 +248,15 @@ fn of_conflict(conflict: Conflict) -> Refusal {
         | Conflict::TokenHash
         | Conflict::WebhookKey
         | Conflict::UserName
+        | Conflict::OwnHeader
+        | Conflict::OwnHeaderSigned
+        | Conflict::OwnHeaders
+        | Conflict::OwnHeaderBytes
         | Conflict::IdempotencyKey) => refused(&StoreError::Conflict(other)),
     }
 }
 
-/// The fields of a request, and what is wrong with them.
-struct Fields {
-    given: Map<String, Value>,
-    faults: Vec<Fault>,
-}
-
 impl Fields {
-    /// An empty body has no fields.
-    fn read(body: &[u8], known: &[&str]) -> Result<Self, Refusal> {
-        let given: Map<String, Value> = match body {
-            [] => Map::new(),
-            body => serde_json::from_slice(body).map_err(|error| {
-                Refusal::Unreadable(format!("The body has to be an object in JSON: {error}."))
-            })?,
-        };
-        let unknown = given.keys().filter(|name| !known.contains(&name.as_str()));
-        let words = format!("There is no such field; there are: {}.", known.join(", "));
-        let faults = unknown
-            .map(|name| Fault::new(name, words.clone()))
-            .collect();
-        Ok(Self { given, faults })
-    }
-
-    fn fault<T>(&mut self, field: &str, words: impl Into<String>) -> Option<T> {
-        self.faults.push(Fault::new(field, words));
-        None
-    }
-
-    fn text(&mut self, field: &str) -> Option<String> {
-        match self.given.get(field) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(_) => self.fault(field, "It has to be a text."),
-        }
-    }
-
     fn profile(&mut self) -> Option<Profile> {
         let named = self.text("profile");
         let profile: Option<Profile> = named.and_then(|name| name.parse().ok());
@@ -274,15 +290,21 @@ impl Fields {
         }
     }
 
-    /// The one that was brought, or a new one.
-    fn secret(&mut self, request: &AdmittedRequest, profile: Option<Profile>) -> Option<Secret> {
+    /// The secret that was brought, or a new one.
+    fn key(&mut self, rng: &SharedRng, profile: Option<Profile>) -> Option<NewKey> {
         let brought = self.text("secret");
         let profile = profile?;
-        match brought.map(|text| Secret::brought(profile, &text)) {
-            None => Some(request.context.rng.with(|rng| Secret::make(profile, rng))),
-            Some(Ok(secret)) => Some(secret),
-            Some(Err(error)) => self.fault("secret", format!("Not taken: {error}.")),
-        }
+        let is_brought = brought.is_some();
+        let secret = match brought.map(|text| Secret::brought(profile, &text)) {
+            None => rng.with(|rng| Secret::make(profile, rng)),
+            Some(Ok(secret)) => secret,
+            Some(Err(error)) => return self.fault("secret", format!("Not taken: {error}.")),
+        };
+        Some(NewKey {
+            profile,
+            secret,
+            is_brought,
+        })
     }
 
     fn until(&mut self, now: Timestamp) -> Option<Timestamp> {
@@ -297,14 +319,6 @@ impl Fields {
                 "until",
                 "It has to be a time of the next 90 days, such as 2026-12-24T18:00:00Z.",
             ),
-        }
-    }
-
-    /// What was read, unless there are faults.
-    fn done<T>(self, read: Option<T>) -> Result<T, Refusal> {
-        match read {
-            Some(read) if self.faults.is_empty() => Ok(read),
-            Some(_) | None => Err(Refusal::Invalid(self.faults)),
         }
     }
 }
@@ -333,14 +347,4 @@ fn shown(signature: &Signature, secret: Option<&Secret>) -> Value {
         "made_at": signature.key.made_at.to_string(),
         "former": former,
     })
-}
-
-fn answer(status: StatusCode, value: &Value) -> ApiResponse {
-    let mut answer = ApiResponse::new(Bytes::from(value.to_string()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    let form = HeaderValue::from_static("application/json");
-    headers.insert(CONTENT_TYPE, form);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
 }

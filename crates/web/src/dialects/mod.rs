@@ -6,7 +6,9 @@ mod pretix;
 pub use crate::dialect::demo::{Demo, DemoCall, ReceiverBehavior, WebhookRef};
 pub use crate::dialect::load::{Load, LoadPage, LoadTenant};
 pub use crate::dialect::options::{ActionType, DialectOptions, LogRetention, Trigger};
-pub use crate::dialect::section::{DeclarationFile, FileError, GeneratedToken, KnownEvents};
+pub use crate::dialect::section::{
+    DeclarationFile, FileError, FileSecrets, GeneratedToken, KnownEvents, SecretPlace,
+};
 pub use crate::dialect::value::Dialects;
 
 /// Every dialect there is.

@@ -28,6 +28,8 @@ pub(crate) struct Api {
     /// The first segments of the paths of its routes.
     pub(crate) roots: &'static [&'static str],
     pub(crate) routes: Vec<Arc<Route>>,
+    /// Headers that calls of its webhooks have from it.
+    pub(crate) headers: &'static [&'static str],
     /// Judges a request of somebody known, before rights are judged.
     pub(crate) admit: fn(&RequestHead) -> Result<(), Refusal>,
     /// Answers OPTIONS.

@@ -65,7 +65,10 @@ pub(crate) fn refused(error: &StoreError) -> Refusal {
              one that nobody needs any more."
         )),
         StoreError::Conflict(Conflict::IdempotencyKey) => Refusal::KeyReused,
-        StoreError::Conflict(_) | StoreError::Fenced | StoreError::Broken(_) => {
+        StoreError::Conflict(_)
+        | StoreError::Secret(_)
+        | StoreError::Fenced
+        | StoreError::Broken(_) => {
             tracing::error!(cause = chain(error), "the store failed");
             Refusal::Internal
         }
@@ -110,6 +113,7 @@ fn chain(error: &StoreError) -> String {
         StoreError::Conflict(_)
         | StoreError::Stale
         | StoreError::TooManyWebhooks
+        | StoreError::Secret(_)
         | StoreError::Busy
         | StoreError::Disk(_)
         | StoreError::Fenced

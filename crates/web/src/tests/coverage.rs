@@ -16,6 +16,7 @@ pub(super) fn path_of(route: &Route, tenant: &str) -> String {
         "{id}" => "1".to_owned(),
         "{delivery}" => "dlv_1_1".to_owned(),
         "{profile}" => "standard".to_owned(),
+        "{name}" => "X-Key".to_owned(),
         "{guid}" | "{invocation}" => COMPANY.to_owned(),
         other => {
             assert!(!other.starts_with('{'), "what stands for {other}?");

@@ -222,8 +222,13 @@ impl TestApp {
 
     /// An app that can keep no secret.
     pub(crate) async fn without_master_key() -> Self {
+        Self::without_master_key_over(store::open_inline().unwrap()).await
+    }
+
+    /// The same over a store that may have some.
+    pub(crate) async fn without_master_key_over(store: Arc<dyn Store>) -> Self {
         Self::build(
-            store::open_inline().unwrap(),
+            store,
             &DialectOptions::default(),
             &mut Registry::default(),
             Keyring::default(),

@@ -1,11 +1,13 @@
 //! Tests of the crate as a whole: the site called without a socket, on an in-memory store.
 
 mod coverage;
+mod declared_secrets;
 pub(crate) mod faulty_store;
 mod fuzz;
 pub(crate) mod harness;
 mod idempotency;
 mod never_500;
+mod own_headers;
 mod pages;
 mod parameters;
 mod requests;

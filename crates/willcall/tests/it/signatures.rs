@@ -102,6 +102,10 @@ fn path(webhook: i64) -> String {
     format!("{API}/webhooks/{webhook}/willcall/signatures/")
 }
 
+fn headers(webhook: i64) -> String {
+    format!("{API}/webhooks/{webhook}/willcall/headers/")
+}
+
 /// Adds a signature; answers its secret.
 fn sign(client: &Client, webhook: i64, fields: &Value) -> String {
     let (status, added) = client.post(&path(webhook), &fields.to_string());
@@ -261,23 +265,123 @@ fn after_a_rotation_of_the_master_key_the_old_one_is_not_needed() {
     let secret = sign(&client, webhook, &json!({ "profile": "standard" }));
     let rotate = format!("{}standard/rotate/", path(webhook));
     assert_eq!(client.post(&rotate, "").0, 200);
+    let token = json!({ "name": "Authorization", "value": "Bearer a-token-of-theirs" });
+    assert_eq!(client.post(&headers(webhook), &token.to_string()).0, 201);
     let (done, words) = house.rotate_master(&[NEW_KEY]);
     assert!(
-        !done && words.contains("2 keys could not be opened"),
+        !done && words.contains("3 secrets could not be opened"),
         "{words}"
     );
     let (done, words) = house.rotate_master(&[NEW_KEY, OLD_KEY]);
-    assert!(done && words.contains("Sealed 2 keys"), "{words}");
+    assert!(done && words.contains("Sealed 3 secrets"), "{words}");
     let (done, words) = house.rotate_master(&[NEW_KEY]);
     assert!(
-        done && words.contains("2 were sealed with it already"),
+        done && words.contains("3 were sealed with it already"),
         "{words}"
     );
     server.terminate();
     let server = house.start(&[NEW_KEY]);
     notify(&server.client());
     // The former key still signs, too.
-    assert!(is_signed(&receiver.next(), &secret));
+    let call = receiver.next();
+    assert!(is_signed(&call, &secret));
+    assert_eq!(call.headers["authorization"], "Bearer a-token-of-theirs");
+    server.kill();
+}
+
+#[test]
+fn the_doctor_and_the_start_say_which_secrets_the_master_keys_do_not_open() {
+    let house = House::new();
+    let doctor = |keys: &[&str]| {
+        let key = house.keys(keys);
+        let folder = house.folder.path().to_str().unwrap();
+        let mut arguments = vec!["doctor", "--data-dir", folder];
+        if !keys.is_empty() {
+            arguments.extend(["--master-key-file", key.to_str().unwrap()]);
+        }
+        let output = willcall(&arguments);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find(|line| line.contains("  secrets  "));
+        line.unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    assert!(doctor(&[]).ends_with("none is stored"));
+    let server = house.start(&[OLD_KEY]);
+    let client = server.client();
+    let webhook = client.webhook("http://127.0.0.1:9/", &["pretix.event.order.paid"]);
+    sign(&client, webhook, &json!({ "profile": "standard" }));
+    let own = json!({ "name": "X-Token", "value": "a-token-of-theirs" }).to_string();
+    assert_eq!(client.post(&headers(webhook), &own).0, 201);
+    // Beside a server as well.
+    let good = doctor(&[OLD_KEY]);
+    assert!(
+        good.starts_with("good ") && good.contains("  2, and"),
+        "{good}"
+    );
+    server.terminate();
+    let odd = doctor(&[NEW_KEY, OLD_KEY]);
+    assert!(
+        odd.starts_with("odd  ") && odd.contains("rotate-master"),
+        "{odd}"
+    );
+    for keys in [&[NEW_KEY][..], &[]] {
+        let wrong = doctor(keys);
+        let words = "2 of 2 secrets cannot be opened with the master keys that are set, so nothing \
+                     is sent to the webhooks 1 (webhook 1, signature standard: ";
+        assert!(
+            wrong.starts_with("WRONG") && wrong.contains(words),
+            "{wrong}"
+        );
+        let server = house.start(keys);
+        server.await_log(words);
+        server.terminate();
+    }
+}
+
+#[test]
+fn an_operators_file_signs_calls_and_applying_it_again_changes_nothing() {
+    let house = House::new();
+    let receiver = Receiver::start(|_| 204);
+    let folder = house.folder.path();
+    let secret = folder.join("secret");
+    std::fs::write(&secret, "the-secret-of-the-receiver\n").unwrap();
+    let file = format!(
+        "{TENANT}\n[[organizer.webhook]]\nall_events = true\ntarget_url = \"{}\"\n\
+         action_types = [\"pretix.event.order.paid\"]\n\
+         [[organizer.webhook.signature]]\nprofile = \"github\"\nsecret_file = \"{}\"\n\
+         [[organizer.webhook.header]]\nname = \"Authorization\"\n\
+         value_variable = \"RECEIVERS_TOKEN\"\n",
+        receiver.url("/"),
+        secret.display()
+    );
+    let key = house.keys(&[OLD_KEY]);
+    let path = folder.join("file.toml");
+    std::fs::write(&path, file).unwrap();
+    let apply = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_willcall"));
+        command.env("RECEIVERS_TOKEN", "Bearer a-token-of-theirs");
+        command.args(["apply", path.to_str().unwrap()]);
+        command.args(["--data-dir", folder.to_str().unwrap()]);
+        let output = command.arg("--master-key-file").arg(&key).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let first = apply();
+    assert!(first.contains("created bigevents: webhook 1"), "{first}");
+    let again = apply();
+    assert!(again.contains("0 created, 0 changed"), "{again}");
+    std::fs::write(&secret, "another-secret-of-theirs").unwrap();
+    let changed = apply();
+    assert!(changed.contains(": key of signature github"), "{changed}");
+    for told in [first, again, changed] {
+        assert!(
+            !told.contains("secret-of") && !told.contains("token-of"),
+            "{told}"
+        );
+    }
+    let server = house.start(&[OLD_KEY]);
+    notify(&server.client());
+    let call = receiver.next();
+    assert_eq!(call.headers["authorization"], "Bearer a-token-of-theirs");
+    assert!(call.headers["x-hub-signature-256"].starts_with("sha256="));
     server.kill();
 }
 
@@ -291,9 +395,15 @@ fn a_secret_is_in_no_file_of_the_store_and_in_no_log() {
     let fields = json!({ "profile": "github", "secret": brought });
     assert_eq!(sign(&client, webhook, &fields), brought);
     let made = sign(&client, webhook, &json!({ "profile": "standard" }));
+    let token = "a-token-that-somebody-brought";
+    let own = json!({ "name": "X-Token", "value": token }).to_string();
+    assert_eq!(client.post(&headers(webhook), &own).0, 201);
+    notify(&client);
+    let tried = format!("{API}/webhooks/{webhook}/deliveries/?status=retrying");
+    while client.get(&tried).1["results"][0].is_null() {}
     let log = server.log();
     server.terminate();
-    for secret in [brought, &made] {
+    for secret in [brought, &made, token] {
         assert!(!log.contains(secret));
         for file in std::fs::read_dir(house.folder.path()).unwrap() {
             let path = file.unwrap().path();

@@ -8,7 +8,7 @@ use crate::postgres::statements::statements;
 use crate::postgres::tests::support::open;
 
 /// Tables that grow with what passes, or with the tenants: none is read as a whole.
-const LARGE: [&str; 23] = [
+const LARGE: [&str; 24] = [
     "attempt",
     "audience",
     "audit",
@@ -22,6 +22,7 @@ const LARGE: [&str; 23] = [
     "link",
     "member",
     "notification",
+    "own_header",
     "session",
     "signature",
     "standing",

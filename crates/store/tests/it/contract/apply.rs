@@ -1,12 +1,18 @@
 //! Applying an operator's file.
 
+use std::sync::Arc;
+
 use model::contract::{Conflict, StoreError};
+use model::declared_secrets::{DeclaredHeader, DeclaredSecrets, DeclaredSignature, Sealer};
 use model::id::WebhookId;
 use model::limits::PAGE_ROWS_MAX;
+use model::own_header::{self, OwnHeaderName};
 use model::query::{
     AppliedChange, AppliedItem, ChangeKind, Declaration, DeclaredToken, DeclaredWebhook,
     WebhookDefaults, WebhookQuery,
 };
+use model::rng::SeededRng;
+use model::signing::{Keyring, Profile, Secret};
 use model::tenant::{DialectName, Event, Permission, TokenHash, TokenKind};
 use model::webhook::{DisableCause, Disablement, Webhook};
 
@@ -34,6 +40,7 @@ fn declared_webhook(url: &str, topic: &str) -> DeclaredWebhook {
         headers: None,
         retries_max: None,
         fresh: WebhookDefaults::default(),
+        secrets: DeclaredSecrets::default(),
     }
 }
 
@@ -412,6 +419,108 @@ fn to_urls(given: &Given, webhooks: Vec<DeclaredWebhook>) -> Vec<(i64, String)> 
     applied.filter_map(of).collect()
 }
 
+/// What a file says of the secrets of one webhook.
+fn secrets(github: &str, header: Option<&str>, own: &str) -> DeclaredSecrets {
+    DeclaredSecrets {
+        signatures: vec![
+            DeclaredSignature {
+                profile: Profile::Github,
+                header: header.map(str::to_owned),
+                svix: false,
+                secret: Some(Secret::brought(Profile::Github, github).unwrap()),
+            },
+            DeclaredSignature {
+                profile: Profile::StandardEd25519,
+                header: None,
+                svix: true,
+                secret: None,
+            },
+        ],
+        headers: vec![DeclaredHeader {
+            name: OwnHeaderName::parse("X-Key").unwrap(),
+            value: own_header::value(own).unwrap(),
+        }],
+        sealer: sealer(MASTER),
+    }
+}
+
+const MASTER: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+const OTHER_MASTER: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+
+fn sealer(master: &str) -> Sealer {
+    let keyring = Keyring::parse(master).unwrap();
+    Sealer::new(Arc::new(keyring), SeededRng::from_seed([3; 32]))
+}
+
+#[test]
+fn declared_secrets_are_sealed_with_their_webhook_and_applying_again_changes_nothing() {
+    let given = Given::new();
+    let to = |secrets: DeclaredSecrets| {
+        let webhook = DeclaredWebhook {
+            secrets,
+            ..declared_webhook("https://a.example/", "paid")
+        };
+        to_urls(&given, vec![webhook])
+    };
+    let one = |what: &str| vec![(1, what.to_owned())];
+    let (first, second) = ("the-first-of-theirs", "the-second-of-theirs");
+    assert_eq!(to(secrets(first, None, "own-1")), one("created"));
+    assert_eq!(to(secrets(first, None, "own-1")), one("unchanged"));
+    let id = WebhookId(1);
+    let keyring = Keyring::parse(MASTER).unwrap();
+    let stored = || wait(given.store.signatures(given.tenant, id)).unwrap();
+    let of_github = stored().pop().unwrap();
+    let opened = keyring.open(id, Profile::Github, &of_github.key.sealed);
+    assert_eq!(opened.unwrap().text(), first);
+    let pair = stored().remove(0).key;
+    let changed = to(secrets(second, None, "own-2"));
+    assert_eq!(changed, one("key of signature github, header X-Key"));
+    assert!(stored().pop().unwrap().former.is_some());
+    // A pair that was made here stays what it is.
+    assert_eq!(stored().remove(0).key, pair);
+    let moved = to(secrets(second, Some("X-Shop"), "own-2"));
+    assert_eq!(moved, one("header of signature github"));
+    assert_eq!(stored().pop().unwrap().header(), "X-Shop");
+    // What a file does not name stays.
+    assert_eq!(to(DeclaredSecrets::default()), one("unchanged"));
+    assert_eq!(stored().len(), 2);
+    let audit = wait(given.store.audit(given.tenant, 99)).unwrap();
+    let audit = format!("{audit:?}");
+    assert!(
+        !audit.contains("theirs") && !audit.contains("own-"),
+        "{audit}"
+    );
+}
+
+#[test]
+fn what_cannot_be_opened_or_rotated_refuses_the_whole_file() {
+    let given = Given::new();
+    let to = |secrets: DeclaredSecrets, topic: &str| {
+        let webhook = DeclaredWebhook {
+            secrets,
+            ..declared_webhook("https://a.example/", topic)
+        };
+        let declared = Declaration {
+            webhooks: vec![webhook],
+            ..declaration("bigevents")
+        };
+        apply(&given, declared, 9)
+    };
+    to(secrets("the-first-of-theirs", None, "own"), "paid").unwrap();
+    let other = DeclaredSecrets {
+        sealer: sealer(OTHER_MASTER),
+        ..secrets("the-first-of-theirs", None, "own")
+    };
+    let refused = to(other, "changed").unwrap_err().to_string();
+    let words = "webhook 1, signature github: its secret is sealed with master key";
+    assert!(refused.starts_with(words), "{refused}");
+    to(secrets("the-second-of-theirs", None, "own"), "paid").unwrap();
+    let again = to(secrets("the-third-of-theirs", None, "own"), "changed");
+    let again = again.unwrap_err();
+    assert!(matches!(again, StoreError::Conflict(Conflict::FormerKey)));
+    assert_eq!(given.stored(WebhookId(1)).filter, filter(&[("paid", None)]));
+}
+
 fn keyed(url: &str, key: &str) -> DeclaredWebhook {
     DeclaredWebhook {
         key: Some(key.to_owned()),
@@ -442,6 +551,26 @@ fn another_password_changes_the_webhook_and_makes_no_second() {
     ] {
         assert_eq!(to(url), [(number, "created".to_owned())]);
     }
+}
+
+#[test]
+fn another_secret_in_a_marked_part_changes_the_webhook_and_makes_no_second() {
+    let given = Given::new();
+    let to = |url: &str| to_urls(&given, vec![declared_webhook(url, "paid")]);
+    let one = |what: &str| vec![(1, what.to_owned())];
+    assert_eq!(to("https://a.example/in?key=a"), one("created"));
+    let marked = to("https://a.example/in?key=a#secret:key");
+    assert_eq!(marked, one("target_url"));
+    let changed = to("https://a.example/in?key=b#secret:key");
+    assert_eq!(changed, one("what is marked in target_url"));
+    let audit = wait(given.store.audit(given.tenant, 1)).unwrap();
+    let detail = &audit[0].detail;
+    assert!(
+        detail.contains("https://a.example/in?key=***#secret:key"),
+        "{detail}"
+    );
+    let other = to("https://a.example/out?key=b#secret:key");
+    assert_eq!(other, [(2, "created".to_owned())]);
 }
 
 #[test]

@@ -361,6 +361,7 @@ fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
         version: 2,
         enabled: false,
         signatures: Vec::new(),
+        own_headers: Vec::new(),
     };
     assert_eq!(targets, [target]);
 }

@@ -14,6 +14,7 @@ mod leases;
 mod ledger;
 mod log;
 mod match_explanations;
+pub(crate) mod own_headers;
 mod pages;
 mod prune;
 mod recovery;

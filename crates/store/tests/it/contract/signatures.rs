@@ -1,7 +1,7 @@
 //! Signatures of webhooks: added, rotated, removed, sealed anew, and seen by their tenant only.
 
 use bytes::Bytes;
-use model::contract::{Conflict, StoreError};
+use model::contract::{Conflict, SealedId, StoreError};
 use model::id::{TenantId, WebhookId};
 use model::signing::{
     FormerKey, NewSignature, Profile, SealedKey, Signature, SignatureChange, SignatureId,
@@ -225,7 +225,7 @@ fn every_key_is_found_page_by_page_and_sealed_anew_where_it_is() {
     };
     let reseal = |old: &'static str, new: &'static str| {
         let [old, new] = [old, new].map(|text| Bytes::from_static(text.as_bytes()));
-        wait(given.store.reseal(id, old, new)).unwrap()
+        wait(given.store.reseal(SealedId::Signature(id), old, new)).unwrap()
     };
     assert!(reseal("first", "first again"));
     assert!(!reseal("first", "first again"));

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use model::contract::{DueQuery, ReplayResult, ReplayScope, StoreError};
+use model::declared_secrets::DeclaredSecrets;
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::query::{DeclaredToken, DeclaredWebhook, WebhookDefaults};
@@ -238,6 +239,7 @@ fn a_refused_change_leaves_what_was_not_tried_as_it_was() {
         headers: None,
         retries_max: None,
         fresh: WebhookDefaults::default(),
+        secrets: DeclaredSecrets::default(),
     }];
     let mut taken = declaration("bigevents");
     taken.tokens = vec![DeclaredToken {

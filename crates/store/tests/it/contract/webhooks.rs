@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::contract::{Conflict, ReplayResult, ReplayScope, Settlement, StoreError};
+use model::declared_secrets::DeclaredSecrets;
 use model::delivery::{CancelCause, DeliveryState, NextState};
 use model::id::{TenantId, WebhookId};
 use model::limits::WEBHOOKS_MAX;
@@ -175,6 +176,7 @@ fn a_tenant_has_as_many_webhooks_as_it_may_and_no_more() {
         headers: None,
         retries_max: None,
         fresh: WebhookDefaults::default(),
+        secrets: DeclaredSecrets::default(),
     };
     let declaration = Declaration {
         webhooks: vec![declared],
@@ -390,6 +392,7 @@ fn a_declared_webhook_keeps_what_was_made_for_it_and_comes_back_by_its_key() {
         settings: "{}".to_owned(),
         headers: None,
         retries_max: None,
+        secrets: DeclaredSecrets::default(),
         fresh: WebhookDefaults {
             key: Some(nonce.to_owned()),
             headers: headers("X-Nonce", nonce),

@@ -1,5 +1,6 @@
 //! Webhooks, tenants and what belongs to them.
 
+use model::declared_secrets::DeclaredSecrets;
 use model::filter::Filter;
 use model::id::{TenantId, TokenId};
 use model::query::{Declaration, DeclaredToken, DeclaredWebhook, WebhookDefaults};
@@ -36,6 +37,7 @@ impl History {
                     headers: self.draw.once_in(2).then(Headers::default),
                     retries_max: None,
                     fresh: WebhookDefaults::default(),
+                    secrets: DeclaredSecrets::default(),
                 })
                 .collect(),
             tokens: (0..self.draw.below(3))

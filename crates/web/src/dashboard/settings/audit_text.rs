@@ -68,6 +68,9 @@ fn deed(action: &str, detail: &Value) -> String {
         "signature.former_ended" => {
             format!("ended the former key of the signature {}", short("profile"))
         }
+        "header.added" => format!("added the own header {}", short("name")),
+        "header.changed" => format!("gave the own header {} another value", short("name")),
+        "header.removed" => format!("removed the own header {}", short("name")),
         "signature.removed" => format!("removed the signature {}", short("profile")),
         "webhook.deleted" => "deleted the webhook".to_owned(),
         "webhook.disabled" if text("cause") == "gone" => {
@@ -155,7 +158,7 @@ fn between(
         // the same before and after is what is masked.
         let is_masked = before.contains_key(field) && before.get(field) == after.get(field);
         let words = match is_masked {
-            true => "user or password changed",
+            true => "user, password or a marked part changed",
             false => "changed",
         };
         if field != "filter" && (is_masked || !before.contains_key(field)) {
@@ -301,7 +304,7 @@ mod tests {
         let detail = json!({"changed": ["target_url"], "before": side, "after": side});
         assert_eq!(
             lines(&tell("webhook.changed", &detail)),
-            ["URL: user or password changed"]
+            ["URL: user, password or a marked part changed"]
         );
     }
 

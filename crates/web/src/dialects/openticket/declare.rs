@@ -14,6 +14,7 @@ use toml::de::DeValue;
 use super::context::OpenTicket;
 use super::fields::{FieldLimits, Fields};
 use super::{guid, stored, wire};
+use crate::dialect::declared_secrets;
 use crate::dialect::section::{DeclarationFile, FileTable};
 
 /// This dialect's name for the permission to hand in notifications.
@@ -123,7 +124,9 @@ fn webhook_of(
         "identifier",
         "triggered_by_child_resources",
     ];
-    entry.only(&[FIELDS.as_slice(), &["guid", "nonce", "enabled"]].concat());
+    let more = ["guid", "nonce", "enabled"];
+    entry.only(&[FIELDS.as_slice(), &more, &declared_secrets::KEYS].concat());
+    let secrets = declared_secrets::read(entry, &wire::HEADERS);
     let key = guid_of(entry, "guid");
     if let Some(key) = &key
         && !keys.insert(key.clone())
@@ -156,6 +159,7 @@ fn webhook_of(
             headers: nonce.map(wire::webhook_headers),
             retries_max: Some(fields.retries),
             fresh,
+            secrets,
         }),
         Err(faults) => {
             for fault in faults {

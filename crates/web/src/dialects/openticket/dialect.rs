@@ -33,6 +33,7 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
             name,
             roots: routes::ROOTS,
             routes,
+            headers: &wire::HEADERS,
             admit: answer::admit,
             describe: answer::describe,
             refuse: refuse::refuse,

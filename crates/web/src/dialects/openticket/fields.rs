@@ -4,7 +4,8 @@
 use model::filter::Filter;
 use model::limits::{RETRIES_MAX, TARGET_URL_CHARS_MAX};
 use model::refusal::Fault;
-use model::target::{MASKED, Target, is_masked};
+use model::target::{MASKED, PART_MASKED, Target, has_masked_credentials};
+use model::url_marks;
 use model::webhook::Webhook;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -66,7 +67,11 @@ impl Fields {
         };
         let triggers = bounds.triggers;
         let name = reading.required("name", name);
-        let url = reading.required("url", url);
+        let known = old.as_ref().map(|old| &*old.url);
+        let url = reading.required("url", |text| {
+            let text = url(text)?;
+            url_marks::filled(&text, known).ok_or_else(|| PART_MASKED.to_owned())
+        });
         let resource = reading.required("resource", |text| triggers.resource(text));
         let trigger = reading.required("trigger", |text| triggers.trigger(text));
         let retries = reading.retries();
@@ -256,10 +261,13 @@ fn url(text: &str) -> Result<String, String> {
     {
         return Err("The url may not have spaces or control characters.".to_owned());
     }
-    if text.contains('#') {
+    if let Err(error) = url_marks::check(text) {
+        return Err(format!("Marks of secret parts: {error}."));
+    }
+    if url_marks::unmarked(text).contains('#') {
         return Err("The url may not have a fragment (#).".to_owned());
     }
-    if is_masked(text) {
+    if has_masked_credentials(text) {
         return Err(MASKED.to_owned());
     }
     match Target::parse(text) {

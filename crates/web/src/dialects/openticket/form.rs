@@ -203,7 +203,9 @@ impl OpenTicket {
                     .with_help(
                         "Where calls go, such as https://example.com/webhook/receive. A user and a \
                      password in it (https://user:password@…) are sent as Basic credentials and \
-                     not shown again.",
+                     not shown again. To hide a token in it as well, name its parameter or the \
+                     number of its path segment at the end: \
+                     https://example.com/hooks/token?key=…#secret:/2,key",
                     ),
                 FormField::new("trigger", "Resource and trigger", pair)
                     .with_help("What it is called for. Only what can fire is listed."),

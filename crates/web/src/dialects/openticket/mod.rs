@@ -17,6 +17,7 @@ mod log;
 mod lookup;
 mod members;
 mod notification;
+mod own_headers;
 mod refuse;
 mod routes;
 mod sample;

@@ -8,7 +8,7 @@ use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
 use model::tenant::Permission;
 
 use super::context::OpenTicket;
-use super::{intake, log, signatures, webhooks};
+use super::{intake, log, own_headers, signatures, webhooks};
 use crate::dialect::replay;
 use crate::gateway::api::{QueryRule, Route, TenantScope, handler};
 use crate::gateway::auth::{AuthScheme, RequiredAccess};
@@ -25,6 +25,7 @@ const HINTS: QueryRule = QueryRule::Only {
 pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Route> {
     let mut routes = of_vendor(open);
     routes.extend(of_signatures(open));
+    routes.extend(of_own_headers(open));
     routes
 }
 
@@ -61,6 +62,29 @@ fn of_signatures(open: &Arc<OpenTicket>) -> Vec<Route> {
             "/webhook/{guid}/willcall/signatures/{profile}/end_former",
             end,
         ),
+    ]
+}
+
+/// Not the vendor's either.
+fn of_own_headers(open: &Arc<OpenTicket>) -> Vec<Route> {
+    let all = vec![
+        (Method::GET, handler(open, own_headers::list_headers)),
+        (Method::POST, handler(open, own_headers::add_header)),
+    ];
+    let one = vec![
+        (Method::GET, handler(open, own_headers::show_header)),
+        (Method::PUT, handler(open, own_headers::replace_header)),
+        (Method::DELETE, handler(open, own_headers::remove_header)),
+    ];
+    vec![
+        Route {
+            verbs: all,
+            ..route("own_headers", "/webhook/{guid}/willcall/headers")
+        },
+        Route {
+            verbs: one,
+            ..route("own_header", "/webhook/{guid}/willcall/headers/{name}")
+        },
     ]
 }
 

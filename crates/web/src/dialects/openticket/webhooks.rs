@@ -9,6 +9,7 @@ use model::query::WebhookQuery;
 use model::refusal::Refusal;
 use model::target::masked;
 use model::tenant::Permission;
+use model::url_marks;
 use model::webhook::{DisableCause, Disablement, Webhook};
 use serde::Serialize;
 use std::sync::Arc;
@@ -201,7 +202,7 @@ impl OpenTicket {
             company_id: owner.map(|own| own.key.clone()).unwrap_or_default(),
             name: settings.name,
             url: match trusted {
-                true => fields.url,
+                true => url_marks::masked(&fields.url),
                 false => masked(&fields.url),
             },
             retries: fields.retries,

@@ -23,6 +23,9 @@ const TRIGGER_HEADER: &str = "OpenTicket-Trigger";
 const NONCE_HEADER: &str = "OpenTicket-Identifier";
 pub(super) const DEDUPE_HEADER: &str = "OpenTicket-Dedupe-Key";
 
+/// All of them.
+pub(super) const HEADERS: [&str; 3] = [TRIGGER_HEADER, NONCE_HEADER, DEDUPE_HEADER];
+
 /// Related resources of one trigger: an order has some tickets, a shop some events.
 const RELATED_MAX: usize = 500;
 

@@ -14,6 +14,7 @@ use super::action_types::ActionTypes;
 use super::fields::{FieldLimits, FieldValues};
 use super::json::{JsonObject, JsonText, JsonValue};
 use super::{faults, stored};
+use crate::dialect::declared_secrets;
 use crate::dialect::section::{DeclarationFile, FileTable, KnownEvents};
 
 pub(super) fn declare(
@@ -120,7 +121,8 @@ fn webhook_of(
         "action_types",
         "comment",
     ];
-    entry.only(&[FIELDS.as_slice(), &["key"]].concat());
+    entry.only(&[FIELDS.as_slice(), &["key"], &declared_secrets::KEYS].concat());
+    let secrets = declared_secrets::read(entry, &[]);
     let key = key_of(entry, keys);
     let mut pairs: Vec<(JsonText<'_>, JsonValue<'_>)> = Vec::new();
     for field in FIELDS {
@@ -144,6 +146,7 @@ fn webhook_of(
             headers: None,
             retries_max: None,
             fresh: WebhookDefaults::default(),
+            secrets,
         }),
         Err(faults) => {
             for fault in faults {

@@ -33,6 +33,7 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
             name,
             roots: &["api"],
             routes,
+            headers: &[],
             admit: answer::admit,
             describe: describe::describe,
             refuse: refuse::refuse,

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use model::filter::Filter;
 use model::limits;
 use model::refusal::Fault;
-use model::target::{MASKED, is_masked};
+use model::target::{MASKED, PART_MASKED, has_masked_credentials};
+use model::url_marks;
 use model::webhook::Webhook;
 use serde::{Deserialize, Serialize};
 
@@ -142,8 +143,25 @@ impl FieldValues {
         }
     }
 
+    /// The same with the marked parts of `old` where the URL that was given has stars.
+    pub(super) fn filled(self, old: Option<&str>) -> Result<Self, Vec<Fault>> {
+        let filled = self.target_url.map(|url| {
+            let filled = url_marks::filled(&url, old);
+            filled.ok_or_else(|| vec![Fault::new("target_url", PART_MASKED)])
+        });
+        Ok(Self {
+            target_url: filled.transpose()?,
+            ..self
+        })
+    }
+
     /// All fields, those that were not given as in `old` or at their default.
     pub(super) fn over(self, old: Option<Fields>) -> Result<Fields, Vec<Fault>> {
+        let this = self.filled(old.as_ref().map(|old| &*old.target_url))?;
+        this.with_defaults(old)
+    }
+
+    fn with_defaults(self, old: Option<Fields>) -> Result<Fields, Vec<Fault>> {
         let kept = old.as_ref().map_or(0, |old| old.settings.subscriptions());
         let (enabled, target_url, old) = match old {
             Some(old) => (old.enabled, old.target_url, Some(old.settings)),
@@ -302,8 +320,11 @@ fn target_url(value: &JsonValue<'_>) -> FieldResult<String> {
     if !url::is_target(&shape) {
         reasons.push(NO_URL.to_owned());
     }
-    if is_masked(&shape) {
+    if has_masked_credentials(&shape) {
         reasons.push(MASKED.to_owned());
+    }
+    if let Err(error) = url_marks::check(&shape) {
+        reasons.push(format!("Marks of secret parts: {error}."));
     }
     if reasons.is_empty() {
         Ok(shape)

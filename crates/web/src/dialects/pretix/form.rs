@@ -251,7 +251,9 @@ impl Pretix {
         let mut all = vec![
             FormField::new("target_url", "Target URL", FieldControl::Text(url)).with_help(
                 "Where calls go, such as https://example.com/hook. A user and a password in it \
-                 (https://user:password@…) are sent as Basic credentials and not shown again.",
+                 (https://user:password@…) are sent as Basic credentials and not shown again. \
+                 To hide a token in it as well, name its parameter or the number of its path \
+                 segment at the end: https://example.com/hooks/token?key=…#secret:/2,key",
             ),
             FormField::new(
                 "enabled",

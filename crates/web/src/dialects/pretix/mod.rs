@@ -22,6 +22,7 @@ mod load;
 mod log;
 mod notification;
 mod organizers;
+mod own_headers;
 mod paging;
 mod python;
 mod refuse;

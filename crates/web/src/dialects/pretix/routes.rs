@@ -9,7 +9,7 @@ use model::tenant::Permission;
 
 use super::context::Pretix;
 use super::json::JsonValue;
-use super::{answer, intake, log, organizers, refuse, signatures, webhooks};
+use super::{answer, intake, log, organizers, own_headers, refuse, signatures, webhooks};
 use crate::gateway::api::{
     AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope, handler,
 };
@@ -32,6 +32,7 @@ pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Route> {
     let mut routes = of_webhooks(pretix);
     routes.extend(of_deliveries(pretix));
     routes.extend(of_signatures(pretix));
+    routes.extend(of_own_headers(pretix));
     routes.extend(of_organizers(pretix));
     routes.extend(of_the_rest(pretix));
     routes
@@ -189,6 +190,39 @@ fn of_signatures(pretix: &Arc<Pretix>) -> Vec<Route> {
             "Former Key",
             end,
         ),
+    ]
+}
+
+/// Not pretix's either.
+fn of_own_headers(pretix: &Arc<Pretix>) -> Vec<Route> {
+    let all = vec![
+        (Method::GET, handler(pretix, own_headers::list_headers)),
+        (Method::POST, handler(pretix, own_headers::add_header)),
+    ];
+    let one = vec![
+        (Method::GET, handler(pretix, own_headers::show_header)),
+        (Method::PUT, handler(pretix, own_headers::replace_header)),
+        (Method::DELETE, handler(pretix, own_headers::remove_header)),
+    ];
+    vec![
+        Route {
+            title: "Own Header List",
+            verbs: all,
+            ..route(
+                "own_headers",
+                "/api/v1/organizers/{organizer}/webhooks/{id}/willcall/headers/",
+                "Own Header",
+            )
+        },
+        Route {
+            title: "Own Header Instance",
+            verbs: one,
+            ..route(
+                "own_header",
+                "/api/v1/organizers/{organizer}/webhooks/{id}/willcall/headers/{name}/",
+                "Own Header",
+            )
+        },
     ]
 }
 

@@ -10,6 +10,7 @@ use model::id::WebhookId;
 use model::query::WebhookQuery;
 use model::refusal::Refusal;
 use model::tenant::{Event, Permission};
+use model::url_marks;
 use model::webhook::Webhook;
 
 use super::context::Pretix;
@@ -99,7 +100,8 @@ async fn change_fields(
     let bounds = FieldLimits::new(&pretix.action_types, &events);
     let edit = |old: &Webhook, at| {
         let given = FieldValues::read(&object, whole, &bounds).map_err(Refusal::Invalid)?;
-        let fields = given.over((!whole).then(|| fields_of(old)));
+        let given = given.filled(Some(&old.target_url));
+        let fields = given.and_then(|given| given.over((!whole).then(|| fields_of(old))));
         edited(old, fields.map_err(Refusal::Invalid)?, at)
     };
     let saved = operations::edit_webhook(request, find, edit, None).await?;
@@ -242,7 +244,11 @@ fn value(webhook: &Webhook, fields: Fields, events: &EventOrder) -> JsonValue<'s
     JsonValue::object([
         ("id", JsonValue::int(webhook.id)),
         ("enabled", JsonValue::Bool(fields.enabled)),
-        ("target_url", JsonValue::text(fields.target_url)),
+        // Credentials as pretix shows them; what is marked is not pretix's.
+        (
+            "target_url",
+            JsonValue::text(url_marks::masked(&fields.target_url)),
+        ),
         ("all_events", JsonValue::Bool(settings.all_events)),
         ("limit_events", texts(events.sorted(settings.limit_events))),
         ("action_types", texts(settings.action_types)),

@@ -20,6 +20,7 @@ fn path_of(page: &PageRoute, tenant: i64) -> String {
         "{tenant}" => tenant.to_string(),
         "{delivery}" => "dlv_1_1".to_owned(),
         "{name}" => "app.css".to_owned(),
+        "{profile}" => "standard".to_owned(),
         "{secret}" => "abc".to_owned(),
         other if other.starts_with('{') => "1".to_owned(),
         other => other.to_owned(),

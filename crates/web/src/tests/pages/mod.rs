@@ -12,6 +12,7 @@ mod log;
 mod overview;
 mod past;
 mod profile;
+mod secrets;
 mod send_test;
 mod settings;
 mod sign_in;

@@ -197,3 +197,26 @@ fn the_keyboard_alone_is_enough() {
     browser.press(&ENTER.to_string());
     assert_eq!(app.receiver.next().path, "/keys");
 }
+
+#[test]
+fn without_scripts_calls_are_signed_and_carry_a_header_of_their_own() {
+    let (app, browser) = (House::new(), Browser::open(Wants { no_scripts: true }));
+    app.sign_in(&browser);
+    let webhook = app.server.client().webhook(&app.receiver.url("/"), &[PAID]);
+    browser.go(&app.url(&format!("/t/1/webhooks/{webhook}")));
+    browser.click("#secrets");
+    browser.click("#profile-github");
+    browser.click("#add-signature");
+    let secret = browser.text("#secret");
+    assert!(secret.starts_with("whsec_"), "{secret}");
+    browser.click("main a.button");
+    browser.find("#signature-github");
+    browser.fill("#name", "Authorization");
+    browser.fill("#value", "Bearer secret");
+    browser.click("#add-header");
+    browser.find_text("The header goes with every call from now on.");
+    app.hand_in(1);
+    let call = app.receiver.next();
+    assert_eq!(call.headers["authorization"], "Bearer secret");
+    assert!(call.headers["x-hub-signature-256"].starts_with("sha256="));
+}

@@ -19,6 +19,14 @@ const PAGES: &[(&str, &str)] = &[
     ("webhook-new-company", "/t/2/webhooks/new"),
     ("webhook-edit", "/t/1/webhooks/1/edit"),
     ("webhook-disable", "/t/1/webhooks/1/disable"),
+    ("secrets", "/t/1/webhooks/2/secrets"),
+    ("secrets-none", "/t/1/webhooks/1/secrets"),
+    ("key-rotate", "/t/1/webhooks/2/signatures/github/rotate"),
+    (
+        "signature-remove",
+        "/t/1/webhooks/2/signatures/standard/remove",
+    ),
+    ("header", "/t/1/webhooks/2/headers/Authorization"),
     ("test", "/t/1/webhooks/1/test"),
     ("log", "/t/1/log"),
     ("log-of-webhook", "/t/1/webhooks/2/log"),
@@ -49,6 +57,27 @@ fn lived_in() -> House {
     app.hand_in(1);
     for _ in 0..3 {
         app.receiver.next();
+    }
+    let own = format!("{}/webhooks/2/willcall", crate::harness::API);
+    for (path, fields) in [
+        (
+            "signatures/",
+            json!({ "profile": "standard", "svix": true }),
+        ),
+        ("signatures/standard/rotate/", json!({})),
+        ("signatures/", json!({ "profile": "standard_ed25519" })),
+        ("signatures/", json!({ "profile": "github" })),
+        (
+            "headers/",
+            json!({ "name": "Authorization", "value": "Bearer secret" }),
+        ),
+        (
+            "headers/",
+            json!({ "name": "X-Api-Key", "value": "secret" }),
+        ),
+    ] {
+        let (status, answer) = client.post(&format!("{own}/{path}"), &fields.to_string());
+        assert!([200, 201].contains(&status), "{answer}");
     }
     let path = format!("{}/webhooks/3/", crate::harness::API);
     // Settled right after the receiver has answered; polling is cheap.

@@ -533,6 +533,41 @@ async fn the_root_is_the_dashboard_for_whoever_looks_and_makes_webhooks_for_whoe
 }
 
 #[tokio::test]
+async fn what_a_url_marks_is_shown_nowhere_and_its_stars_keep_it() {
+    let app = TestApp::new().await;
+    let hook = app.hook("order", "paid").await;
+    let own = format!("/webhook/{}", hook.guid);
+    let change = |url: &str| {
+        let body = format!("{{\"url\":\"{url}\"}}");
+        app.ask(bearing("PATCH", &own).json(body))
+    };
+    let shown = "https://example.org/in?key=***#secret:key";
+    for url in ["https://example.org/in?key=abcdef#secret:key", shown] {
+        let changed = change(url).await;
+        assert_eq!(changed.status, 200, "{}", changed.body);
+        assert_eq!(changed.json()["url"], shown);
+    }
+    for url in [
+        "https://example.net/in?key=***#secret:key",
+        "https://example.org/in?key=***",
+        "https://example.org/in?key=b#secret:other",
+        "https://example.org/in?key=b#other",
+    ] {
+        assert_eq!(change(url).await.status, 422, "{url}");
+    }
+    let renamed = bearing("PATCH", &own).json(r#"{"name":"another"}"#);
+    let renamed = app.ask(renamed).await;
+    assert_eq!(renamed.json()["url"], shown);
+    let companies = vec![app.company().await];
+    let found = app.store.webhook_by_key(companies, hook.guid.clone());
+    let stored = found.await.unwrap().unwrap();
+    assert_eq!(
+        stored.target_url,
+        "https://example.org/in?key=abcdef#secret:key"
+    );
+}
+
+#[tokio::test]
 async fn a_masked_url_is_no_target() {
     let app = TestApp::new().await;
     let hook = app.hook("order", "paid").await;

@@ -237,7 +237,8 @@ fn mistakes_in_tokens_and_webhooks_are_found_together() {
                 "line 4, organizer.webhook.target_url: Enter a valid URL.",
                 "line 5, organizer.webhook.limit_events: Object with slug=nope does not exist.",
                 "line 6, organizer.webhook.x: is not known here; there are enabled, \
-                 target_url, all_events, limit_events, action_types, comment, key",
+                 target_url, all_events, limit_events, action_types, comment, key, \
+                 signature, header",
             ],
         ),
         (

@@ -1,6 +1,8 @@
 //! The resource of webhooks beyond what was recorded: fields at their edges, defaults, pages,
 //! who did what.
 
+use model::id::WebhookId;
+
 use crate::tests::harness::{Arrived, TestApp, WEBHOOKS, asking};
 
 /// What is said of one field, beside two that are sound.
@@ -429,6 +431,46 @@ async fn organizers_can_be_looked_at_and_not_changed() {
         assert_eq!(app.ask(asking(method, path).json("{}")).await.status, 403);
     }
     assert_eq!(app.ask(asking("DELETE", path)).await.status, 405);
+}
+
+#[tokio::test]
+async fn what_a_url_marks_is_shown_nowhere_and_its_stars_keep_it() {
+    const URL: &str = "https://user:pass@example.org/in/abcdef?key=ghijkl#secret:/2,key";
+    let shown = "https://user:pass@example.org/in/***?key=***#secret:/2,key";
+    let app = TestApp::new().await;
+    let body =
+        |url: &str| format!("{{\"target_url\":\"{url}\",\"limit_events\":[],\"action_types\":[]}}");
+    let created = app.ask(asking("POST", WEBHOOKS).json(body(URL))).await;
+    assert_eq!(created.status, 201, "{}", created.body);
+    assert_eq!(created.json()["target_url"], shown);
+    let one = format!("{WEBHOOKS}1/");
+    for method in ["PUT", "PATCH"] {
+        let kept = app.ask(asking(method, &one).json(body(shown))).await;
+        assert_eq!(kept.told().0, 200, "{}", kept.body);
+        let tenant = app.tenant("bigevents").await;
+        let stored = app.store.webhook(tenant, WebhookId(1)).await.unwrap();
+        assert_eq!(stored.unwrap().target_url, URL, "{method}");
+    }
+    for url in [
+        "https://user:pass@example.net/in/***?key=***#secret:/2,key",
+        "https://user:pass@example.org/in/***?key=***",
+        "https://user:pass@example.org/in?key=new#secret:/2,key",
+    ] {
+        for method in ["PUT", "PATCH"] {
+            let refused = app.ask(asking(method, &one).json(body(url))).await;
+            assert_eq!(refused.status, 400, "{url}");
+            assert!(refused.json()["target_url"].is_array(), "{}", refused.body);
+        }
+    }
+    let refused = app.ask(asking("POST", WEBHOOKS).json(body(shown))).await;
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    let audit = "/api/v1/organizers/bigevents/audit/";
+    let audit = app.ask(asking("GET", audit)).await.body;
+    assert!(audit.contains("https://***@example.org/in/***?key=***#secret:/2,key"));
+    assert!(
+        !audit.contains("abcdef") && !audit.contains("ghijkl"),
+        "{audit}"
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,48 @@
+//! The own headers of a webhook, opened: all of them, or nothing is sent.
+
+use http::header::{HeaderName, HeaderValue};
+use model::attempt::{Failure, FailureKind};
+use model::contract::WebhookTarget;
+use model::own_header::{self, UnopenedHeader};
+use model::signing::{Keyring, Secret};
+use model::target::{SECRET_BYTES_MIN, decoded_basic};
+
+/// A line that somebody gave the webhook.
+pub(super) struct OwnLine {
+    pub(super) name: HeaderName,
+    pub(super) value: HeaderValue,
+    secret: Secret,
+}
+
+pub(super) fn own_lines(
+    webhook: &WebhookTarget,
+    keyring: &Keyring,
+) -> Result<Vec<OwnLine>, Failure> {
+    let failure = |detail: String| Failure::new(FailureKind::SealedHeader, detail);
+    let opened = own_header::open(keyring, webhook.webhook, &webhook.own_headers);
+    let opened = opened.map_err(|unopened: UnopenedHeader| failure(unopened.to_string()))?;
+    let lines = opened.into_iter().map(|(name, secret)| {
+        let value = HeaderValue::try_from(secret.text());
+        let (Ok(known), Ok(value)) = (HeaderName::try_from(name.as_str()), value) else {
+            return Err(failure(format!("{}: it is no header", name.as_str())));
+        };
+        Ok(OwnLine {
+            name: known,
+            value,
+            secret,
+        })
+    });
+    lines.collect()
+}
+
+impl OwnLine {
+    /// What a receiver may echo: the value, what stands behind its scheme, and what that encodes.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let value = self.secret.text();
+        let behind = value.split_once(' ').map(|(_, behind)| behind);
+        let decoded = behind.and_then(decoded_basic);
+        let all = [Some(value.to_owned()), behind.map(str::to_owned), decoded];
+        let long = |secret: &String| secret.len() >= SECRET_BYTES_MIN;
+        all.into_iter().flatten().filter(long).collect()
+    }
+}
