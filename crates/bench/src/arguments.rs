@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction};
 
 /// All scenarios, in the order in which they run.
-pub(crate) const SCENARIOS: [&str; 13] = [
+pub(crate) const SCENARIOS: [&str; 14] = [
     "commit",
     "one-to-one",
     "fan-out",
@@ -16,6 +16,7 @@ pub(crate) const SCENARIOS: [&str; 13] = [
     "neighbours",
     "https",
     "https-intervals",
+    "signing",
     "wal",
 ];
 

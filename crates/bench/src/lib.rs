@@ -27,6 +27,7 @@ mod report;
 mod run;
 mod sender;
 mod server;
+mod signing;
 mod silent_dns;
 mod sizes;
 mod stage;

@@ -20,7 +20,8 @@ use crate::report::{BenchEnvironment, PostgresFacts, Scenario};
 use crate::stage::Bench;
 use crate::stage_store::{self, StoreKind};
 use crate::{
-    https, large_store, memory, noisy_neighbours, open_loop, process, sizes, throughput, wal,
+    https, large_store, memory, noisy_neighbours, open_loop, process, signing, sizes, throughput,
+    wal,
 };
 
 /// Scenarios that need only HTTP, so they can run with `--at`.
@@ -268,6 +269,7 @@ async fn measure(bench: &Bench, name: &str) -> Result<Scenario> {
         "fairness" => open_loop::fairness(bench).await,
         "https" => https::https(bench).await,
         "https-intervals" => https::intervals(bench).await,
+        "signing" => signing::signing(bench).await,
         "wal" => wal::wal(bench).await,
         _ => noisy_neighbours::neighbours(bench).await,
     }

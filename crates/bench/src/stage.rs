@@ -34,6 +34,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// Without progress for so long, something is lost or has stopped.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Seals the secrets of a stage, which ends with it.
+const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+
 /// What all scenarios need.
 pub(crate) struct Bench {
     /// The build that is measured.
@@ -160,6 +163,8 @@ pub(crate) struct StageExtras<'a> {
     pub(crate) namespace: Option<&'a MountNamespace>,
     /// How many servers, if not as many as usual.
     pub(crate) nodes: Option<usize>,
+    /// By which profile calls are signed.
+    pub(crate) signed: Option<&'static str>,
     /// Each webhook has a receiver of its own, with what it needs.
     pub(crate) many: Option<ManySetup>,
 }
@@ -290,9 +295,13 @@ impl Bench {
             let answer = stage.connection.call(call).await;
             let answer = stage.explained(answer).await?;
             let made = (self.load.made)(&answer);
-            stage
-                .webhooks
-                .push(made.context("the new webhook has no id in the response")?);
+            let made = made.context("the new webhook has no id in the response")?;
+            if let Some(profile) = extras.signed {
+                let call = (self.load.sign)(&self.tenant, &made, profile);
+                let answer = stage.connection.call(call).await;
+                stage.explained(answer).await?;
+            }
+            stage.webhooks.push(made);
         }
         Ok(stage)
     }
@@ -318,6 +327,11 @@ impl Bench {
             command.arg("serve");
             if let Some(roots) = extras.many.as_ref().and_then(|many| many.roots.as_ref()) {
                 command.arg("--ca-files").arg(roots);
+            }
+            if extras.signed.is_some() {
+                let file = store.beside("key");
+                std::fs::write(&file, MASTER_KEY)?;
+                command.arg("--master-key-file").arg(file);
             }
             servers.push(Server::start_by(command, store, node).await?);
         }

@@ -129,7 +129,8 @@ fn incompatible(cause: &PeerIncompatible) -> &'static str {
         | PeerIncompatible::NoEcPointFormatsInCommon
         | PeerIncompatible::NoKxGroupsInCommon
         | PeerIncompatible::NoSignatureSchemesInCommon => {
-            "the receiver's TLS is too old or too strange: no way to encrypt is known to both sides"
+            "the receiver's TLS is too old or too strange: no cipher is known to both sides (Willcall \
+             needs ECDHE with AES-GCM or ChaCha20)"
         }
         _ => "the receiver's TLS is too old or too strange",
     }
@@ -144,7 +145,8 @@ fn refused(alert: AlertDescription) -> String {
     let why = match alert {
         AlertDescription::CloseNotify | AlertDescription::UserCanceled => "it does not want to",
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
-            "no way to encrypt is known to both sides, or it serves no such name"
+            "no cipher is known to both sides (Willcall needs ECDHE with AES-GCM or ChaCha20), or it \
+             serves no such name"
         }
         AlertDescription::ProtocolVersion | AlertDescription::InappropriateFallback => {
             "it speaks neither TLS 1.2 nor TLS 1.3"
@@ -188,7 +190,7 @@ mod tests {
 
     /// Words of ours have no names of source code in them: no `CamelCase` but of these.
     fn is_plain(words: &str) -> bool {
-        let names = ["subjectAltName"];
+        let names = ["subjectAltName", "ChaCha20"];
         words.split([' ', ';', ':', ',', '(', ')']).all(|word| {
             let inner_capital = word
                 .chars()
@@ -239,6 +241,19 @@ mod tests {
             let words = words(&Error::InvalidCertificate(cause), true);
             assert!(words.starts_with("the certificate"), "{words}");
             assert!(is_plain(&words), "{words}");
+        }
+    }
+
+    #[test]
+    fn what_both_sides_have_to_know_is_named_where_it_is_missing() {
+        for error in [
+            Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
+            Error::AlertReceived(AlertDescription::HandshakeFailure),
+        ] {
+            let words = words(&error, true);
+            let named = "no cipher is known to both sides (Willcall needs ECDHE with AES-GCM or \
+                         ChaCha20)";
+            assert!(words.contains(named), "{words}");
         }
     }
 

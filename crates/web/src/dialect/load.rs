@@ -19,6 +19,8 @@ pub struct Load {
     pub section: fn(&LoadTenant) -> String,
     /// The call that creates a webhook for notifications about this show, or about any.
     pub webhook: fn(tenant: &str, show: Option<usize>, url: &str) -> DemoCall,
+    /// The call that has calls of a webhook signed by this profile.
+    pub sign: fn(tenant: &str, webhook: &WebhookRef, profile: &str) -> DemoCall,
     /// Which webhook it is, from the response to that call.
     pub made: fn(answer: &Value) -> Option<WebhookRef>,
     /// The call that disables or deletes a webhook.

@@ -30,6 +30,11 @@ pub(super) fn load(dialect: DialectName) -> Load {
         dialect,
         section,
         webhook,
+        sign: |organizer, webhook, profile| {
+            let path = format!("webhooks/{}/willcall/signatures/", name(webhook));
+            let body = json!({"profile": profile}).to_string();
+            call(organizer, Method::POST, &path, body)
+        },
         made: demo::made,
         end: |organizer, webhook| {
             let path = format!("webhooks/{}/", name(webhook));
