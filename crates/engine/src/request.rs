@@ -23,7 +23,7 @@ use model::dedupe;
 use model::delivery::DueDelivery;
 use model::id::TenantId;
 use model::policy::Policy;
-use model::signing::{Keyring, Signer};
+use model::signing::{Keyring, RequestTarget, Signer};
 use model::target::{self, Target};
 use model::time::Timestamp;
 use model::webhook::Headers;
@@ -37,6 +37,8 @@ use crate::transport::Endpoint;
 /// A body up to this size is copied behind its head, so that both go out as one piece; a longer
 /// one is handed to the network where it lies.
 const COPIED_BODY_BYTES_MAX: usize = 8 * 1024;
+
+const METHOD: &str = "POST";
 
 /// Lines that say how the request is framed or where it goes: ours alone.
 const OURS: [HeaderName; 9] = [
@@ -311,7 +313,7 @@ impl RequestTemplate {
                 host: target.host,
                 port: target.port,
             }),
-            request_line: format!("POST {} HTTP/1.1\r\n", Uri::from(path)).into_bytes(),
+            request_line: format!("{METHOD} {} HTTP/1.1\r\n", Uri::from(path)).into_bytes(),
             lines,
             authorization,
             recorded: Headers::default(),
@@ -337,7 +339,14 @@ impl RequestTemplate {
         if webhook.signatures.is_empty() {
             return Ok(self);
         }
-        let opened = Signer::open(keyring, webhook.webhook, &webhook.signatures);
+        let target = Target::parse(&webhook.target_url)
+            .map_err(|bad| Failure::new(FailureKind::BadTarget, bad.0))?;
+        let target = RequestTarget {
+            method: METHOD,
+            authority: &target.authority,
+            path_and_query: &target.path_and_query,
+        };
+        let opened = Signer::open(keyring, webhook.webhook, &webhook.signatures, target);
         let signer =
             opened.map_err(|error| Failure::new(FailureKind::Unsigned, error.to_string()))?;
         // Different on each call: what is written down has their names only.

@@ -13,7 +13,7 @@ use crate::own_header::{OwnHeader, OwnHeaderChange, OwnHeaderName};
 use crate::rng::SeededRng;
 use crate::signing::{
     Keyring, NewSignature, Profile, SealError, SealedKey, Secret, SecretOf, Signature,
-    SignatureChange,
+    SignatureChange, key_set_name,
 };
 use crate::time::Timestamp;
 
@@ -154,10 +154,11 @@ impl DeclaredSecrets {
                 made_at: at,
             })
         };
-        let add = |secret: &Secret| {
+        let add = |secret: &Secret, key_set: Option<String>| {
             Ok(SignatureChange::Add(NewSignature {
                 header: declared.header.clone(),
                 svix: declared.svix,
+                key_set,
                 key: key(secret)?,
             }))
         };
@@ -166,7 +167,8 @@ impl DeclaredSecrets {
                 Some(secret) => secret.clone(),
                 None => self.sealer.with(|_, rng| Ok(Secret::make(profile, rng)))?,
             };
-            return Ok(vec![(what.to_owned(), add(&secret)?)]);
+            let key_set = self.sealer.with(|_, rng| Ok(key_set_name(profile, rng)))?;
+            return Ok(vec![(what.to_owned(), add(&secret, key_set)?)]);
         };
         let known = self.sealer.open(webhook, profile, &stored.key.sealed)?;
         let secret = declared.secret.as_ref().unwrap_or(&known);
@@ -179,7 +181,7 @@ impl DeclaredSecrets {
             let remove = SignatureChange::Remove;
             return Ok(vec![
                 (format!("header of {what}"), remove),
-                (String::new(), add(secret)?),
+                (String::new(), add(secret, stored.key_set.clone())?),
             ]);
         }
         if *secret == known {

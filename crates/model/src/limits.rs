@@ -41,6 +41,15 @@ pub const OWN_HEADERS_BYTES_MAX: usize = 8_192;
 
 const _: () =
     assert!(OWN_HEADER_NAME_BYTES_MAX + OWN_HEADER_VALUE_BYTES_MAX <= OWN_HEADERS_BYTES_MAX);
+/// How long the public half of a former key is published after its end: a call that it signed may
+/// still be on its way, and receivers take one that is five minutes old.
+pub const FORMER_KEY_PUBLISHED_MS: i64 = 10 * 60_000;
+
+/// How long receivers may keep a set of public keys.
+pub const KEY_SET_AGE_S: i64 = 600;
+
+// Else most would not see a new key before it signs.
+const _: () = assert!(KEY_SET_AGE_S * 1_000 <= FORMER_KEY_MS_DEFAULT / 2);
 
 /// Any other request body: a webhook with every field at its limit is some 600 KiB.
 pub const REQUEST_BODY_BYTES_MAX: usize = 1024 * 1024;

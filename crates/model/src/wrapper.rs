@@ -109,6 +109,7 @@ pub enum StoreCall {
     CreateWebhook,
     SaveWebhook,
     Signatures,
+    PublishedSignature,
     SignaturesBehind,
     ChangeSignature,
     OwnHeaders,
@@ -246,6 +247,7 @@ pass!(Catalog of store {
     CreateWebhook = create_webhook(webhook: NewWebhook, actor: String, at: Timestamp) -> Webhook;
     SaveWebhook = save_webhook(webhook: Webhook, actor: String, at: Timestamp) -> Webhook;
     Signatures = signatures(tenant: TenantId, webhook: WebhookId) -> Vec<Signature>;
+    PublishedSignature = published_signature(key_set: String) -> Option<Signature>;
     SignaturesBehind = signatures_behind(
         after: Option<SignatureId>,
         limit: usize,

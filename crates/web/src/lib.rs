@@ -9,6 +9,7 @@ mod dashboard;
 mod dialect;
 pub mod dialects;
 mod gateway;
+mod key_sets;
 mod rng;
 mod site;
 mod sync;

@@ -1,6 +1,6 @@
 //! Site: all that this crate answers, as one value that is called with a request. It puts the parts
-//! together, and tells apart who answers: the dashboard, an API, or what an operator's tools ask
-//! for. It needs no socket: tests call it as `willcall` does.
+//! together, and tells apart who answers: the dashboard, an API, sets of public keys, or what an
+//! operator's tools ask for. It needs no socket: tests call it as `willcall` does.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -25,9 +25,11 @@ use crate::gateway::intake_warnings::IntakeWarnings;
 use crate::gateway::metrics::{IntakeMetrics, RequestMetrics};
 use crate::gateway::store::StoreHandle;
 use crate::gateway::{self, Gateway};
+use crate::key_sets::{self, KeySets};
 use crate::rng::SharedRng;
 use crate::tools::{self, HealthCheck, Tools};
 use crate::transport::body::Body;
+use crate::transport::well_known;
 
 /// Everything the site is given.
 pub struct Parts {
@@ -69,6 +71,7 @@ pub struct Site {
 struct SiteParts {
     gateway: Arc<Gateway>,
     dashboard: Arc<Dashboard>,
+    key_sets: Arc<KeySets>,
     tools: Arc<Tools>,
 }
 
@@ -100,6 +103,12 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
         dispatch_state: parts.dispatch_state,
         metrics: Arc::clone(&metrics),
     };
+    let key_sets = KeySets {
+        store: store.clone(),
+        clock: parts.clock.clone(),
+        hosts: hosts.clone(),
+        metrics: Arc::clone(&metrics),
+    };
     let tools = Tools {
         store,
         clock: parts.clock,
@@ -110,6 +119,7 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
         inner: Arc::new(SiteParts {
             gateway: Arc::new(Gateway::new(apis, hosts, context, metrics)),
             dashboard: Arc::new(Dashboard::new(page_context)),
+            key_sets: Arc::new(key_sets),
             tools: Arc::new(tools),
         }),
         peer: None,
@@ -155,6 +165,9 @@ impl Site {
         if let Some(endpoint) = tools::at(path) {
             let tools = Arc::clone(&self.inner.tools);
             SiteFuture::Other(Box::pin(tools::serve(tools, endpoint, request)))
+        } else if let Some(name) = well_known::key_set_at(path) {
+            let (sets, name) = (Arc::clone(&self.inner.key_sets), name.to_owned());
+            SiteFuture::Other(Box::pin(key_sets::serve(sets, name, request)))
         } else if dashboard::is_for_pages(request.method(), path) {
             let dashboard = Arc::clone(&self.inner.dashboard);
             let visiting = dashboard::serve(dashboard, self.peer, request);

@@ -155,6 +155,11 @@ pub trait Catalog: Send + Sync {
     /// Errors: those of a read.
     fn signatures(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<Vec<Signature>>;
 
+    /// The signature of whichever tenant whose public keys are published under this name.
+    ///
+    /// Errors: those of a read.
+    fn published_signature(&self, key_set: String) -> StoreFuture<Option<Signature>>;
+
     /// The signatures of all tenants, at most `limit`, behind `after`: the last of the page before.
     ///
     /// Errors: those of a read.

@@ -3,12 +3,17 @@
 //!
 //! Nothing here prints a secret: neither `Debug` nor an error.
 
+mod jwk;
+mod key_set;
 mod keyring;
+mod message;
 mod profile;
 mod secret;
 mod signer;
 
+pub use key_set::{key_set, key_set_name};
 pub use keyring::{Keyring, KeyringError, SEALED_BYTES, SealError, SecretOf};
+pub use message::RequestTarget;
 pub use profile::{
     FormerKey, HeaderError, NewSignature, Profile, SealedKey, Signature, SignatureChange,
     SignatureId, StoredSignature,

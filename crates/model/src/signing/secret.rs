@@ -2,9 +2,13 @@
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
-use ring::signature::{Ed25519KeyPair, KeyPair};
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+};
 
 use crate::rng::SeededRng;
+use crate::signing::jwk;
 use crate::signing::profile::Profile;
 
 /// In front of the secret of an HMAC, of a private key, of a public key.
@@ -55,15 +59,24 @@ impl Secret {
     /// A new one.
     pub fn make(profile: Profile, rng: &mut SeededRng) -> Self {
         match profile {
-            Profile::Standard | Profile::Github | Profile::Stripe => {
+            Profile::Standard | Profile::Github | Profile::Stripe | Profile::Rfc9421HmacSha256 => {
                 let mut bytes = [0; HMAC_BYTES];
                 rng.fill(&mut bytes);
                 Self(format!("{HMAC_PREFIX}{}", BASE64_STANDARD.encode(bytes)))
             }
-            Profile::StandardEd25519 => {
+            Profile::StandardEd25519 | Profile::Rfc9421Ed25519 => {
                 let mut seed = [0; SEED_BYTES];
                 rng.fill(&mut seed);
                 Self(format!("{PRIVATE_PREFIX}{}", BASE64_STANDARD.encode(seed)))
+            }
+            // ring makes such a key by its own source of chance only.
+            Profile::Rfc9421EcdsaP256Sha256 => {
+                let random = SystemRandom::new();
+                let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random);
+                let Ok(made) = made else {
+                    panic!("the operating system gives no random bytes");
+                };
+                Self(format!("{PRIVATE_PREFIX}{}", BASE64_STANDARD.encode(made)))
             }
         }
     }
@@ -71,10 +84,12 @@ impl Secret {
     /// One that the receiver has already.
     pub fn brought(profile: Profile, text: &str) -> Result<Self, SecretError> {
         match profile {
-            Profile::Standard => {
+            Profile::Standard | Profile::Rfc9421HmacSha256 => {
                 standard_bytes(text)?;
             }
-            Profile::StandardEd25519 => return Err(SecretError::MadeHere),
+            Profile::StandardEd25519
+            | Profile::Rfc9421Ed25519
+            | Profile::Rfc9421EcdsaP256Sha256 => return Err(SecretError::MadeHere),
             Profile::Github | Profile::Stripe => {
                 let length = (TEXT_BYTES_MIN..=TEXT_BYTES_MAX).contains(&text.len());
                 if !length || !text.bytes().all(|letter| letter.is_ascii_graphic()) {
@@ -100,32 +115,79 @@ impl Secret {
         &self.0
     }
 
-    /// What a receiver verifies with, if that is not the secret itself.
+    /// What a receiver verifies with, if that is not the secret itself: a text of Standard
+    /// Webhooks, or a JWK.
     pub fn public(&self, profile: Profile) -> Option<String> {
-        let pair = match profile {
-            Profile::Standard | Profile::Github | Profile::Stripe => return None,
-            Profile::StandardEd25519 => self.pair().ok()?,
-        };
-        let key = BASE64_STANDARD.encode(pair.public_key());
-        Some(format!("{PUBLIC_PREFIX}{key}"))
+        match profile {
+            Profile::Standard | Profile::Github | Profile::Stripe | Profile::Rfc9421HmacSha256 => {
+                None
+            }
+            Profile::StandardEd25519 => {
+                let key = BASE64_STANDARD.encode(self.ed25519().ok()?.public_key());
+                Some(format!("{PUBLIC_PREFIX}{key}"))
+            }
+            Profile::Rfc9421Ed25519 => {
+                let pair = self.ed25519().ok()?;
+                Some(jwk::ed25519(pair.public_key().as_ref()))
+            }
+            Profile::Rfc9421EcdsaP256Sha256 => {
+                let pair = self.ecdsa_p256().ok()?;
+                jwk::p256(pair.public_key().as_ref())
+            }
+        }
+    }
+
+    /// What names the key in a call, where a call names its key: the thumbprint of its JWK.
+    pub fn key_id(&self, profile: Profile) -> Option<String> {
+        match profile {
+            Profile::Standard | Profile::StandardEd25519 | Profile::Github | Profile::Stripe => {
+                None
+            }
+            Profile::Rfc9421Ed25519 | Profile::Rfc9421EcdsaP256Sha256 => {
+                Some(jwk::thumbprint(&self.public(profile)?))
+            }
+            // Says no more of the key than any signature of a body that is known.
+            Profile::Rfc9421HmacSha256 => {
+                let key = self.hmac_bytes(profile).ok()?;
+                Some(jwk::thumbprint(&jwk::symmetric(&key)))
+            }
+        }
     }
 
     /// What a secret of an HMAC stands for.
     pub(super) fn hmac_bytes(&self, profile: Profile) -> Result<Vec<u8>, SecretError> {
         match profile {
-            Profile::Standard => standard_bytes(&self.0),
+            Profile::Standard | Profile::Rfc9421HmacSha256 => standard_bytes(&self.0),
             // Both take the text as it stands, with its prefix.
             Profile::Github | Profile::Stripe => Ok(self.0.clone().into_bytes()),
-            Profile::StandardEd25519 => Err(SecretError::Broken),
+            Profile::StandardEd25519
+            | Profile::Rfc9421Ed25519
+            | Profile::Rfc9421EcdsaP256Sha256 => Err(SecretError::Broken),
         }
     }
 
-    pub(super) fn pair(&self) -> Result<Ed25519KeyPair, SecretError> {
-        let text = self.0.strip_prefix(PRIVATE_PREFIX);
-        let seed = text.and_then(|text| BASE64_STANDARD.decode(text).ok());
-        let pair = seed.and_then(|seed| Ed25519KeyPair::from_seed_unchecked(&seed).ok());
-        pair.ok_or(SecretError::Broken)
+    pub(super) fn ed25519(&self) -> Result<Ed25519KeyPair, SecretError> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&self.private()?);
+        pair.map_err(|_| SecretError::Broken)
     }
+
+    pub(super) fn ecdsa_p256(&self) -> Result<EcdsaKeyPair, SecretError> {
+        let (way, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+        let pair = EcdsaKeyPair::from_pkcs8(way, &self.private()?, &random);
+        pair.map_err(|_| SecretError::Broken)
+    }
+
+    fn private(&self) -> Result<Vec<u8>, SecretError> {
+        let text = self.0.strip_prefix(PRIVATE_PREFIX);
+        let bytes = text.and_then(|text| BASE64_STANDARD.decode(text).ok());
+        bytes.ok_or(SecretError::Broken)
+    }
+}
+
+/// The bytes of a public key of Standard Webhooks.
+pub(super) fn standard_public(text: &str) -> Option<Vec<u8>> {
+    let text = text.strip_prefix(PUBLIC_PREFIX)?;
+    BASE64_STANDARD.decode(text).ok()
 }
 
 fn standard_bytes(text: &str) -> Result<Vec<u8>, SecretError> {
@@ -211,9 +273,24 @@ mod tests {
     fn only_a_key_pair_has_a_public_key() {
         let mut rng = SeededRng::from_seed([3; 32]);
         for profile in Profile::ALL {
-            let public = Secret::make(profile, &mut rng).public(profile);
-            assert_eq!(public.is_some(), profile == Profile::StandardEd25519);
-            assert!(public.is_none_or(|key| key.starts_with("whpk_")));
+            let secret = Secret::make(profile, &mut rng);
+            let public = secret.public(profile);
+            assert_eq!(public.is_some(), profile.has_key_pair());
+            let begin = if profile.is_rfc9421() { "{" } else { "whpk_" };
+            assert!(public.is_none_or(|key| key.starts_with(begin)));
+            assert_eq!(secret.key_id(profile).is_some(), profile.is_rfc9421());
         }
+    }
+
+    #[test]
+    fn the_key_of_an_hmac_is_named_by_the_thumbprint_of_its_jwk() {
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let secret = Secret::brought(Profile::Rfc9421HmacSha256, secret).unwrap();
+        // By Python's hashlib over {"k":"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw","kty":"oct"}
+        let id = secret.key_id(Profile::Rfc9421HmacSha256);
+        assert_eq!(
+            id.as_deref(),
+            Some("LzOz4ihK63zzaCTfl-j0hWG0FuiOPodoGPHiB0TpCnY")
+        );
     }
 }

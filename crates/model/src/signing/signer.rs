@@ -3,21 +3,24 @@
 //!
 //! What receivers' libraries take decides the form: one line with signatures joined by exactly one
 //! blank for Standard Webhooks, no blank behind the commas of Stripe, one signature only for
-//! GitHub. A set of headers is there as a whole or not at all.
+//! GitHub and RFC 9421. A set of headers is there as a whole or not at all.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ring::hmac;
-use ring::signature::Ed25519KeyPair;
+use ring::rand::SystemRandom;
+use ring::signature::{EcdsaKeyPair, Ed25519KeyPair};
 
 use crate::id::WebhookId;
 use crate::signing::keyring::{Keyring, SealError, hex};
+use crate::signing::message::{self, RequestTarget, SignatureBase};
 use crate::signing::profile::{Profile, Signature};
 use crate::signing::secret::Secret;
 use crate::time::Timestamp;
 use crate::webhook::Headers;
 
 const STANDARD_SET: [&str; 3] = ["Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"];
+const MESSAGE_SET: [&str; 3] = ["Content-Digest", "Signature-Input", "Signature"];
 const SVIX_SET: [&str; 3] = ["Svix-Id", "Svix-Timestamp", "Svix-Signature"];
 
 /// All signatures of a webhook.
@@ -25,6 +28,8 @@ const SVIX_SET: [&str; 3] = ["Svix-Id", "Svix-Timestamp", "Svix-Signature"];
 pub struct Signer {
     standard: Vec<PreparedSignature>,
     svix: bool,
+    /// By RFC 9421: one at most.
+    message: Option<(PreparedSignature, SignatureBase)>,
     others: Vec<PreparedSignature>,
 }
 
@@ -35,17 +40,25 @@ struct PreparedSignature {
     former: Option<(PreparedKey, Timestamp)>,
 }
 
-enum PreparedKey {
+struct PreparedKey {
+    key: Key,
+    /// What names it in a call; empty where nothing does.
+    id: String,
+}
+
+enum Key {
     Hmac(hmac::Key),
     Ed25519(Ed25519KeyPair),
+    EcdsaP256(EcdsaKeyPair),
 }
 
 impl Signer {
-    /// Opens the keys of a webhook's signatures.
+    /// Opens the keys of a webhook's signatures. All of its calls ask for `target`.
     pub fn open(
         keyring: &Keyring,
         webhook: WebhookId,
         signatures: &[Signature],
+        target: RequestTarget<'_>,
     ) -> Result<Self, SealError> {
         let prepared = signatures.iter().map(|signature| {
             let open = |sealed: &[u8]| {
@@ -63,9 +76,13 @@ impl Signer {
         });
         let prepared: Vec<_> = prepared.collect::<Result<_, SealError>>()?;
         let standard = |one: &PreparedSignature| one.profile.is_standard();
-        let (standard, others) = prepared.into_iter().partition(standard);
+        let (standard, others): (_, Vec<_>) = prepared.into_iter().partition(standard);
+        let message = |one: &PreparedSignature| one.profile.is_rfc9421();
+        let (message, others): (Vec<_>, _) = others.into_iter().partition(message);
+        let message = message.into_iter().next();
         Ok(Self {
             standard,
+            message: message.map(|one| (one, SignatureBase::new(target))),
             svix: signatures.iter().any(|signature| signature.svix),
             others,
         })
@@ -75,8 +92,10 @@ impl Signer {
     pub fn names(&self) -> Vec<&str> {
         let standard = STANDARD_SET.iter().filter(|_| !self.standard.is_empty());
         let svix = SVIX_SET.iter().filter(|_| self.has_svix());
+        let message = MESSAGE_SET.iter().filter(|_| self.message.is_some());
         let others = self.others.iter().map(|one| &*one.header);
-        standard.chain(svix).copied().chain(others).collect()
+        let fixed = standard.chain(svix).chain(message).copied();
+        fixed.chain(others).collect()
     }
 
     /// The header lines of an attempt at the delivery `id`, which is the same on each attempt.
@@ -98,6 +117,14 @@ impl Signer {
             if self.has_svix() {
                 put(SVIX_SET);
             }
+        }
+        if let Some((one, base)) = &self.message {
+            one.each_key(now, |key| {
+                let message = base.message(&key.id, now, body);
+                let signature = message::signature(&key.sign(&[message.base.as_bytes()]));
+                let values = [message.content_digest, message.signature_input, signature];
+                lines.extend(MESSAGE_SET.into_iter().zip(values));
+            });
         }
         for one in &self.others {
             lines.push((&one.header, one.value(&seconds, now, body)));
@@ -127,7 +154,12 @@ impl PreparedSignature {
     fn value(&self, seconds: &str, now: Timestamp, body: &[u8]) -> String {
         let mut value = String::new();
         match self.profile {
-            Profile::Standard | Profile::StandardEd25519 => {}
+            // Their headers are sets.
+            Profile::Standard
+            | Profile::StandardEd25519
+            | Profile::Rfc9421Ed25519
+            | Profile::Rfc9421EcdsaP256Sha256
+            | Profile::Rfc9421HmacSha256 => {}
             Profile::Github => self.each_key(now, |key| {
                 value = format!("sha256={}", hex(&key.sign(&[body])));
             }),
@@ -146,33 +178,43 @@ impl PreparedSignature {
 
 impl PreparedKey {
     fn new(profile: Profile, secret: &Secret) -> Option<Self> {
-        Some(match profile {
-            Profile::Standard | Profile::Github | Profile::Stripe => {
+        let key = match profile {
+            Profile::Standard | Profile::Github | Profile::Stripe | Profile::Rfc9421HmacSha256 => {
                 let bytes = secret.hmac_bytes(profile).ok()?;
-                Self::Hmac(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+                Key::Hmac(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
             }
-            Profile::StandardEd25519 => Self::Ed25519(secret.pair().ok()?),
-        })
+            Profile::StandardEd25519 | Profile::Rfc9421Ed25519 => {
+                Key::Ed25519(secret.ed25519().ok()?)
+            }
+            Profile::Rfc9421EcdsaP256Sha256 => Key::EcdsaP256(secret.ecdsa_p256().ok()?),
+        };
+        let id = secret.key_id(profile).unwrap_or_default();
+        Some(Self { key, id })
     }
 
     fn standard(&self, signed: &[&[u8]]) -> String {
-        let version = match self {
-            Self::Hmac(_) => "v1",
-            Self::Ed25519(_) => "v1a",
+        let version = match self.key {
+            Key::Hmac(_) => "v1",
+            Key::Ed25519(_) | Key::EcdsaP256(_) => "v1a",
         };
         format!("{version},{}", BASE64_STANDARD.encode(self.sign(signed)))
     }
 
     fn sign(&self, parts: &[&[u8]]) -> Vec<u8> {
-        match self {
-            Self::Hmac(key) => {
+        match &self.key {
+            Key::Hmac(key) => {
                 let mut context = hmac::Context::with_key(key);
                 for part in parts {
                     context.update(part);
                 }
                 context.sign().as_ref().to_vec()
             }
-            Self::Ed25519(pair) => pair.sign(&parts.concat()).as_ref().to_vec(),
+            Key::Ed25519(pair) => pair.sign(&parts.concat()).as_ref().to_vec(),
+            // Each signature takes chance of ring's own, beside key and message.
+            Key::EcdsaP256(pair) => match pair.sign(&SystemRandom::new(), &parts.concat()) {
+                Ok(signature) => signature.as_ref().to_vec(),
+                Err(_) => panic!("the operating system gives no random bytes"),
+            },
         }
     }
 }

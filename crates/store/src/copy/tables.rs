@@ -181,6 +181,7 @@ pub(crate) const TABLES: &[CopiedTable] = &[
             ("former_public_key", Text),
             ("former_made_at", Bigint),
             ("former_until", Bigint),
+            ("key_set", Text),
         ],
         from: None,
         key: &["webhook_id", "profile"],

@@ -31,6 +31,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0003_own_header.sql"),
         oldest: 3,
     },
+    // Nor does one know how to sign by profiles that came later.
+    Migration {
+        sql: include_str!("../../migrations/postgres/0004_key_set.sql"),
+        oldest: 4,
+    },
 ];
 
 /// One step of the schema.

@@ -78,7 +78,7 @@ statements! {
         cross join lateral (
           select webhook_id, profile, tenant_id, header, svix, sealed, public_key, made_at,
             former_sealed, former_public_key, former_made_at, former_until,
-            (select ended_at from standing where webhook_id = asked.id)
+            (select ended_at from standing where webhook_id = asked.id), key_set
           from signature
           where webhook_id = asked.id
           order by profile

@@ -195,6 +195,12 @@ impl<E: Executor> Catalog for SqlStore<E> {
         })
     }
 
+    fn published_signature(&self, key_set: String) -> StoreFuture<Option<Signature>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            signatures::published(conn, &key_set)
+        })
+    }
+
     fn signatures_behind(
         &self,
         after: Option<SignatureId>,

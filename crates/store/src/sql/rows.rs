@@ -133,6 +133,9 @@ numbered! {
     StandardEd25519 = 2,
     Github = 3,
     Stripe = 4,
+    Rfc9421Ed25519 = 5,
+    Rfc9421EcdsaP256Sha256 = 6,
+    Rfc9421HmacSha256 = 7,
 }
 
 /// `None` for a body that was read to its end, as most are.

@@ -21,23 +21,29 @@ shared_statements! {
     OF = "
         select g.webhook_id, g.profile, g.tenant_id, g.header, g.svix, g.sealed, g.public_key,
           g.made_at, g.former_sealed, g.former_public_key, g.former_made_at, g.former_until,
-          (select ended_at from standing where webhook_id = g.webhook_id)
+          (select ended_at from standing where webhook_id = g.webhook_id), g.key_set
         from signature g
         where g.webhook_id = ?1
         order by g.profile";
     BEHIND = "
         select g.webhook_id, g.profile, g.tenant_id, g.header, g.svix, g.sealed, g.public_key,
           g.made_at, g.former_sealed, g.former_public_key, g.former_made_at, g.former_until,
-          (select ended_at from standing where webhook_id = g.webhook_id)
+          (select ended_at from standing where webhook_id = g.webhook_id), g.key_set
         from signature g
         where (g.webhook_id, g.profile) > (?1, ?2)
         order by g.webhook_id, g.profile
         limit ?3";
     IS_OWN_HEADER = "select 1 from own_header where webhook_id = ?1 and name = ?2";
+    PUBLISHED = "
+        select g.webhook_id, g.profile, g.tenant_id, g.header, g.svix, g.sealed, g.public_key,
+          g.made_at, g.former_sealed, g.former_public_key, g.former_made_at, g.former_until,
+          (select ended_at from standing where webhook_id = g.webhook_id), g.key_set
+        from signature g
+        where g.key_set = ?1";
     ADD = "
         insert into signature
-          (webhook_id, profile, tenant_id, header, svix, sealed, public_key, made_at)
-        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+          (webhook_id, profile, tenant_id, header, svix, sealed, public_key, made_at, key_set)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     ROTATE = "
         update signature
         set former_sealed = sealed, former_public_key = public_key, former_made_at = made_at,
@@ -84,6 +90,15 @@ pub(crate) fn behind(
     })
 }
 
+/// The signature whose public keys are published under this name.
+pub(crate) fn published(
+    conn: Connection<'_>,
+    key_set: &str,
+) -> Result<Option<Signature>, JobError> {
+    let found = query::first(conn, PUBLISHED, values![key_set], |row| stored(row))?;
+    Ok(found.map(|one| one.signature))
+}
+
 /// The columns of `OF`.
 pub(crate) fn stored(row: &impl ReadRow) -> Result<StoredSignature, JobError> {
     let called_at = rows::time_if_any(row, 12)?;
@@ -103,6 +118,7 @@ pub(crate) fn stored(row: &impl ReadRow) -> Result<StoredSignature, JobError> {
             profile: rows::profile(row.column(1)?)?,
             header: row.column(3)?,
             svix: row.column(4)?,
+            key_set: row.column(13)?,
             key: key(row, 5)?,
             former: former.transpose()?,
         },
@@ -207,6 +223,7 @@ fn add(
             &*new.key.sealed,
             new.key.public,
             new.key.made_at.as_millis(),
+            new.key_set,
         ],
     )?;
     Ok(())

@@ -296,6 +296,7 @@ fn signed_webhooks(given: &Given, webhooks: &[WebhookId]) {
         let added = given.change_header(webhooks[0], name, own_headers::add("sealed"), 292);
         added.unwrap();
     }
+    sign(Profile::Rfc9421Ed25519, signatures::published("a-name"));
 }
 
 fn changed_webhooks(given: &Given, webhooks: &[WebhookId]) {

@@ -193,6 +193,8 @@ impl Interview<'_> {
             format!("own headers {of}"),
             store.own_headers(tenant, webhook),
         );
+        let published = store.published_signature("a-name".to_owned());
+        self.ask(format!("published {of}"), published);
         if let Some(Some(found)) = found
             && let Some(key) = found.key
         {

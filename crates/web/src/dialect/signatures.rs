@@ -9,6 +9,7 @@ use model::limits::{FORMER_KEY_MS_DEFAULT, FORMER_KEY_MS_MAX};
 use model::refusal::Refusal;
 use model::signing::{
     Keyring, NewSignature, Profile, SealedKey, Secret, Signature, SignatureChange, SignatureId,
+    key_set_name,
 };
 use model::time::Timestamp;
 use model::webhook::Webhook;
@@ -18,6 +19,7 @@ use super::own_block::{self, Fields, answer, no_content};
 use crate::gateway::api::{AdmittedRequest, ApiResponse};
 use crate::gateway::store::refused;
 use crate::rng::SharedRng;
+use crate::transport::well_known;
 
 /// Lists the signatures of a webhook.
 pub(crate) async fn list(
@@ -25,7 +27,10 @@ pub(crate) async fn list(
     webhook: &Webhook,
 ) -> Result<ApiResponse, Refusal> {
     let all = all(request, webhook).await?;
-    let shown: Vec<Value> = all.iter().map(|one| shown(one, None)).collect();
+    let shown = all
+        .iter()
+        .map(|one| Shown::new(request, webhook, one).json());
+    let shown: Vec<Value> = shown.collect();
     Ok(answer(StatusCode::OK, &json!({ "signatures": shown })))
 }
 
@@ -38,7 +43,15 @@ pub(crate) async fn add(
     let fields = Fields::read(&request.body, &["profile", "header", "svix", "secret"])?;
     let (new, header, svix) = new_signature(fields, &request.context.rng)?;
     let key = sealed(request, webhook, &new)?;
-    let change = SignatureChange::Add(NewSignature { header, svix, key });
+    let change = SignatureChange::Add(NewSignature {
+        header,
+        svix,
+        key_set: request
+            .context
+            .rng
+            .with(|rng| key_set_name(new.profile, rng)),
+        key,
+    });
     change_signature(request, webhook, new.profile, change).await?;
     answer_with(request, webhook, StatusCode::CREATED, &new).await
 }
@@ -104,7 +117,8 @@ pub(crate) async fn end_former(
     }
     change_signature(request, webhook, profile, SignatureChange::EndFormer).await?;
     let signature = found(request, webhook).await?;
-    Ok(answer(StatusCode::OK, &shown(&signature, None)))
+    let shown = Shown::new(request, webhook, &signature).json();
+    Ok(answer(StatusCode::OK, &shown))
 }
 
 /// Shows one signature.
@@ -113,7 +127,8 @@ pub(crate) async fn show(
     webhook: &Webhook,
 ) -> Result<ApiResponse, Refusal> {
     let signature = found(request, webhook).await?;
-    Ok(answer(StatusCode::OK, &shown(&signature, None)))
+    let shown = Shown::new(request, webhook, &signature).json();
+    Ok(answer(StatusCode::OK, &shown))
 }
 
 /// Removes a signature: calls go without it from now on.
@@ -158,7 +173,8 @@ async fn answer_with(
     let all = all(request, webhook).await?;
     let signature = all.iter().find(|one| one.profile == new.profile);
     let signature = signature.ok_or(Refusal::NoSuchObject)?;
-    Ok(answer(status, &shown(signature, Some(&new.secret))))
+    let shown = Shown::new(request, webhook, signature);
+    Ok(answer(status, &shown.with_secret(new.secret.text())))
 }
 
 fn sealed(
@@ -221,7 +237,7 @@ pub(crate) async fn change(
     let changed = store.change_signature(id, what, actor, at).await;
     let Err(error) = changed else { return Ok(()) };
     Err(if let StoreError::Conflict(conflict) = error {
-        of_conflict(conflict)
+        of_conflict(conflict, profile)
     } else if matches!(error, StoreError::Stale) {
         Refusal::NoSuchObject
     } else {
@@ -229,11 +245,16 @@ pub(crate) async fn change(
     })
 }
 
-fn of_conflict(conflict: Conflict) -> Refusal {
+fn of_conflict(conflict: Conflict, profile: Profile) -> Refusal {
     match conflict {
         Conflict::SignatureProfile => Refusal::invalid(
             "profile",
             "The webhook has this profile already; rotate its key, or remove it first.",
+        ),
+        Conflict::SignatureHeader if profile.is_rfc9421() => Refusal::invalid(
+            "profile",
+            "The webhook has a signature of RFC 9421 already, and receivers take one. Remove it \
+             first.",
         ),
         Conflict::SignatureHeader => Refusal::invalid(
             "header",
@@ -323,28 +344,70 @@ impl Fields {
     }
 }
 
-/// A signature; with its secret if that is to be shown. The private half of a key pair never is.
-fn shown(signature: &Signature, secret: Option<&Secret>) -> Value {
-    let secret = match (secret, &signature.key.public) {
-        (_, Some(_)) => Value::Null,
-        (None, None) => json!("***"),
-        (Some(secret), None) => json!(secret.text()),
-    };
-    let former = signature.former.as_ref().map(|former| {
+/// A signature as it is shown. The private half of a key pair never is.
+struct Shown<'a> {
+    signature: &'a Signature,
+    /// What names its keys in calls: the one that signs, and the former one.
+    key_ids: [Option<String>; 2],
+}
+
+impl<'a> Shown<'a> {
+    fn new(request: &AdmittedRequest, webhook: &Webhook, signature: &'a Signature) -> Self {
+        let profile = signature.profile;
+        let id = |key: &SealedKey| {
+            if !profile.is_rfc9421() {
+                return None;
+            }
+            let keyring = &request.context.keyring;
+            // One that does not open fails the calls, and the log says why.
+            let secret = keyring.open(webhook.id, profile, &key.sealed).ok()?;
+            secret.key_id(profile)
+        };
+        let former = signature.former.as_ref();
+        Self {
+            signature,
+            key_ids: [
+                id(&signature.key),
+                former.and_then(|former| id(&former.key)),
+            ],
+        }
+    }
+
+    fn json(&self) -> Value {
+        self.with_secret("***")
+    }
+
+    fn with_secret(&self, secret: &str) -> Value {
+        let signature = self.signature;
+        let [key_id, former_key_id] = &self.key_ids;
+        let former = signature.former.as_ref().map(|former| {
+            json!({
+                "key_id": former_key_id,
+                "public_key": public(&former.key),
+                "made_at": former.key.made_at.to_string(),
+                "until": former.until.to_string(),
+                "used_at": former.used_at.map(|at| at.to_string()),
+            })
+        });
+        let key_set = signature.key_set.as_ref();
         json!({
-            "public_key": former.key.public,
-            "made_at": former.key.made_at.to_string(),
-            "until": former.until.to_string(),
-            "used_at": former.used_at.map(|at| at.to_string()),
+            "profile": signature.profile.as_str(),
+            "header": signature.header(),
+            "svix": signature.svix,
+            "secret": (!signature.profile.has_key_pair()).then_some(secret),
+            "key_id": key_id,
+            "public_key": public(&signature.key),
+            "key_set": key_set.map(|name| well_known::key_set(name)),
+            "made_at": signature.key.made_at.to_string(),
+            "former": former,
         })
-    });
-    json!({
-        "profile": signature.profile.as_str(),
-        "header": signature.header(),
-        "svix": signature.svix,
-        "secret": secret,
-        "public_key": signature.key.public,
-        "made_at": signature.key.made_at.to_string(),
-        "former": former,
-    })
+    }
+}
+
+/// A JWK as the object that it is, any other key as its text.
+fn public(key: &SealedKey) -> Value {
+    let Some(text) = &key.public else {
+        return Value::Null;
+    };
+    serde_json::from_str(text).unwrap_or_else(|_| json!(text))
 }

@@ -21,6 +21,12 @@ async fn signed(profile: &str) -> (TestApp, Arrived) {
     (app, added)
 }
 
+async fn keys(app: &TestApp, path: &str) -> Vec<Value> {
+    let found = app.ask(asking("GET", path).without("Authorization")).await;
+    assert_eq!(found.status, 200, "{}", found.body);
+    found.json()["keys"].as_array().unwrap().clone()
+}
+
 async fn only(app: &TestApp) -> Value {
     let listed = app.ask(asking("GET", OWN)).await.json();
     assert_eq!(listed["signatures"].as_array().unwrap().len(), 1);
@@ -186,4 +192,88 @@ async fn a_webhook_of_the_other_dialect_is_signed_in_the_same_way() {
     assert_eq!(removed.status, 204);
     let wrong = bearing("POST", &own).json(r#"{"profile":"none"}"#);
     assert_eq!(app.ask(wrong).await.status, 422);
+}
+
+#[tokio::test]
+async fn a_message_signature_has_a_key_that_its_key_set_names_in_the_same_way() {
+    for profile in [
+        "rfc9421_ed25519",
+        "rfc9421_ecdsa_p256_sha256",
+        "standard_ed25519",
+    ] {
+        let (app, added) = signed(profile).await;
+        let added = added.json();
+        assert_eq!(added["secret"], Value::Null);
+        let path = added["key_set"].as_str().unwrap();
+        let set = keys(&app, path).await;
+        assert_eq!(set.len(), 1);
+        if profile != "standard_ed25519" {
+            assert_eq!(set[0]["kid"], added["key_id"]);
+            assert_eq!(set[0]["x"], added["public_key"]["x"]);
+        }
+        let rotated = app
+            .ask(asking("POST", &format!("{OWN}{profile}/rotate/")))
+            .await
+            .json();
+        assert_eq!(rotated["former"]["key_id"], added["key_id"]);
+        assert_eq!(rotated["key_set"], added["key_set"]);
+        let both = keys(&app, path).await;
+        assert_eq!(both.len(), 2);
+        assert_eq!(both[1], set[0]);
+        assert!(!both.iter().any(|key| key.get("d").is_some()));
+        let end = asking("POST", &format!("{OWN}{profile}/end_former/"));
+        assert_eq!(app.ask(end).await.status, 200);
+        assert_eq!(keys(&app, path).await, [both[0].clone()]);
+    }
+}
+
+#[tokio::test]
+async fn the_key_of_an_hmac_is_named_and_published_nowhere() {
+    let (app, added) = signed("rfc9421_hmac_sha256").await;
+    let added = added.json();
+    assert!(added["secret"].as_str().unwrap().starts_with("whsec_"));
+    assert_eq!(added["key_set"], Value::Null);
+    assert_eq!(added["key_id"].as_str().unwrap().len(), 43);
+    assert_eq!(only(&app).await["key_id"], added["key_id"]);
+}
+
+#[tokio::test]
+async fn a_webhook_has_one_message_signature_whichever_its_algorithm() {
+    let (app, _) = signed("rfc9421_ed25519").await;
+    let second = json!({ "profile": "rfc9421_hmac_sha256" });
+    let refused = app.ask(post(OWN, &second)).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.body.contains("RFC 9421"), "{}", refused.body);
+    assert!(refused.json()["profile"].is_array(), "{}", refused.body);
+    let header = json!({ "profile": "rfc9421_ed25519", "header": "X-A" });
+    let refused = app.ask(post(OWN, &header)).await;
+    assert!(refused.body.contains("fixed names"), "{}", refused.body);
+}
+
+#[tokio::test]
+async fn a_key_set_is_for_whoever_knows_its_name_at_a_host_that_is_listed() {
+    let (app, added) = signed("rfc9421_ed25519").await;
+    let path = added.json()["key_set"].as_str().unwrap().to_owned();
+    let bare = |path: &str| asking("GET", path).without("Authorization");
+    let found = app.ask(bare(&path).with("Host", "hooks.example.org")).await;
+    assert_eq!(found.status, 200);
+    let header = |name| found.header(name).unwrap();
+    assert_eq!(header("content-type"), "application/jwk-set+json");
+    assert_eq!(header("cache-control"), "public, max-age=600");
+    let elsewhere = app.ask(bare(&path).with("Host", "evil.example")).await;
+    assert_eq!(elsewhere.status, 400);
+    assert!(elsewhere.body.contains("allowed_hosts"));
+    let other = app
+        .ask(bare("/.well-known/willcall/another/jwks.json"))
+        .await;
+    assert_eq!(other.told(), (404, r#"{"detail":"Not found."}"#));
+    assert_eq!(other.header("cache-control"), Some("no-store"));
+    let head = app.ask(bare(&path).method("HEAD")).await;
+    assert_eq!(head.told(), (200, ""));
+    let posted = app.ask(bare(&path).method("POST")).await;
+    assert_eq!(posted.status, 405);
+    assert_eq!(posted.header("allow"), Some("GET,HEAD"));
+    let removed = asking("DELETE", &format!("{OWN}rfc9421_ed25519/"));
+    assert_eq!(app.ask(removed).await.status, 204);
+    assert_eq!(app.ask(bare(&path)).await.status, 404);
 }

@@ -8,3 +8,4 @@ pub(crate) mod host;
 pub(crate) mod limit;
 pub(crate) mod media_type;
 pub(crate) mod query;
+pub(crate) mod well_known;

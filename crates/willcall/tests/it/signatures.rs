@@ -223,6 +223,73 @@ fn the_libraries_that_receivers_use_verify_calls_of_a_server() {
     server.kill();
 }
 
+/// What the libraries for HTTP Message Signatures say of a call, of one with another body, and of
+/// one to another place.
+fn verify_message(call: &Call, profile: &str, url: &str, key: &Value) -> [Vec<Value>; 3] {
+    let given = json!({
+        "profile": profile,
+        "headers": call.headers,
+        "body": call.body,
+        "url": url,
+        "secret": key["secret"],
+        "keys": key["keys"],
+    });
+    let scripts = [("venv/bin/python", "messages.py"), ("node", "messages.mjs")];
+    let each = scripts.map(|(program, script)| libraries(program, script, &given));
+    let of_call = |at: usize| {
+        let each = each.iter().map(|one| one[at].as_object().unwrap());
+        let all: Vec<Value> = each.flat_map(|one| one.values().cloned()).collect();
+        assert_eq!(all.len(), 3);
+        all
+    };
+    [0, 1, 2].map(of_call)
+}
+
+#[test]
+fn the_libraries_for_message_signatures_verify_calls_of_a_server_by_every_algorithm() {
+    let house = House::new();
+    let server = house.start(&[OLD_KEY]);
+    let client = server.client();
+    let receiver = Receiver::start(|_| 204);
+    let target = receiver.url("/hook/a%20b?x=1&y=%C3%A4");
+    let webhook = client.webhook(&target, &["pretix.event.order.paid"]);
+    for profile in [
+        "rfc9421_ed25519",
+        "rfc9421_ecdsa_p256_sha256",
+        "rfc9421_hmac_sha256",
+    ] {
+        let fields = json!({ "profile": profile }).to_string();
+        let (status, added) = client.post(&path(webhook), &fields);
+        assert_eq!(status, 201, "{added}");
+        let mut key = json!({ "secret": added["secret"], "keys": [] });
+        let one = format!("{}{profile}/", path(webhook));
+        for rotated in [false, true] {
+            if rotated {
+                // From its end on the former key signs nothing, and the new one does.
+                let until = json!({ "until": "2126-12-24T18:00:00Z" }).to_string();
+                assert_eq!(client.post(&format!("{one}rotate/"), &until).0, 400);
+                let (_, next) = client.post(&format!("{one}rotate/"), "");
+                assert_eq!(client.post(&format!("{one}end_former/"), "").0, 200);
+                assert_ne!(next["key_id"], added["key_id"]);
+                key["secret"] = next["secret"].clone();
+            }
+            if let Some(set) = added["key_set"].as_str() {
+                key["keys"] = client.get(set).1["keys"].clone();
+            }
+            notify(&client);
+            let call = receiver.next();
+            let found = verify_message(&call, profile, &target, &key);
+            let [right, body, place] = &found;
+            assert!(right.iter().all(|one| *one == true), "{found:?}");
+            let wrong = body.iter().chain(place);
+            assert!(wrong.clone().all(|one| *one != true), "{found:?}");
+        }
+        let deleted = client.call("DELETE", &one, "").unwrap();
+        assert_eq!(deleted.0, 204);
+    }
+    server.kill();
+}
+
 #[test]
 fn without_its_master_key_a_signed_webhook_sends_nothing_until_it_is_back() {
     let house = House::new();

@@ -29,6 +29,7 @@ fn signature(profile: Profile, header: Option<&str>) -> Signature {
         profile,
         header: header.map(str::to_owned),
         svix: false,
+        key_set: None,
         key: SealedKey {
             sealed: sealed.unwrap(),
             public: None,
@@ -128,4 +129,32 @@ fn a_secret_that_does_not_open_leaves_nothing_to_send() {
     let prepared = signed(vec![damaged], &keyring());
     let failure = prepared.endpoint().unwrap_err();
     assert!(failure.words().contains("so nothing was sent: its secret"));
+}
+
+#[test]
+fn what_a_message_signature_covers_is_what_goes_over_the_wire() {
+    let hmac = vec![signature(Profile::Rfc9421HmacSha256, None)];
+    let url = "HTTPS://u:p@Shop.test:443/a b/./c?x=%c3%a4&y='";
+    let target = WebhookTarget {
+        signatures: hmac,
+        ..target(url, &[])
+    };
+    let plain = prepared(url, &[]);
+    let prepared = PreparedTarget::new(&target, plain.policy, &keyring());
+    let lines = lines_at(&prepared, Headers::default(), 1_700_000_000_999);
+    let request = prepared.request(&due(Headers::default(), b"{}"), Timestamp::EPOCH);
+    let (head, _) = request.from(0);
+    assert!(head.starts_with(b"POST /a%20b/c?x=%C3%A4&y=' HTTP/1.1\r\nHost: shop.test\r\n"));
+    // By Python's hmac over the base of RFC 9421, 2.5.
+    let wanted = [
+        "Content-Digest: sha-256=:RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=:",
+        "Signature-Input: sig1=(\"@method\" \"@authority\" \"@path\" \"@query\" \
+         \"content-digest\");created=1699999995;\
+         keyid=\"LzOz4ihK63zzaCTfl-j0hWG0FuiOPodoGPHiB0TpCnY\"",
+        "Signature: sig1=:B4rR07dK8WXK7pajwuLOrIQfJtjpfCw0UaS8ScStQ6g=:",
+    ];
+    let at = lines
+        .iter()
+        .position(|line| line.starts_with("Content-Digest"));
+    assert_eq!(lines[at.unwrap()..], wanted);
 }

@@ -1,7 +1,8 @@
 //! What each profile makes of a call, against published vectors and other programs.
 
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use ring::signature::{ED25519, UnparsedPublicKey};
+use ring::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
 
 use super::*;
 use crate::rng::SeededRng;
@@ -32,6 +33,7 @@ fn brought(profile: Profile, text: &str) -> Signature {
         profile,
         header: None,
         svix: false,
+        key_set: None,
         key: sealed(profile, &Secret::brought(profile, text).unwrap()),
         former: None,
     }
@@ -50,8 +52,17 @@ fn rotated(signature: Signature, former: &str) -> Signature {
     }
 }
 
+fn opened(signatures: &[Signature]) -> Result<Signer, SealError> {
+    let target = RequestTarget {
+        method: "POST",
+        authority: "shop.example",
+        path_and_query: "/hook?a=1",
+    };
+    Signer::open(&keyring(), WEBHOOK, signatures, target)
+}
+
 fn lines_at(signatures: &[Signature], now: Timestamp) -> Vec<(String, String)> {
-    let signer = Signer::open(&keyring(), WEBHOOK, signatures).unwrap();
+    let signer = opened(signatures).unwrap();
     let lines = signer.lines("msg_p5jXN8AQM9LWM0D4loKWxJek", now, BODY);
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let lines: Vec<_> = lines.iter().map(|(n, v)| (text(n), text(v))).collect();
@@ -120,7 +131,7 @@ fn the_svix_set_is_complete_and_equal_or_not_there() {
 #[test]
 fn github_signs_the_body_alone_with_the_text_of_its_secret() {
     let github = brought(Profile::Github, "It's-a-Secret-to-Everybody");
-    let signer = Signer::open(&keyring(), WEBHOOK, &[github]).unwrap();
+    let signer = opened(&[github]).unwrap();
     let lines = signer.lines("any", NOW, b"Hello, World!");
     let line = lines.get("X-Hub-Signature-256").unwrap();
     // By `openssl dgst -sha256 -hmac`: the documented secret has blanks.
@@ -182,6 +193,97 @@ fn one_key_that_does_not_open_leaves_no_signer() {
     let good = brought(Profile::Standard, PUBLISHED);
     let mut bad = brought(Profile::Github, "0123456789abcdef");
     bad.key.sealed = Bytes::from_static(b"damaged");
-    let opened = Signer::open(&keyring(), WEBHOOK, &[good, bad]);
-    assert_eq!(opened.unwrap_err(), SealError::Damaged);
+    assert_eq!(opened(&[good, bad]).unwrap_err(), SealError::Damaged);
+}
+
+fn made(profile: Profile) -> (Secret, Signature) {
+    let secret = Secret::make(profile, &mut SeededRng::from_seed([1; 32]));
+    let signature = Signature {
+        profile,
+        key: sealed(profile, &secret),
+        ..brought(Profile::Github, "0123456789abcdef")
+    };
+    (secret, signature)
+}
+
+/// The parts of a JWK.
+fn member(jwk: &str, name: &str) -> Vec<u8> {
+    let (_, rest) = jwk.split_once(&format!("\"{name}\":\"")).unwrap();
+    let (text, _) = rest.split_once('"').unwrap();
+    BASE64_URL_SAFE_NO_PAD.decode(text).unwrap()
+}
+
+/// What the lines of RFC 9421 say was signed, and the signature.
+fn message(lines: &[(String, String)]) -> (String, Vec<u8>) {
+    let input = value(lines, "Signature-Input");
+    let digest = value(lines, "Content-Digest");
+    let base = format!(
+        "\"@method\": POST\n\"@authority\": shop.example\n\"@path\": /hook\n\"@query\": ?a=1\n\
+         \"content-digest\": {digest}\n\"@signature-params\": {}",
+        input.strip_prefix("sig1=").unwrap()
+    );
+    let signature = value(lines, "Signature");
+    let signature = signature.strip_prefix("sig1=:").unwrap();
+    let signature = BASE64_STANDARD.decode(signature.strip_suffix(':').unwrap());
+    (base, signature.unwrap())
+}
+
+#[test]
+fn a_message_signature_verifies_with_the_public_key_that_it_names() {
+    for (profile, way) in [
+        (
+            Profile::Rfc9421Ed25519,
+            &ED25519 as &dyn ring::signature::VerificationAlgorithm,
+        ),
+        (Profile::Rfc9421EcdsaP256Sha256, &ECDSA_P256_SHA256_FIXED),
+    ] {
+        let (secret, signature) = made(profile);
+        let lines = lines_at(&[signature], NOW);
+        assert_eq!(lines.len(), 3);
+        let (base, signature) = message(&lines);
+        let jwk = secret.public(profile).unwrap();
+        let key = match jwk.contains("\"y\"") {
+            false => member(&jwk, "x"),
+            true => [&[4][..], &member(&jwk, "x"), &member(&jwk, "y")].concat(),
+        };
+        let key = UnparsedPublicKey::new(way, key);
+        assert!(key.verify(base.as_bytes(), &signature).is_ok());
+        let id = secret.key_id(profile).unwrap();
+        assert!(value(&lines, "Signature-Input").ends_with(&format!("keyid=\"{id}\"")));
+    }
+}
+
+#[test]
+fn a_message_signature_by_hmac_is_what_other_programs_make() {
+    let hmac = brought(Profile::Rfc9421HmacSha256, PUBLISHED);
+    let (base, signature) = message(&lines_at(&[hmac], NOW));
+    let key = BASE64_STANDARD.decode(&PUBLISHED[6..]).unwrap();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+    assert!(hmac::verify(&key, base.as_bytes(), &signature).is_ok());
+    // By Python's hmac.
+    assert_eq!(
+        hex(&signature),
+        "0131d34deaa75bf636ebc0e3072b284e93d99796f551a7c494f4f4e5c2d3ffbc"
+    );
+}
+
+#[test]
+fn a_message_has_one_signature_and_its_key_changes_on_the_date() {
+    let former = format!("whsec_{}", BASE64_STANDARD.encode([1; 24]));
+    let both = [rotated(
+        brought(Profile::Rfc9421HmacSha256, PUBLISHED),
+        &former,
+    )];
+    let id_at = |now| {
+        let lines = lines_at(&both, now);
+        assert_eq!(lines.len(), 3);
+        let input = value(&lines, "Signature-Input");
+        input.rsplit_once("keyid=").unwrap().1.to_owned()
+    };
+    let id = |text: &str| {
+        let secret = Secret::brought(Profile::Rfc9421HmacSha256, text).unwrap();
+        format!("\"{}\"", secret.key_id(Profile::Rfc9421HmacSha256).unwrap())
+    };
+    assert_eq!(id_at(NOW), id(&former));
+    assert_eq!(id_at(NOW.plus_ms(1_000)), id(PUBLISHED));
 }

@@ -22,6 +22,16 @@ pub(crate) fn new(header: Option<&str>) -> SignatureChange {
     SignatureChange::Add(NewSignature {
         header: header.map(str::to_owned),
         svix: header.is_none(),
+        key_set: None,
+        key: key("first", 10),
+    })
+}
+
+pub(crate) fn published(key_set: &str) -> SignatureChange {
+    SignatureChange::Add(NewSignature {
+        header: None,
+        svix: false,
+        key_set: Some(key_set.to_owned()),
         key: key("first", 10),
     })
 }
@@ -78,6 +88,7 @@ fn a_signature_comes_back_with_its_webhook_and_with_what_calling_it_takes() {
         profile,
         header: header.map(str::to_owned),
         svix: header.is_none(),
+        key_set: None,
         key: key("first", 10),
         former: None,
     };
@@ -110,10 +121,34 @@ fn a_webhook_has_each_profile_and_each_header_once() {
         taken,
         StoreError::Conflict(Conflict::SignatureHeader)
     ));
+    add(Profile::Rfc9421Ed25519, None).unwrap();
+    let second = add(Profile::Rfc9421HmacSha256, None).unwrap_err();
+    assert!(matches!(
+        second,
+        StoreError::Conflict(Conflict::SignatureHeader)
+    ));
     // These two share a header by their nature.
     add(Profile::Standard, None).unwrap();
     add(Profile::StandardEd25519, None).unwrap();
-    assert_eq!(given.signatures(given.tenant, webhook).len(), 3);
+    assert_eq!(given.signatures(given.tenant, webhook).len(), 4);
+}
+
+#[test]
+fn a_signature_is_found_by_the_name_of_its_key_set_until_it_is_removed() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let change = |change| given.sign(webhook, Profile::Rfc9421Ed25519, change, 10);
+    change(published("a-name")).unwrap();
+    let found = |name: &str| wait(given.store.published_signature(name.to_owned())).unwrap();
+    let all = given.signatures(given.tenant, webhook);
+    assert_eq!(found("a-name").as_ref(), all.first());
+    assert_eq!(found("another-name"), None);
+    change(rotation("second", 20, 1_000)).unwrap();
+    let rotated = found("a-name").unwrap();
+    assert_eq!(rotated.key, key("second", 20));
+    assert!(rotated.former.is_some());
+    change(SignatureChange::Remove).unwrap();
+    assert_eq!(found("a-name"), None);
 }
 
 #[test]
@@ -153,13 +188,16 @@ fn a_removed_signature_and_those_of_a_deleted_webhook_are_gone() {
     let given = Given::new();
     let webhook = given.paid_webhook();
     let change = |profile, change| given.sign(webhook, profile, change, 10);
-    for profile in Profile::ALL {
+    let each = Profile::ALL.into_iter();
+    // Of those of RFC 9421 one.
+    let each = each.filter(|one| !one.is_rfc9421() || *one == Profile::Rfc9421HmacSha256);
+    for profile in each {
         change(profile, new(None)).unwrap();
     }
     change(Profile::Github, SignatureChange::Remove).unwrap();
     let again = change(Profile::Github, SignatureChange::Remove).unwrap_err();
     assert!(matches!(again, StoreError::Stale));
-    assert_eq!(given.signatures(given.tenant, webhook).len(), 3);
+    assert_eq!(given.signatures(given.tenant, webhook).len(), 4);
     let deleted = Webhook {
         disabled: Some(Disablement {
             at: at(20),

@@ -4,7 +4,7 @@ use askama::Template;
 use http::StatusCode;
 use model::limits::{FORMER_KEY_MS_DEFAULT, FORMER_KEY_MS_MAX};
 use model::refusal::Refusal;
-use model::signing::{NewSignature, Profile, SealedKey, Signature, SignatureChange};
+use model::signing::{NewSignature, Profile, SealedKey, Signature, SignatureChange, key_set_name};
 use model::users::Role;
 use model::webhook::Webhook;
 
@@ -97,7 +97,13 @@ async fn try_add(visit: &Visit, webhook: &Webhook) -> Result<NewKey, Refusal> {
     let fields = fields.with_switch("svix", visit.form.get("svix").is_some());
     let (new, header, svix) = new_signature(fields, &visit.context.rng)?;
     let key = sealed(visit, webhook, &new)?;
-    let add = SignatureChange::Add(NewSignature { header, svix, key });
+    let name = |rng: &mut _| key_set_name(new.profile, rng);
+    let add = SignatureChange::Add(NewSignature {
+        header,
+        svix,
+        key_set: visit.context.rng.with(name),
+        key,
+    });
     save(visit, webhook, new.profile, add).await?;
     Ok(new)
 }
