@@ -3,9 +3,10 @@
 //!
 //! No header value can smuggle in a line of its own: `http` judges each before it is written.
 //! The log records a request as it was sent, with two exceptions. Credentials are masked, and so is
-//! every header of the webhook's own, and what a signature says. `Content-Length` and the dedupe
-//! key are left out: they follow from what is known, and would make each delivery's block of
-//! headers different (the store keeps equal blocks once).
+//! every header of the webhook's own, and what a signature says. `Content-Length`, the dedupe key,
+//! and what a CloudEvent says of its notification alone are left out: they follow from what is
+//! known, and would make each delivery's block of headers different (the store keeps equal blocks
+//! once).
 
 mod headers;
 mod own_lines;
@@ -18,6 +19,7 @@ use http::Uri;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use model::attempt::{Failure, FailureKind, HttpResponse, Outcome};
+use model::cloud_event::{CloudEventForm, HEADER_PREFIX};
 use model::contract::WebhookTarget;
 use model::dedupe;
 use model::delivery::DueDelivery;
@@ -103,6 +105,7 @@ struct RequestTemplate {
     /// Names of the webhook's own lines.
     own: Vec<HeaderName>,
     dedupe: Option<DedupeHeader>,
+    event: Option<Box<CloudEventForm>>,
     signer: Option<Box<Signer>>,
     /// The lines that it makes, with masked values.
     signed: Headers,
@@ -319,6 +322,12 @@ impl RequestTemplate {
             recorded: Headers::default(),
             own,
             dedupe: None,
+            event: webhook.cloud_events.map(|mode| {
+                let naming = &policy.event_naming;
+                let form =
+                    CloudEventForm::new(mode, naming, &webhook.tenant_key, &policy.content_type);
+                Box::new(form)
+            }),
             signer: None,
             signed: Headers::default(),
             ready: HeadTemplate::default(),
@@ -366,15 +375,20 @@ impl RequestTemplate {
     }
 
     fn request(&self, due: &DueDelivery, now: Timestamp) -> Request {
-        let is_copied = due.body.len() <= COPIED_BODY_BYTES_MAX;
+        let body = match &self.event {
+            Some(event) => event.body(due),
+            None => due.body.clone(),
+        };
+        let is_copied = body.len() <= COPIED_BODY_BYTES_MAX;
         let mut bytes = Vec::new();
         // For the number and the dedupe line.
         let room = self.ready.before.len() + self.ready.after.len() + due.headers.0.len() + 128;
-        bytes.reserve(room + if is_copied { due.body.len() } else { 0 });
+        bytes.reserve(room + if is_copied { body.len() } else { 0 });
         let appends = self.dedupe.as_ref().is_none_or(|dedupe| dedupe.is_last);
-        if due.headers.is_empty() && appends && self.signer.is_none() {
+        let is_plain = self.signer.is_none() && self.event.is_none();
+        if due.headers.is_empty() && appends && is_plain {
             bytes.extend_from_slice(&self.ready.before);
-            write_number(&mut bytes, due.body.len());
+            write_number(&mut bytes, body.len());
             bytes.extend_from_slice(&self.ready.after);
             if let Some(dedupe) = &self.dedupe
                 && let Ok(key) = HeaderValue::try_from(dedupe.key(due))
@@ -385,31 +399,34 @@ impl RequestTemplate {
             }
         } else {
             bytes.extend_from_slice(&self.request_line);
-            self.stamped(due, now).write(&mut bytes);
+            self.stamped(due, now, &body).write(&mut bytes);
         }
         bytes.extend_from_slice(b"\r\n");
         let body = match is_copied {
             true => {
-                bytes.extend_from_slice(&due.body);
+                bytes.extend_from_slice(&body);
                 Bytes::new()
             }
-            false => due.body.clone(),
+            false => body,
         };
         Request { bytes, body }
     }
 
     /// All lines of this delivery.
-    fn stamped(&self, due: &DueDelivery, now: Timestamp) -> RequestHeaders {
+    fn stamped(&self, due: &DueDelivery, now: Timestamp, body: &[u8]) -> RequestHeaders {
         let mut lines = self.lines_with(&due.headers);
-        lines.put(header::CONTENT_LENGTH, HeaderValue::from(due.body.len()));
+        lines.put(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         if let Some(dedupe) = &self.dedupe
             && let Ok(key) = HeaderValue::try_from(dedupe.key(due))
         {
             lines.put(dedupe.name.clone(), key);
         }
+        if let Some(event) = &self.event {
+            put(&mut lines, &event.headers(due));
+        }
         if let Some(signer) = &self.signer {
             let id = due.delivery.id.to_string();
-            put(&mut lines, &signer.lines(&id, now, &due.body));
+            put(&mut lines, &signer.lines(&id, now, body));
         }
         lines
     }
@@ -417,6 +434,11 @@ impl RequestTemplate {
     fn lines_with(&self, own: &Headers) -> RequestHeaders {
         let mut lines = self.lines.clone();
         add(&mut lines, own, self.authorization.is_some());
+        if let Some(event) = &self.event {
+            // A library takes a structured event with one of them for a binary one.
+            lines.remove(|name| name.as_str().starts_with(HEADER_PREFIX));
+            put(&mut lines, &event.constant_headers());
+        }
         if let Some(authorization) = &self.authorization {
             lines.put(header::AUTHORIZATION, authorization.clone());
         }

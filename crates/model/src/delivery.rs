@@ -73,6 +73,10 @@ pub struct DueDelivery {
     pub delivery: Delivery,
     /// The application's name for the notification.
     pub key: Arc<str>,
+    /// The notification's kind, as the log shows it.
+    pub action_type: Arc<str>,
+    /// When the notification was accepted.
+    pub accepted_at: Timestamp,
     /// The notification's own header lines.
     pub headers: Headers,
     pub body: Bytes,

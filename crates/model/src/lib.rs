@@ -83,6 +83,7 @@ pub mod address;
 pub mod target;
 pub mod url_marks;
 
+pub mod cloud_event;
 pub mod contract;
 pub mod dashboard;
 pub mod disk_fault;

@@ -20,8 +20,19 @@ pub struct Policy {
     pub dedupe_header: Option<String>,
     pub user_agent: String,
     pub content_type: String,
+    /// For calls in the form of CloudEvents.
+    pub event_naming: EventNaming,
     /// How long ended deliveries stay in the log.
     pub retention_ms: i64,
+}
+
+/// How a dialect's events are named.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventNaming {
+    /// What stands before a tenant's key in `source`.
+    pub source_prefix: String,
+    /// What stands before an action type in `type`.
+    pub type_prefix: String,
 }
 
 /// The policy of each dialect.

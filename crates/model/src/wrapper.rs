@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::cloud_event::CloudEventMode;
 use crate::contract::{
     Backend, Backlog, BacklogCursor, Catalog, CommitSubscriber, DashboardStore, DuePage, DueQuery,
     Frontend, Intake, Leases, Outbox, PendingWebhook, ReplayRequest, ReplayResult, SealedId,
@@ -108,6 +109,8 @@ pub enum StoreCall {
     WebhookByKey,
     CreateWebhook,
     SaveWebhook,
+    CloudEvents,
+    SetCloudEvents,
     Signatures,
     PublishedSignature,
     SignaturesBehind,
@@ -246,6 +249,14 @@ pass!(Catalog of store {
     WebhookByKey = webhook_by_key(tenants: Vec<TenantId>, key: String) -> Option<Webhook>;
     CreateWebhook = create_webhook(webhook: NewWebhook, actor: String, at: Timestamp) -> Webhook;
     SaveWebhook = save_webhook(webhook: Webhook, actor: String, at: Timestamp) -> Webhook;
+    CloudEvents = cloud_events(tenant: TenantId, webhook: WebhookId) -> Option<CloudEventMode>;
+    SetCloudEvents = set_cloud_events(
+        tenant: TenantId,
+        webhook: WebhookId,
+        mode: Option<CloudEventMode>,
+        actor: String,
+        at: Timestamp,
+    ) -> ();
     Signatures = signatures(tenant: TenantId, webhook: WebhookId) -> Vec<Signature>;
     PublishedSignature = published_signature(key_set: String) -> Option<Signature>;
     SignaturesBehind = signatures_behind(

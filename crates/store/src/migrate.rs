@@ -9,7 +9,7 @@ use rusqlite::Connection;
 /// "Will" in ASCII: marks a file as ours.
 pub(crate) const APPLICATION_ID: i32 = 0x5769_6c6c;
 
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("../migrations/sqlite/0001_init.sql"),
     include_str!("../migrations/sqlite/0002_wide.sql"),
     include_str!("../migrations/sqlite/0003_closed.sql"),
@@ -21,10 +21,11 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/sqlite/0009_signature.sql"),
     include_str!("../migrations/sqlite/0010_own_header.sql"),
     include_str!("../migrations/sqlite/0011_key_set.sql"),
+    include_str!("../migrations/sqlite/0012_cloud_events.sql"),
 ];
 
 /// The version that this program writes.
-pub(crate) const KNOWN: u32 = 11;
+pub(crate) const KNOWN: u32 = 12;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize);
 

@@ -10,7 +10,7 @@ use model::contract::WebhookTarget;
 use model::delivery::Delivery;
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::limits;
-use model::policy::Policy;
+use model::policy::{EventNaming, Policy};
 use model::schedule::Schedule;
 use model::signing::Keyring;
 use model::tenant::DialectName;
@@ -204,12 +204,15 @@ fn prepared(url: &str) -> PreparedTarget {
         dedupe_header: None,
         user_agent: "Willcall/0".to_owned(),
         content_type: "application/json".to_owned(),
+        event_naming: EventNaming::default(),
         retention_ms: 1,
     };
     let target = WebhookTarget {
         webhook: WebhookId(1),
         tenant: model::id::TenantId(1),
         dialect: DialectName::new("any"),
+        tenant_key: "bigevents".to_owned(),
+        cloud_events: None,
         key: None,
         target_url: url.to_owned(),
         headers: Headers::default(),
@@ -239,6 +242,8 @@ fn due() -> DueDelivery {
             due_at: Timestamp::EPOCH,
         },
         key: "1".into(),
+        action_type: Arc::from("order.paid"),
+        accepted_at: Timestamp::EPOCH,
         headers: Headers::default(),
         body: Bytes::from_static(b"{\"a\": 1}"),
     }

@@ -7,7 +7,7 @@ use model::contract::WebhookTarget;
 use model::delivery::Delivery;
 use model::id::NotificationId;
 use model::limits;
-use model::policy::Policy;
+use model::policy::{EventNaming, Policy};
 use model::schedule::Schedule;
 use model::signing::Keyring;
 use model::tenant::DialectName;
@@ -53,6 +53,8 @@ fn due_of(webhook: WebhookId, number: i64, due_at: i64) -> DueDelivery {
             due_at: at(due_at),
         },
         key: "1".into(),
+        action_type: Arc::from("order.paid"),
+        accepted_at: Timestamp::EPOCH,
         headers: Headers::default(),
         body: Bytes::from_static(b"body"),
     }
@@ -76,12 +78,15 @@ fn open_at(tenant: i64, host: &str) -> WebhookLookup {
         dedupe_header: None,
         user_agent: String::new(),
         content_type: String::new(),
+        event_naming: EventNaming::default(),
         retention_ms: 1,
     };
     let target = WebhookTarget {
         webhook: HOOK,
         tenant: TenantId(tenant),
         dialect: DialectName::new("any"),
+        tenant_key: "bigevents".to_owned(),
+        cloud_events: None,
         key: None,
         target_url: format!("http://{host}/"),
         headers: Headers::default(),

@@ -35,6 +35,11 @@ impl RequestHeaders {
         self.0.insert(endpoint, (name, value));
     }
 
+    /// Leaves out the lines of these names.
+    pub(crate) fn remove(&mut self, is_out: impl Fn(&HeaderName) -> bool) {
+        self.0.retain(|(name, _)| !is_out(name));
+    }
+
     pub(crate) fn has(&self, name: &HeaderName) -> bool {
         self.0.iter().any(|(known, _)| known == name)
     }

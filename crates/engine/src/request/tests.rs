@@ -2,11 +2,13 @@
 
 use model::delivery::Delivery;
 use model::id::{DeliveryId, NotificationId, WebhookId};
+use model::policy::EventNaming;
 use model::schedule::Schedule;
 use model::tenant::DialectName;
 
 use model::attempt::BodyEnd;
 
+mod events;
 mod own_headers;
 mod signed;
 
@@ -26,6 +28,7 @@ fn prepared(url: &str, lines: &[(&str, &str)]) -> PreparedTarget {
         dedupe_header: None,
         user_agent: "Willcall/0".to_owned(),
         content_type: "application/json".to_owned(),
+        event_naming: EventNaming::default(),
         retention_ms: 1,
     };
     PreparedTarget::new(&target(url, lines), Arc::new(policy), &Keyring::default())
@@ -36,6 +39,8 @@ fn target(url: &str, lines: &[(&str, &str)]) -> WebhookTarget {
         webhook: WebhookId(1),
         tenant: TenantId(1),
         dialect: DialectName::new("any"),
+        tenant_key: "bigevents".to_owned(),
+        cloud_events: None,
         key: None,
         target_url: url.to_owned(),
         headers: own(lines),
@@ -68,6 +73,8 @@ fn due(headers: Headers, body: &'static [u8]) -> DueDelivery {
             due_at: Timestamp::EPOCH,
         },
         key: "n".into(),
+        action_type: Arc::from("order.paid"),
+        accepted_at: Timestamp::EPOCH,
         headers,
         body: Bytes::from_static(body),
     }
@@ -328,6 +335,8 @@ fn no_value_brings_a_line_of_its_own() {
             webhook: WebhookId(1),
             tenant: TenantId(1),
             dialect: DialectName::new("any"),
+            tenant_key: "bigevents".to_owned(),
+            cloud_events: None,
             key: Some("w\r\nX-Evil: 2".to_owned()),
             target_url: "http://a.test/".to_owned(),
             headers: block.clone(),

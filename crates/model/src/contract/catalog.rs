@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::cloud_event::CloudEventMode;
 use crate::contract::StoreFuture;
 use crate::id::{DeliveryId, TenantId, WebhookId};
 use crate::own_header::{OwnHeader, OwnHeaderChange, OwnHeaderId, StoredOwnHeader};
@@ -149,6 +150,27 @@ pub trait Catalog: Send + Sync {
     /// deleted; `Busy` also when it is enabled while more than one step is left to cancel;
     /// `Conflict(WebhookKey)` if it has no key yet and is given one that is taken.
     fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> StoreFuture<Webhook>;
+
+    /// Whether calls of a webhook of the tenant are CloudEvents, and in which mode.
+    ///
+    /// Errors: those of a read.
+    fn cloud_events(
+        &self,
+        tenant: TenantId,
+        webhook: WebhookId,
+    ) -> StoreFuture<Option<CloudEventMode>>;
+
+    /// Changes that, and writes an audit entry if it is a change.
+    ///
+    /// Errors: those of a change; `Stale` if the webhook is not there.
+    fn set_cloud_events(
+        &self,
+        tenant: TenantId,
+        webhook: WebhookId,
+        mode: Option<CloudEventMode>,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<()>;
 
     /// How calls of a webhook of the tenant are signed, by profile. Keys are sealed.
     ///

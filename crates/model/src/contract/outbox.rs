@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::attempt::Attempt;
+use crate::cloud_event::CloudEventMode;
 use crate::contract::StoreFuture;
 use crate::delivery::{DueDelivery, NextState};
 use crate::id::{DeliveryId, NotificationId, TenantId, WebhookId};
@@ -124,6 +125,8 @@ pub struct WebhookTarget {
     pub webhook: WebhookId,
     pub tenant: TenantId,
     pub dialect: DialectName,
+    /// The tenant's, within its dialect.
+    pub tenant_key: String,
     pub key: Option<String>,
     pub target_url: String,
     pub headers: Headers,
@@ -140,6 +143,8 @@ pub struct WebhookTarget {
     pub signatures: Vec<Signature>,
     /// In the order of their names.
     pub own_headers: Vec<OwnHeader>,
+    /// `None`: calls are as their dialect has them.
+    pub cloud_events: Option<CloudEventMode>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

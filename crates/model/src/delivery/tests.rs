@@ -3,6 +3,7 @@
 use super::*;
 use crate::attempt::{BodyEnd, Failure, FailureKind, HttpResponse};
 use crate::id::{NotificationId, WebhookId};
+use crate::policy::EventNaming;
 use crate::schedule::Schedule;
 
 const HOUR: i64 = 3_600_000;
@@ -22,6 +23,7 @@ fn policy(gone_disables: bool) -> Policy {
         dedupe_header: None,
         user_agent: "Willcall/0".to_owned(),
         content_type: "application/json".to_owned(),
+        event_naming: EventNaming::default(),
         retention_ms: 30 * 24 * HOUR,
     }
 }

@@ -160,6 +160,7 @@ pub(crate) const TABLES: &[CopiedTable] = &[
             ("updated_at", Bigint),
             ("version", Bigint),
             ("declared", Smallint),
+            ("cloud_events", Smallint),
         ],
         from: None,
         key: &["id"],

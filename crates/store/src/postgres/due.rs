@@ -88,10 +88,10 @@ statements! {
           order by due_at, notification_id
           limit $5) as d";
     NOTIFICATIONS = "
-        select n.tenant_id, n.id, n.key, n.headers, n.body
+        select n.tenant_id, n.id, n.key, n.headers, n.body, n.action_type, n.accepted_at
         from unnest($1::bigint[], $2::bigint[]) as asked (tenant_id, id)
         cross join lateral (
-          select tenant_id, id, key, headers, body from notification
+          select tenant_id, id, key, headers, body, action_type, accepted_at from notification
           where tenant_id = asked.tenant_id and id = asked.id
           limit 1) as n";
     // A pending delivery, wherever it is. No join and no state beside the keys: either may have the
@@ -130,6 +130,8 @@ struct Found {
 /// A notification as its deliveries share it.
 struct Shared {
     key: Arc<str>,
+    action_type: Arc<str>,
+    accepted_at: Timestamp,
     headers: Headers,
     body: Bytes,
 }
@@ -322,6 +324,8 @@ fn read_notifications<'f>(
             key,
             Shared {
                 key: row.column(2)?,
+                action_type: row.column(5)?,
+                accepted_at: rows::time(row, 6)?,
                 headers: rows::headers(row, 3)?,
                 body: rows::bytes(row, 4)?,
             },
@@ -428,6 +432,8 @@ impl Found {
         Some(DueDelivery {
             delivery: self.delivery,
             key: Arc::clone(&shared.key),
+            action_type: Arc::clone(&shared.action_type),
+            accepted_at: shared.accepted_at,
             headers: shared.headers.clone(),
             body: shared.body.clone(),
         })

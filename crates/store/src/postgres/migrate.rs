@@ -36,6 +36,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0004_key_set.sql"),
         oldest: 4,
     },
+    // Nor in which form a call is to go out.
+    Migration {
+        sql: include_str!("../../migrations/postgres/0005_cloud_events.sql"),
+        oldest: 5,
+    },
 ];
 
 /// One step of the schema.

@@ -14,7 +14,7 @@ use crate::sql::heartbeat::UnattemptedDue;
 use crate::sql::job_error::JobError;
 use crate::sql::row::ReadRow;
 use crate::sql::rows;
-use crate::sql::{own_headers, signatures};
+use crate::sql::{cloud_events, own_headers, signatures};
 
 statements! {
     // By tenant and webhook, as the indexes have them. Each step seeks over all that the webhook
@@ -58,15 +58,16 @@ statements! {
         limit $3";
     TARGETS = "
         select w.id, w.tenant_id, w.key, w.target_url, w.headers, w.disabled_at, w.retries_max,
-          w.paused_until, w.version, t.dialect, s.failing_since, s.ended_at, s.success
+          w.paused_until, w.version, t.dialect, s.failing_since, s.ended_at, s.success, t.key,
+          w.cloud_events
         from unnest($1::bigint[]) with ordinality as asked (id, place)
         cross join lateral (
           select id, tenant_id, key, target_url, headers, disabled_at, retries_max, paused_until,
-            version
+            version, cloud_events
           from webhook
           where id = asked.id
           limit 1) as w
-        cross join lateral (select dialect from tenant where id = w.tenant_id limit 1) as t
+        cross join lateral (select dialect, key from tenant where id = w.tenant_id limit 1) as t
         left join lateral (
           select failing_since, ended_at, success from standing
           where webhook_id = asked.id
@@ -169,6 +170,7 @@ fn target(row: &Row) -> Result<WebhookTarget, JobError> {
         webhook: WebhookId(row.column(0)?),
         tenant: TenantId(row.column(1)?),
         dialect: rows::dialect(row, 9)?,
+        tenant_key: row.column(13)?,
         key: row.column(2)?,
         target_url: row.column(3)?,
         headers: rows::headers(row, 4)?,
@@ -180,5 +182,6 @@ fn target(row: &Row) -> Result<WebhookTarget, JobError> {
         enabled: rows::time_if_any(row, 5)?.is_none() || is_on(Mutation::SendAfterDisable),
         signatures: Vec::new(),
         own_headers: Vec::new(),
+        cloud_events: cloud_events::stored(row.column(14)?)?,
     })
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::cloud_event::CloudEventMode;
 use model::contract::{Catalog, Intake, ReplayRequest, ReplayResult, SealedId, StoreFuture};
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
@@ -23,8 +24,8 @@ use crate::sql::executor::{ChangeScope, Executor, shares};
 use crate::sql::queue::JobClass;
 use crate::sql::transaction::Transaction;
 use crate::sql::{
-    apply, audit, cancel, catalog, delivery_detail, idempotency, log, own_headers, replay,
-    signatures, stored_responses, webhook_rows, webhooks,
+    apply, audit, cancel, catalog, cloud_events, delivery_detail, idempotency, log, own_headers,
+    replay, signatures, stored_responses, webhook_rows, webhooks,
 };
 
 /// A store on an engine.
@@ -187,6 +188,30 @@ impl<E: Executor> Catalog for SqlStore<E> {
         let scope = ChangeScope::Tenant(webhook.tenant);
         self.executor
             .change(scope, 1, move |tx| webhooks::save(tx, webhook, &actor, at))
+    }
+
+    fn cloud_events(
+        &self,
+        tenant: TenantId,
+        webhook: WebhookId,
+    ) -> StoreFuture<Option<CloudEventMode>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            cloud_events::mode(conn, tenant, webhook)
+        })
+    }
+
+    fn set_cloud_events(
+        &self,
+        tenant: TenantId,
+        webhook: WebhookId,
+        mode: Option<CloudEventMode>,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<()> {
+        let scope = ChangeScope::Tenant(tenant);
+        self.executor.change(scope, 1, move |tx| {
+            cloud_events::set_mode(tx, (tenant, webhook), mode, &actor, at)
+        })
     }
 
     fn signatures(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<Vec<Signature>> {

@@ -15,6 +15,7 @@ pub(crate) mod backlog;
 pub(crate) mod bulk_jobs;
 pub(crate) mod cancel;
 pub(crate) mod catalog;
+pub(crate) mod cloud_events;
 pub(crate) mod connection;
 pub(crate) mod contract;
 pub(crate) mod dashboard;

@@ -366,6 +366,8 @@ mod tests {
                 due_at: Timestamp::from_millis(ms),
             },
             key: "1".into(),
+            action_type: Arc::from("order.paid"),
+            accepted_at: Timestamp::EPOCH,
             headers: Headers::default(),
             body: Bytes::new(),
         }

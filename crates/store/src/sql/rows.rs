@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use model::attempt::{BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
+use model::cloud_event::CloudEventMode;
 use model::dashboard::BulkJobKind;
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
@@ -125,6 +126,12 @@ numbered! {
     Stale = 10,
     Unsigned = 11,
     SealedHeader = 12,
+}
+
+numbered! {
+    CloudEventMode, cloud_event_number, cloud_event_mode, "cloud_events":
+    Binary = 1,
+    Structured = 2,
 }
 
 numbered! {

@@ -2,10 +2,10 @@
 
 use crate::sql::{Statement, merge};
 use crate::sql::{
-    apply, audit, backlog, bulk_jobs, cancel, catalog, dashboard_queries, delivery_detail,
-    delivery_scans, expiry, fan_out, heartbeat, id_range, idempotency, log, notification_rows,
-    notifications, own_headers, prune, read_horizon, replay, sessions, signatures,
-    stored_responses, users, webhook_health, webhook_history, webhook_rows, webhooks,
+    apply, audit, backlog, bulk_jobs, cancel, catalog, cloud_events, dashboard_queries,
+    delivery_detail, delivery_scans, expiry, fan_out, heartbeat, id_range, idempotency, log,
+    notification_rows, notifications, own_headers, prune, read_horizon, replay, sessions,
+    signatures, stored_responses, users, webhook_health, webhook_history, webhook_rows, webhooks,
 };
 
 /// Every statement that both engines run.
@@ -17,6 +17,7 @@ pub(crate) fn statements() -> impl Iterator<Item = Statement> {
         bulk_jobs::STATEMENTS,
         cancel::STATEMENTS,
         catalog::STATEMENTS,
+        cloud_events::STATEMENTS,
         dashboard_queries::STATEMENTS,
         delivery_detail::STATEMENTS,
         delivery_scans::STATEMENTS,

@@ -113,6 +113,7 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Jo
         tx.post_commit.changed(webhook);
     }
     let key: Arc<str> = Arc::from(new.key.as_str());
+    let action_type: Arc<str> = Arc::from(new.action_type.as_str());
     let due = |webhook| DueDelivery {
         delivery: Delivery {
             id: DeliveryId {
@@ -126,6 +127,8 @@ fn accept_one(tx: &mut Tx<'_>, new: &NewNotification) -> Result<AcceptResult, Jo
             due_at: new.at,
         },
         key: Arc::clone(&key),
+        action_type: Arc::clone(&action_type),
+        accepted_at: new.at,
         headers: new.headers.clone(),
         body: new.body.clone(),
     };

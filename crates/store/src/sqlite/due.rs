@@ -21,7 +21,8 @@ use crate::sqlite::{query, unattempted, unattempted_rows};
 statements! {
     ATTEMPTED = "
         select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
-          d.round_began_at, d.due_at, n.headers, n.body, n.key
+          d.round_began_at, d.due_at, n.headers, n.body, n.key, n.action_type,
+          n.accepted_at
         from delivery d indexed by delivery_due
         join notification n on n.id = d.notification_id
         where d.state in (0, 4) and d.webhook_id = ?1 and d.due_at <= ?2
@@ -35,7 +36,8 @@ statements! {
     // By id: that is the order of the times at which they were accepted, unless the clock was set.
     UNATTEMPTED = "
         select f.notification_id, f.webhook_id, 1 as round, 0 as attempts, 0 as round_start,
-          null as round_began_at, n.accepted_at as due_at, n.headers, n.body, n.key
+          null as round_began_at, n.accepted_at as due_at, n.headers, n.body, n.key, n.action_type,
+          n.accepted_at
         from fresh f
         join notification n on n.id = f.notification_id
         where f.webhook_id = ?1
@@ -49,19 +51,22 @@ statements! {
         limit 1";
     INLINE = "
         select id as notification_id, ?1 as webhook_id, 1 as round, 0 as attempts,
-          0 as round_start, null as round_began_at, accepted_at as due_at, headers, body, key
+          0 as round_start, null as round_began_at, accepted_at as due_at, headers, body, key,
+          action_type, accepted_at
         from notification
         where id = ?2";
     ONE = "
         select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
-          d.round_began_at, d.due_at, n.headers, n.body, n.key
+          d.round_began_at, d.due_at, n.headers, n.body, n.key, n.action_type,
+          n.accepted_at
         from delivery d
         join notification n on n.id = d.notification_id
         where d.notification_id = ?2 and d.webhook_id = ?1 and d.state in (0, 4)";
     // Of an early attempt both it and the one before name the same time for the next.
     EARLY = "
         select d.notification_id, d.webhook_id, d.round, d.attempts, d.round_start,
-          d.round_began_at, d.due_at, n.headers, n.body, n.key,
+          d.round_began_at, d.due_at, n.headers, n.body, n.key, n.action_type,
+          n.accepted_at,
           d.began_at is not null and coalesce(d.tried_at <= ?4, 1) and not exists (
             select 1 from attempt a
             where a.notification_id = d.notification_id and a.webhook_id = d.webhook_id
@@ -87,11 +92,13 @@ enum DueColumn {
     Headers,
     Body,
     Key,
+    ActionType,
+    AcceptedAt,
     /// Of `EARLY` only.
     MayGoEarly,
 }
 
-const DUE_COLUMNS: [&str; 11] = [
+const DUE_COLUMNS: [&str; 13] = [
     "notification_id",
     "webhook_id",
     "round",
@@ -102,6 +109,8 @@ const DUE_COLUMNS: [&str; 11] = [
     "headers",
     "body",
     "key",
+    "action_type",
+    "accepted_at",
     "may_go_early",
 ];
 
@@ -453,6 +462,8 @@ fn delivery(row: &Row<'_>) -> Result<DueDelivery, JobError> {
             due_at: rows::time(row, DueColumn::DueAt as usize)?,
         },
         key: row.get(DueColumn::Key as usize)?,
+        action_type: row.get(DueColumn::ActionType as usize)?,
+        accepted_at: rows::time(row, DueColumn::AcceptedAt as usize)?,
         headers: rows::headers(row, DueColumn::Headers as usize)?,
         body: rows::bytes(row, DueColumn::Body as usize)?,
     })

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement};
 use crate::sql::heartbeat::UnattemptedDue;
 use crate::sql::job_error::JobError;
 use crate::sql::rows;
-use crate::sql::{own_headers, signatures};
+use crate::sql::{cloud_events, own_headers, signatures};
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{unattempted, unattempted_rows};
 
@@ -31,7 +31,8 @@ statements! {
         limit 1";
     TARGET = "
         select w.id, w.tenant_id, w.key, w.target_url, w.headers, w.disabled_at, w.retries_max,
-          w.paused_until, w.version, t.dialect, s.failing_since, s.ended_at, s.success
+          w.paused_until, w.version, t.dialect, s.failing_since, s.ended_at, s.success,
+          t.key as tenant_key, w.cloud_events
         from webhook w join tenant t on t.id = w.tenant_id
         left join standing s on s.webhook_id = w.id
         where w.id = ?1";
@@ -123,6 +124,7 @@ fn target(row: &Row<'_>) -> Result<WebhookTarget, JobError> {
         webhook: WebhookId(row.get("id")?),
         tenant: TenantId(row.get("tenant_id")?),
         dialect: rows::dialect(row, "dialect")?,
+        tenant_key: row.get("tenant_key")?,
         key: row.get("key")?,
         target_url: row.get("target_url")?,
         headers: rows::headers(row, "headers")?,
@@ -135,5 +137,6 @@ fn target(row: &Row<'_>) -> Result<WebhookTarget, JobError> {
             || is_on(Mutation::SendAfterDisable),
         signatures: Vec::new(),
         own_headers: Vec::new(),
+        cloud_events: cloud_events::stored(row.get("cloud_events")?)?,
     })
 }

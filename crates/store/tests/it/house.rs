@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use model::attempt::{BodyEnd, FailureKind, HttpResponse, Outcome};
+use model::cloud_event::CloudEventMode;
 use model::contract::{ReplayRequest, ReplayScope, Settlement};
 use model::dashboard::{BulkJobKind, NewBulkJob};
 use model::delivery::{DeliveryState, NextState};
@@ -46,6 +47,7 @@ pub(crate) fn furnish(given: &Given) {
     let webhooks = webhooks(given);
     work(given, &webhooks);
     signed_webhooks(given, &webhooks);
+    webhooks_of_events(given, &webhooks);
     changed_webhooks(given, &webhooks);
     later(given, &webhooks);
     bulk_jobs(given, &webhooks);
@@ -297,6 +299,12 @@ fn signed_webhooks(given: &Given, webhooks: &[WebhookId]) {
         added.unwrap();
     }
     sign(Profile::Rfc9421Ed25519, signatures::published("a-name"));
+}
+
+fn webhooks_of_events(given: &Given, webhooks: &[WebhookId]) {
+    for (webhook, mode) in webhooks.iter().zip(CloudEventMode::ALL) {
+        given.send_cloud_events(*webhook, Some(mode), 295).unwrap();
+    }
 }
 
 fn changed_webhooks(given: &Given, webhooks: &[WebhookId]) {

@@ -2,6 +2,7 @@
 //! named here.
 
 mod apply_file;
+pub(crate) mod cloud_events;
 pub(crate) mod dashboard;
 pub(crate) mod declared_secrets;
 pub(crate) mod demo;

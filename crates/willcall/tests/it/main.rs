@@ -6,6 +6,8 @@ mod bench;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod cloud_events;
+#[cfg(test)]
 mod copy;
 #[cfg(test)]
 mod crowds;

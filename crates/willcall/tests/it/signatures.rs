@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{API, Call, Client, Receiver, Server, TENANT, apply, willcall};
 
-const OLD_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+pub(crate) const OLD_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const NEW_KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
 const PAID: &str = r#"{"event": "democon", "action": "pretix.event.order.paid", "code": "K3LMN"}"#;
@@ -64,12 +64,12 @@ fn ask(command: &mut Command, given: &Value) -> Value {
 }
 
 /// A data folder with a file of master keys.
-struct House {
+pub(crate) struct House {
     folder: tempfile::TempDir,
 }
 
 impl House {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         assert!(apply(folder.path(), TENANT).status.success());
         Self { folder }
@@ -81,7 +81,7 @@ impl House {
         path
     }
 
-    fn start(&self, keys: &[&str]) -> Server {
+    pub(crate) fn start(&self, keys: &[&str]) -> Server {
         let path = self.keys(keys);
         let named = ["--master-key-file", path.to_str().unwrap()];
         let named = if keys.is_empty() { &[][..] } else { &named };
@@ -107,13 +107,13 @@ fn headers(webhook: i64) -> String {
 }
 
 /// Adds a signature; answers its secret.
-fn sign(client: &Client, webhook: i64, fields: &Value) -> String {
+pub(crate) fn sign(client: &Client, webhook: i64, fields: &Value) -> String {
     let (status, added) = client.post(&path(webhook), &fields.to_string());
     assert_eq!(status, 201, "{added}");
     added["secret"].as_str().unwrap_or_default().to_owned()
 }
 
-fn notify(client: &Client) {
+pub(crate) fn notify(client: &Client) {
     let (status, answer) = client.post(&format!("{API}/notifications/"), PAID);
     assert_eq!(status, 201, "{answer}");
 }
@@ -171,7 +171,7 @@ fn the_code_of_the_guide_verifies_calls_of_a_server() {
 }
 
 /// One of the programs that verify with real libraries. test.sh installs these.
-fn libraries(program: &str, script: &str, given: &Value) -> Value {
+pub(crate) fn libraries(program: &str, script: &str, given: &Value) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libraries");
     ask(
         // A name with a folder is one below ours, any other is looked for.

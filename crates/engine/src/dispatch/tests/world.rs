@@ -18,7 +18,7 @@ use model::gate::Gate;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::lease::Lease;
 use model::notification::{AcceptResult, NewNotification};
-use model::policy::{Policies, Policy};
+use model::policy::{EventNaming, Policies, Policy};
 use model::query::{Declaration, DeliveryDetail};
 use model::rng::SeededRng;
 use model::schedule::Schedule;
@@ -508,6 +508,7 @@ pub(super) fn policy() -> Policy {
         dedupe_header: None,
         user_agent: "Willcall/0".to_owned(),
         content_type: "application/json".to_owned(),
+        event_naming: EventNaming::default(),
         retention_ms: 30 * 24 * HOUR_MS,
     }
 }

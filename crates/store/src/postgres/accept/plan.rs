@@ -248,6 +248,7 @@ fn tell(
         post_commit.changed(webhook);
     }
     let key: Arc<str> = Arc::from(new.key.as_str());
+    let action_type: Arc<str> = Arc::from(new.action_type.as_str());
     let due = |webhook| DueDelivery {
         delivery: Delivery {
             id: DeliveryId {
@@ -261,6 +262,8 @@ fn tell(
             due_at: new.at,
         },
         key: Arc::clone(&key),
+        action_type: Arc::clone(&action_type),
+        accepted_at: new.at,
         headers: new.headers.clone(),
         body: new.body.clone(),
     };

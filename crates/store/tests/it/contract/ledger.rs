@@ -351,6 +351,8 @@ fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
         webhook: id,
         tenant: given.tenant,
         dialect: DialectName::new("pretix"),
+        tenant_key: "bigevents".to_owned(),
+        cloud_events: None,
         key: None,
         target_url: "https://user:secret@example.org/hook".to_owned(),
         headers: Headers::default(),

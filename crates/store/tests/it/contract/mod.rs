@@ -6,6 +6,7 @@ mod apply;
 mod bulk_jobs;
 mod catalog;
 mod clock;
+pub(crate) mod cloud_events;
 mod dashboard;
 pub(crate) mod fan_out;
 mod history;

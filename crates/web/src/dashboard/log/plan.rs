@@ -263,6 +263,7 @@ fn span(ms: i64) -> String {
 mod tests {
     use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
     use model::delivery::DeliveryState;
+    use model::policy::EventNaming;
     use model::query::DeliveryRow;
     use model::webhook::Headers;
 
@@ -285,6 +286,7 @@ mod tests {
             dedupe_header: None,
             user_agent: String::new(),
             content_type: String::new(),
+            event_naming: EventNaming::default(),
             retention_ms: 0,
         }
     }

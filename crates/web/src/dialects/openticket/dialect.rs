@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use model::limits::{RETRIES_MAX, RETRY_AFTER_MAX_MS};
-use model::policy::Policy;
+use model::policy::{EventNaming, Policy};
 use model::schedule::Schedule;
 use model::tenant::DialectName;
 
@@ -72,6 +72,10 @@ fn policy(options: &DialectOptions) -> Policy {
         dedupe_header: Some(wire::DEDUPE_HEADER.to_owned()),
         user_agent: "OpenTicket/Webhook".to_owned(),
         content_type: "application/json".to_owned(),
+        event_naming: EventNaming {
+            source_prefix: "/companies/".to_owned(),
+            type_prefix: "openticket.".to_owned(),
+        },
         // The vendor keeps its log for up to a week.
         retention_ms: options.retention.for_dialect(NAME, 7 * DAY),
     }

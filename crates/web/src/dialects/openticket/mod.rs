@@ -1,6 +1,7 @@
 //! The OpenTicket dialect.
 
 mod answer;
+mod cloud_events;
 mod context;
 mod declare;
 mod demo;

@@ -8,7 +8,7 @@ use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
 use model::tenant::Permission;
 
 use super::context::OpenTicket;
-use super::{intake, log, own_headers, signatures, webhooks};
+use super::{cloud_events, intake, log, own_headers, signatures, webhooks};
 use crate::dialect::replay;
 use crate::gateway::api::{QueryRule, Route, TenantScope, handler};
 use crate::gateway::auth::{AuthScheme, RequiredAccess};
@@ -24,13 +24,13 @@ const HINTS: QueryRule = QueryRule::Only {
 
 pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Route> {
     let mut routes = of_vendor(open);
-    routes.extend(of_signatures(open));
+    routes.extend(of_own_paths(open));
     routes.extend(of_own_headers(open));
     routes
 }
 
 /// Not the vendor's: under a path of our own.
-fn of_signatures(open: &Arc<OpenTicket>) -> Vec<Route> {
+fn of_own_paths(open: &Arc<OpenTicket>) -> Vec<Route> {
     let own = |name, path, verbs| Route {
         verbs,
         ..route(name, path)
@@ -45,7 +45,23 @@ fn of_signatures(open: &Arc<OpenTicket>) -> Vec<Route> {
     ];
     let rotate = vec![(Method::POST, handler(open, signatures::rotate_key))];
     let end = vec![(Method::POST, handler(open, signatures::end_former_key))];
+    let events = vec![
+        (Method::GET, handler(open, cloud_events::show_cloud_events)),
+        (
+            Method::PUT,
+            handler(open, cloud_events::choose_cloud_events),
+        ),
+        (
+            Method::DELETE,
+            handler(open, cloud_events::leave_cloud_events),
+        ),
+    ];
     vec![
+        own(
+            "cloud_events",
+            "/webhook/{guid}/willcall/cloudevents",
+            events,
+        ),
         own("signatures", "/webhook/{guid}/willcall/signatures", all),
         own(
             "signature",

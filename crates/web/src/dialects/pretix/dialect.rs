@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::policy::Policy;
+use model::policy::{EventNaming, Policy};
 use model::schedule::Schedule;
 use model::tenant::DialectName;
 
@@ -80,6 +80,11 @@ fn policy(options: &DialectOptions) -> Policy {
         dedupe_header: None,
         user_agent: options.user_agent.clone(),
         content_type: "application/json".to_owned(),
+        event_naming: EventNaming {
+            source_prefix: "/organizers/".to_owned(),
+            // Action types begin with the platform's name.
+            type_prefix: String::new(),
+        },
         retention_ms: options.retention.for_dialect(NAME, 30 * 24 * HOUR),
     }
 }

@@ -3,6 +3,7 @@
 mod action_types;
 mod answer;
 mod classes;
+mod cloud_events;
 mod context;
 mod declare;
 mod demo;

@@ -9,7 +9,9 @@ use model::tenant::Permission;
 
 use super::context::Pretix;
 use super::json::JsonValue;
-use super::{answer, intake, log, organizers, own_headers, refuse, signatures, webhooks};
+use super::{
+    answer, cloud_events, intake, log, organizers, own_headers, refuse, signatures, webhooks,
+};
 use crate::gateway::api::{
     AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope, handler,
 };
@@ -31,7 +33,7 @@ const FORMAT: &str = "format";
 pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Route> {
     let mut routes = of_webhooks(pretix);
     routes.extend(of_deliveries(pretix));
-    routes.extend(of_signatures(pretix));
+    routes.extend(of_own_paths(pretix));
     routes.extend(of_own_headers(pretix));
     routes.extend(of_organizers(pretix));
     routes.extend(of_the_rest(pretix));
@@ -146,7 +148,7 @@ fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Route> {
 }
 
 /// Not pretix's: under a path of our own.
-fn of_signatures(pretix: &Arc<Pretix>) -> Vec<Route> {
+fn of_own_paths(pretix: &Arc<Pretix>) -> Vec<Route> {
     let own = |name, path, title, verbs| Route {
         title,
         verbs,
@@ -165,7 +167,27 @@ fn of_signatures(pretix: &Arc<Pretix>) -> Vec<Route> {
     ];
     let rotate = vec![(Method::POST, handler(pretix, signatures::rotate_key))];
     let end = vec![(Method::POST, handler(pretix, signatures::end_former_key))];
+    let events = vec![
+        (
+            Method::GET,
+            handler(pretix, cloud_events::show_cloud_events),
+        ),
+        (
+            Method::PUT,
+            handler(pretix, cloud_events::choose_cloud_events),
+        ),
+        (
+            Method::DELETE,
+            handler(pretix, cloud_events::leave_cloud_events),
+        ),
+    ];
     vec![
+        own(
+            "cloud_events",
+            "/api/v1/organizers/{organizer}/webhooks/{id}/willcall/cloudevents/",
+            "Cloud Events",
+            events,
+        ),
         own(
             "signatures",
             "/api/v1/organizers/{organizer}/webhooks/{id}/willcall/signatures/",
