@@ -42,6 +42,8 @@ need git git
 need python3 python3
 need node nodejs
 need npm npm
+need php php-cli
+need go golang-go
 need prlimit util-linux
 need ip iproute2
 need strace strace
@@ -66,6 +68,8 @@ python3 -m venv --help >/dev/null && python3 -c 'import ensurepip' 2>/dev/null |
 [ -x $libraries/venv/bin/pip ] || python3 -m venv $libraries/venv
 step "libraries for Python" $libraries/venv/bin/pip install --quiet --requirement \
     $libraries/requirements.txt
+step "libraries for Rust" cargo build --quiet --locked --manifest-path $libraries/rust/Cargo.toml \
+    --target-dir $libraries/rust/target
 step format cargo fmt --all --check
 step lints cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 step tests cargo test --workspace --locked --quiet

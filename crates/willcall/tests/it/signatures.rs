@@ -41,6 +41,12 @@ console.log(JSON.stringify([
 ]));
 ";
 
+const PHP: &str = r#"
+$given = json_decode(file_get_contents("php://stdin"), true);
+$verified = fn($body) => is_signed($given["headers"], $body, $given["secrets"]["standard"]);
+echo json_encode([$verified($given["body"]), $verified($given["body"] . " ")]);
+"#;
+
 /// The code in this language in the part of the guide about signatures.
 fn guide(language: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/receiving.md");
@@ -164,22 +170,57 @@ fn the_code_of_the_guide_verifies_calls_of_a_server() {
         &given,
     );
     assert_eq!(verified, json!([true, false]));
+    let code = guide("php") + PHP;
+    let verified = ask(Command::new("php").args(["-r", &code]), &given);
+    assert_eq!(verified, json!([true, false]));
+    assert_eq!(verified_in_go(&given), json!([true, false]));
+    let verified = libraries("rust/target/debug/receiver", None, &given);
+    let each = |found: bool| json!({ "guide": found, "standardwebhooks": found });
+    assert_eq!(verified, json!([each(true), each(false)]));
     let line = &call.headers["webhook-signature"];
     assert_eq!(&call.headers["svix-signature"], line);
     assert!(line.split(' ').any(|one| one.starts_with("v1a,")));
     server.kill();
 }
 
+/// What the code of the guide says in Go, which has to be in a file.
+fn verified_in_go(given: &Value) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let code = folder.path().join("guide.go");
+    std::fs::write(&code, format!("package main\n\n{}", guide("go"))).unwrap();
+    let main = folder.path().join("main.go");
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libraries/go/main.go");
+    std::fs::copy(ours, &main).unwrap();
+    let mut go = Command::new("go");
+    ask(
+        go.arg("run").args([code, main]).env("GO111MODULE", "off"),
+        given,
+    )
+}
+
+#[test]
+fn the_program_in_rust_that_receivers_have_is_the_code_of_the_guide() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libraries/rust/src/guide.rs");
+    let code = std::fs::read_to_string(file).unwrap();
+    let (_, code) = code.split_once("\n\n").unwrap();
+    assert_eq!(code.trim_end(), guide("rust"));
+}
+
 /// One of the programs that verify with real libraries. test.sh installs these.
-pub(crate) fn libraries(program: &str, script: &str, given: &Value) -> Value {
+pub(crate) fn libraries(
+    program: &str,
+    script: impl Into<Option<&'static str>>,
+    given: &Value,
+) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libraries");
+    let script = script.into().map(|script| folder.join(script));
     ask(
         // A name with a folder is one below ours, any other is looked for.
         Command::new(match program.contains('/') {
             true => folder.join(program),
             false => program.into(),
         })
-        .arg(folder.join(script)),
+        .args(script),
         given,
     )
 }

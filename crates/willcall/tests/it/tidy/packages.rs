@@ -128,6 +128,10 @@ fn each_floor_uses_what_it_may() {
             .path
             .strip_prefix("crates/")?
             .strip_suffix("/Cargo.toml")?;
+        // Deeper down is no crate of the workspace: a receiver's program, which tests run.
+        if name.contains('/') {
+            return None;
+        }
         Some((
             name,
             file.text.parse::<Table>().expect("Cargo reads it, too"),
