@@ -344,7 +344,7 @@ mod tests {
             let url = format!("https://a.test/x/y/?key=b&empty=#secret:{marks}");
             assert_eq!(check(&url), Err(error), "{marks}");
         }
-        let many = vec!["key"; URL_MARKS_MAX + 1].join(",");
+        let many = ["key"; URL_MARKS_MAX + 1].join(",");
         let many = check(&format!("https://a.test/?key=b#secret:{many}"));
         assert_eq!(many, Err(MarkError::TooMany));
         assert!(
