@@ -194,6 +194,11 @@ impl Profile {
         }
     }
 
+    /// Whether a webhook with `self` can't have `other` as well: each once, and one of RFC 9421.
+    pub fn excludes(self, other: Self) -> bool {
+        self == other || self.is_rfc9421() && other.is_rfc9421()
+    }
+
     /// Whether receivers verify with a public key.
     pub fn has_key_pair(self) -> bool {
         match self {

@@ -136,10 +136,10 @@ async fn form(
         let opened = visit.context.keyring.open(webhook.id, of, sealed);
         opened.err().map(|error: SealError| error.to_string())
     };
-    let is_there = |profile: Profile| signatures.iter().any(|own| own.profile == profile);
+    let is_excluded = |other: &Profile| signatures.iter().any(|own| own.profile.excludes(*other));
     let choices = Profile::ALL
         .into_iter()
-        .filter(|profile| !is_there(*profile));
+        .filter(|profile| !is_excluded(profile));
     let status = match faults.is_empty() {
         true => StatusCode::OK,
         false => StatusCode::UNPROCESSABLE_ENTITY,
