@@ -12,7 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 use rustls::client::Resumption;
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
@@ -176,18 +176,20 @@ impl Collector for SessionGauges {
             (
                 "willcall_tls_session_endpoints",
                 "Receivers whose TLS sessions are remembered, by host and port.",
+                None,
                 endpoints,
             ),
             (
-                "willcall_tls_session_bytes",
+                "willcall_tls_session",
                 "Memory that remembered TLS sessions are counted with; at most 32 MiB, and what was \
                  used longest ago is forgotten first.",
+                Some(&Unit::Bytes),
                 bytes,
             ),
         ];
-        for (name, help, count) in gauges {
+        for (name, help, unit, count) in gauges {
             let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
-            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            let metric = encoder.encode_descriptor(name, help, unit, gauge.metric_type())?;
             gauge.encode(metric)?;
         }
         Ok(())

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::harness::{PATIENCE, willcall};
 
 /// Each scenario with the names of its measures.
-const SCENARIOS: [(&str, &[&str]); 10] = [
+const SCENARIOS: [(&str, &[&str]); 13] = [
     ("commit", &["p50", "p99"]),
     (
         "one-to-one",
@@ -74,6 +74,26 @@ const SCENARIOS: [(&str, &[&str]); 10] = [
             "owner_refused",
             "livez",
         ],
+    ),
+    (
+        "https",
+        &[
+            "p256_bare",
+            "p256_new_by_bare",
+            "p256_resumed_share",
+            "p256_kept_by_plain",
+            "kept_memory",
+            "remembered_memory",
+            "p384_new",
+        ],
+    ),
+    (
+        "https-intervals",
+        &["kept_at_5_s", "kept_at_10_s", "kept_at_25_s"],
+    ),
+    (
+        "signing",
+        &["none", "v1", "v1a", "ed25519", "missing", "duplicates"],
     ),
 ];
 
