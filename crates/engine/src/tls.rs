@@ -64,7 +64,7 @@ impl TlsRoots {
 /// What TLS is made of here: ciphers, key exchanges, signatures, randomness.
 ///
 /// AES with 128 bits comes first, as in browsers: its hash has an instruction of its own in most
-/// processors, and that of AES with 256 bits has none. A handshake costs an eighth less.
+/// processors, and that of AES with 256 bits has none (docs/decisions/0049).
 pub fn tls_crypto() -> Arc<CryptoProvider> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     let is_second = |suite: &SupportedCipherSuite| {

@@ -117,8 +117,8 @@ const _: () = assert!(40 * LOOKUPS_TENANT_MAX / 2 < LOOKUPS_MAX / 4 * 3);
 /// calls within the hour for which it counts, at some hundred bytes each.
 pub const RECEIVERS_REMEMBERED_MAX: usize = 10_000;
 
-/// TLS sessions of receivers: enough for some ten thousand receivers with a small chain. Counted is
-/// what a session can take at most, which is up to twice of what it takes.
+/// TLS sessions of receivers: enough for thousands of receivers. Counted is what a session can take
+/// at most, which is more than it takes.
 pub const TLS_SESSIONS_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// One session: its receiver's certificates are a part of it. A longer one is not remembered.

@@ -1,5 +1,5 @@
-//! From when until when a certificate is valid (RFC 5280, 4.1.2.5). Read only of certificates in
-//! the operator's own files, never of one that came over the network.
+//! From when until when a certificate is valid (RFC 5280, 4.1.2.5). Read of certificates in the
+//! operator's own files, and of a receiver's once it was verified.
 
 use std::time::Duration;
 
