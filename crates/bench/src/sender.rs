@@ -95,6 +95,7 @@ impl BenchConnection {
             tls: false,
             host: peer.address.ip().to_string(),
             port: peer.address.port(),
+            own: None,
         };
         let stream = dial
             .dial(

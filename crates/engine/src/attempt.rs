@@ -112,7 +112,7 @@ impl AttemptRun<'_> {
         if let Some(what) = shortage_of(&outcome) {
             sleep(self.runner.short_of(what)).await;
         }
-        let outcome = self.target.without_secrets(outcome);
+        let outcome = self.with_expiry(self.target.without_secrets(outcome));
         let held = reservation.held(outcome.bytes());
         AttemptResult {
             attempt: self.attempt(outcome),
@@ -120,6 +120,17 @@ impl AttemptRun<'_> {
             stale: self.stale,
             held,
         }
+    }
+
+    /// A client certificate that has ended is why most receivers refuse TLS that took it before.
+    fn with_expiry(&self, mut outcome: Outcome) -> Outcome {
+        if let Outcome::Failed(failure) = &mut outcome
+            && failure.kind == FailureKind::Tls
+            && let Some(words) = self.target.expired_certificate(self.began_at)
+        {
+            failure.detail = format!("{}; {words}", failure.detail);
+        }
+        outcome
     }
 
     async fn outcome(&mut self, reservation: &mut ReadReservation<'_>) -> Outcome {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep};
 use crate::request::Request;
 use crate::response::{KeepAlive, ResponseParser};
 use crate::response_budget::ReadReservation;
-use crate::tls::tls_words;
+use crate::tls::{TrustSource, tls_words};
 use crate::transport::{Deadline, SocketState, Stream, io_words};
 
 /// Read at a time, on the stack: most answers come at once, and long ones in few pieces.
@@ -283,7 +283,7 @@ impl Exchange {
 }
 
 fn closed(error: &io::Error) -> Failure {
-    match tls_words(error, true) {
+    match tls_words(error, TrustSource::Settings) {
         Some(words) => Failure::new(FailureKind::Tls, words),
         None => Failure::new(FailureKind::Closed, io_words(error)),
     }

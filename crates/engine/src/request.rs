@@ -32,8 +32,9 @@ use model::webhook::Headers;
 use tokio::time::Instant;
 
 use self::headers::{RequestHeaders, title_case};
-use self::own_lines::{OwnLine, own_lines};
+use self::own_lines::{OwnLine, own_lines, own_tls};
 use crate::response::CUT;
+use crate::tls::OwnTls;
 use crate::transport::Endpoint;
 
 /// A body up to this size is copied behind its head, so that both go out as one piece; a longer
@@ -73,6 +74,7 @@ pub(crate) struct PreparedTarget {
     /// The receiver asked not to be called before.
     pub(crate) paused_until: Option<Timestamp>,
     target_url: String,
+    tls: Option<Arc<OwnTls>>,
     /// What a receiver may send back and the log may not show.
     secrets: Vec<String>,
     call: Result<RequestTemplate, Failure>,
@@ -138,8 +140,10 @@ impl PreparedTarget {
         for line in own.iter().flatten() {
             secrets.extend(line.secrets());
         }
+        let tls = own_tls(target, keyring);
+        let known_tls = tls.clone().unwrap_or_default();
         let call = own.and_then(|own| {
-            let call = RequestTemplate::new(target, &policy, own);
+            let call = RequestTemplate::new(target, &policy, own, tls?);
             let call = call.map_err(|detail| Failure::new(FailureKind::BadTarget, detail));
             call.and_then(|call| call.signing(target, keyring))
         });
@@ -154,6 +158,7 @@ impl PreparedTarget {
             retries_max: target.retries_max,
             paused_until: target.paused_until,
             target_url: target.target_url.clone(),
+            tls: known_tls,
             secrets,
             call,
         }
@@ -161,13 +166,14 @@ impl PreparedTarget {
 
     /// Whether both lead to the same receiver.
     pub(crate) fn same_target(&self, other: &Self) -> bool {
-        self.target_url == other.target_url
+        self.target_url == other.target_url && self.tls == other.tls
     }
 
     /// Tells targets apart for which `same_target` is false, without keeping them.
     pub(crate) fn hash(&self) -> TargetHash {
         let mut hasher = DefaultHasher::new();
         self.target_url.hash(&mut hasher);
+        self.tls.hash(&mut hasher);
         TargetHash(hasher.finish())
     }
 
@@ -183,6 +189,11 @@ impl PreparedTarget {
             Ok(call) => call.request(due, now),
             Err(_) => Request::default(),
         }
+    }
+
+    /// What is wrong with the webhook's client certificate at this time, if it has ended.
+    pub(crate) fn expired_certificate(&self, now: Timestamp) -> Option<String> {
+        self.tls.as_ref()?.expired(now)
     }
 
     /// Whether a request says when it was made.
@@ -275,7 +286,12 @@ impl Request {
 }
 
 impl RequestTemplate {
-    fn new(webhook: &WebhookTarget, policy: &Policy, given: Vec<OwnLine>) -> Result<Self, String> {
+    fn new(
+        webhook: &WebhookTarget,
+        policy: &Policy,
+        given: Vec<OwnLine>,
+        tls: Option<Arc<OwnTls>>,
+    ) -> Result<Self, String> {
         let target = Target::parse(&webhook.target_url).map_err(|bad| bad.0)?;
         let path = PathAndQuery::try_from(target.path_and_query)
             .map_err(|error| format!("its path: {error}"))?;
@@ -315,6 +331,7 @@ impl RequestTemplate {
                 tls: target.tls,
                 host: target.host,
                 port: target.port,
+                own: tls.filter(|_| target.tls),
             }),
             request_line: format!("{METHOD} {} HTTP/1.1\r\n", Uri::from(path)).into_bytes(),
             lines,

@@ -5,25 +5,26 @@
 
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::crypto::CryptoProvider;
+use model::certificate::pem_words;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::pem::PemObject;
 use rustls::server::ProducesTickets;
-use rustls::{CipherSuite, ClientConfig, Error, RootCertStore, SupportedCipherSuite};
+use rustls::{ClientConfig, Error, RootCertStore};
 use rustls_native_certs::ErrorKind;
 
 pub use self::client::TlsClient;
-pub(crate) use self::messages::tls_words;
-use self::verifier::{PinnedCertificate, Verifier};
+pub(crate) use self::messages::{TrustSource, tls_words};
+pub(crate) use self::own::OwnTls;
+pub use self::roots::tls_crypto;
+use self::roots::{add, verifier};
+use self::verifier::PinnedCertificate;
 
 mod client;
-mod der;
-mod issuing;
 mod messages;
+mod own;
+mod roots;
 mod sessions;
 mod stream;
-mod validity;
 mod verifier;
 
 /// What https targets are verified against.
@@ -61,24 +62,6 @@ impl TlsRoots {
     }
 }
 
-/// What TLS is made of here: ciphers, key exchanges, signatures, randomness.
-///
-/// AES with 128 bits comes first, as in browsers: its hash has an instruction of its own in most
-/// processors, and that of AES with 256 bits has none (docs/decisions/0049).
-pub fn tls_crypto() -> Arc<CryptoProvider> {
-    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    let is_second = |suite: &SupportedCipherSuite| {
-        let first = [
-            CipherSuite::TLS13_AES_128_GCM_SHA256,
-            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-            CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-        ];
-        !first.contains(&suite.suite())
-    };
-    provider.cipher_suites.sort_by_key(is_second);
-    Arc::new(provider)
-}
-
 /// Makes session tickets with a key of its own, for receivers in tests and benchmarks.
 ///
 /// # Errors
@@ -112,27 +95,13 @@ pub fn tls_config(extra_ca_pems: &[(String, Vec<u8>)]) -> Result<TlsRoots, Roots
              system's CA certificates (the package ca-certificates) or name a file of them"
         ));
     }
-    let provider = tls_crypto();
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ClientConfig::builder_with_provider(tls_crypto())
         .with_safe_default_protocol_versions()
-        .map_err(|error| RootsError::Setup(messages::words(&error, true)))?;
-    let algorithms = provider.signature_verification_algorithms;
-    let chains = match roots.is_empty() {
-        true => None,
-        false => {
-            let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
-            let chains = chains.build();
-            Some(chains.map_err(|error| RootsError::Setup(error.to_string()))?)
-        }
-    };
-    let verifier = Verifier {
-        chains,
-        pinned,
-        algorithms,
-    };
+        .map_err(|error| RootsError::Setup(messages::words(&error, TrustSource::Settings)))?;
+    let verifier = verifier(roots, pinned).map_err(RootsError::Setup)?;
     let builder = builder
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier));
+        .with_custom_certificate_verifier(verifier);
     let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsRoots {
@@ -172,23 +141,6 @@ fn add_file(
     }
 }
 
-fn add(
-    roots: &mut RootCertStore,
-    pinned: &mut Vec<PinnedCertificate>,
-    certificate: CertificateDer<'static>,
-) -> Result<(), String> {
-    let own = PinnedCertificate::new(&certificate);
-    // The library takes any as a root. A server's own vouches for nobody else.
-    if issuing::may_issue(&certificate) == Some(true) {
-        let added = roots.add(certificate);
-        added.map_err(|error| messages::words(&error, true))?;
-    } else if let Err(cause) = &own {
-        return Err(cause.clone());
-    }
-    pinned.extend(own);
-    Ok(())
-}
-
 fn system_words(error: &rustls_native_certs::Error) -> String {
     match &error.kind {
         ErrorKind::Pem(cause) => format!("{}: {}", error.context, pem_words(cause)),
@@ -196,25 +148,3 @@ fn system_words(error: &rustls_native_certs::Error) -> String {
         _ => error.context.to_owned(),
     }
 }
-
-fn pem_words(error: &pem::Error) -> String {
-    let text = |line: &[u8]| String::from_utf8_lossy(line).trim().to_owned();
-    match error {
-        pem::Error::MissingSectionEnd { end_marker } => {
-            format!("the line -----END {}----- is missing", text(end_marker))
-        }
-        pem::Error::IllegalSectionStart { line } => {
-            format!("the line {} does not end in five dashes", text(line))
-        }
-        pem::Error::Base64Decode(_) => {
-            "what is between the lines BEGIN and END is not base64".to_owned()
-        }
-        pem::Error::Io(error) => error.to_string(),
-        pem::Error::NoItemsFound => "there is nothing in it".to_owned(),
-        pem::Error::SectionTooLarge => "a section in it is too long".to_owned(),
-        _ => "it cannot be read".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -3,6 +3,7 @@
 //! `dial.rs` is the real network. Tests bring streams in memory.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::attempt::{Failure, FailureKind};
@@ -11,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::time::Instant;
 
 use crate::tasks::BoxFuture;
+use crate::tls::OwnTls;
 
 /// Opens streams to receivers.
 pub trait Dial: Send + Sync {
@@ -59,6 +61,8 @@ pub struct Endpoint {
     /// A name or an address, without brackets.
     pub host: String,
     pub port: u16,
+    /// What the webhook has of its own for TLS.
+    pub own: Option<Arc<OwnTls>>,
 }
 
 /// For whom a name is looked up, and what is known of it.

@@ -100,6 +100,8 @@ pub enum FailureKind {
     Unsigned,
     /// Nothing was sent, because an own header of the webhook could not be opened.
     SealedHeader,
+    /// Nothing was sent, because what the webhook has of its own for TLS cannot be used.
+    TlsSettings,
 }
 
 named!(
@@ -116,6 +118,7 @@ named!(
         Stale = "stale_connection",
         Unsigned = "unsigned",
         SealedHeader = "sealed_header",
+        TlsSettings = "tls_settings",
     }
 );
 
@@ -202,6 +205,9 @@ impl Failure {
             FailureKind::Unsigned => "The call cannot be signed, so nothing was sent",
             FailureKind::SealedHeader => {
                 "An own header of the webhook cannot be sent, so nothing was sent"
+            }
+            FailureKind::TlsSettings => {
+                "What the webhook has of its own for TLS cannot be used, so nothing was sent"
             }
         };
         if self.detail.is_empty() {

@@ -1,5 +1,5 @@
-//! Declared secrets: signatures and own headers of a webhook as an operator's file has them, and
-//! what has to change so that a webhook has them.
+//! Declared secrets: signatures, own headers and certificates of a webhook as an operator's file
+//! has them, and what has to change so that a webhook has them.
 //!
 //! A secret is bound to its webhook, whose id a new one gets within the transaction. So the store
 //! asks for the changes there, and gets them sealed. Nothing declared again changes anything.
@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::certificate::{self, Certificate};
 use crate::id::WebhookId;
 use crate::limits::FORMER_KEY_MS_DEFAULT;
 use crate::own_header::{OwnHeader, OwnHeaderChange, OwnHeaderName};
@@ -16,12 +17,15 @@ use crate::signing::{
     SignatureChange, key_set_name,
 };
 use crate::time::Timestamp;
+use crate::webhook_tls::{WebhookTls, WebhookTlsChange};
 
 /// All that a file says of one webhook. What it does not name stays.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeclaredSecrets {
     pub signatures: Vec<DeclaredSignature>,
     pub headers: Vec<DeclaredHeader>,
+    pub client_certificate: Option<DeclaredClientCertificate>,
+    pub ca_certificates: Option<Vec<Certificate>>,
     pub sealer: Sealer,
 }
 
@@ -38,6 +42,12 @@ pub struct DeclaredSignature {
 pub struct DeclaredHeader {
     pub name: OwnHeaderName,
     pub value: Secret,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredClientCertificate {
+    pub chain: Vec<Certificate>,
+    pub key: Secret,
 }
 
 /// Seals what is declared. Without master keys it refuses.
@@ -192,6 +202,56 @@ impl DeclaredSecrets {
             until: at.plus_ms(FORMER_KEY_MS_DEFAULT),
         };
         Ok(vec![(format!("key of {what}"), rotate)])
+    }
+
+    /// Whether nothing is declared.
+    pub fn is_empty(&self) -> bool {
+        let lists = self.signatures.is_empty() && self.headers.is_empty();
+        lists && self.client_certificate.is_none() && self.ca_certificates.is_none()
+    }
+
+    /// The same of what the webhook has of its own for TLS.
+    pub fn tls_changes(
+        &self,
+        webhook: WebhookId,
+        stored: &WebhookTls,
+    ) -> Result<Vec<Change<WebhookTlsChange>>, DeclaredSecretError> {
+        let mut changes = Vec::new();
+        if let Some(DeclaredClientCertificate { chain, key }) = &self.client_certificate {
+            let what = "client certificate".to_owned();
+            let of = |error| DeclaredSecretError {
+                webhook,
+                what: what.clone(),
+                error,
+            };
+            let chain = certificate::stored(chain);
+            let is_known = match &stored.client {
+                Some(known) if known.chain == chain => {
+                    let known = self
+                        .sealer
+                        .open(webhook, SecretOf::ClientKey, &known.sealed);
+                    known.map_err(of)? == *key
+                }
+                _ => false,
+            };
+            if !is_known {
+                let sealed = self
+                    .sealer
+                    .seal(webhook, SecretOf::ClientKey, key)
+                    .map_err(of)?;
+                let change = WebhookTlsChange::SetClientCertificate { chain, sealed };
+                changes.push((what, change));
+            }
+        }
+        if let Some(all) = &self.ca_certificates {
+            let certificates = certificate::stored(all);
+            let known = stored.ca.as_ref().map(|ca| &ca.certificates);
+            if known != Some(&certificates) {
+                let change = WebhookTlsChange::SetCaCertificates(certificates);
+                changes.push(("CA certificates".to_owned(), change));
+            }
+        }
+        Ok(changes)
     }
 
     /// The same of own headers.

@@ -42,6 +42,7 @@
 //! | by what a receiver knows a delivery again | [`dedupe`] |
 //! | how a receiver verifies a call | [`signing`] |
 //! | lines that somebody gives a webhook | [`own_header`] |
+//! | TLS of a webhook's own | [`webhook_tls`], [`certificate`] |
 //! | secrets of an operator's file | [`declared_secrets`] |
 //! | who may do what | [`tenant`] (tokens), [`users`], [`password`] |
 //! | why a request is refused | [`refusal`], [`disk_fault`] |
@@ -66,10 +67,12 @@ pub mod password;
 pub mod tenant;
 pub mod users;
 pub mod webhook;
+pub mod webhook_tls;
 
 pub mod filter;
 
 pub mod attempt;
+pub mod certificate;
 pub mod declared_secrets;
 pub mod dedupe;
 pub mod delivery;

@@ -41,6 +41,16 @@ pub const OWN_HEADERS_BYTES_MAX: usize = 8_192;
 
 const _: () =
     assert!(OWN_HEADER_NAME_BYTES_MAX + OWN_HEADER_VALUE_BYTES_MAX <= OWN_HEADERS_BYTES_MAX);
+
+/// Certificates that somebody hands in together: a client's with those that issued it, or CAs'.
+pub const CERTIFICATES_MAX: usize = 20;
+
+/// All of them, in DER. Each node keeps those of a webhook that it calls in memory.
+pub const CERTIFICATES_BYTES_MAX: usize = 48 * 1024;
+
+/// The text of a private key. RSA with 8,192 bits takes 6 KiB.
+pub const CLIENT_KEY_BYTES_MAX: usize = 16 * 1024;
+
 /// How long the public half of a former key is published after its end: a call that it signed may
 /// still be on its way, and receivers take one that is five minutes old.
 pub const FORMER_KEY_PUBLISHED_MS: i64 = 10 * 60_000;

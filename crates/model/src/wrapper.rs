@@ -33,6 +33,7 @@ use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use crate::time::{Heartbeat, TimeBounds, Timestamp};
 use crate::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange};
 use crate::webhook::{NewWebhook, Webhook};
+use crate::webhook_tls::{ClientKeyId, StoredClientKey, WebhookTls, WebhookTlsChange};
 
 /// Something that stands before a store.
 pub trait StoreWrapper: Send + Sync {
@@ -118,6 +119,9 @@ pub enum StoreCall {
     OwnHeaders,
     OwnHeadersBehind,
     ChangeOwnHeader,
+    WebhookTls,
+    ClientKeysBehind,
+    ChangeWebhookTls,
     Reseal,
     Log,
     Delivery,
@@ -277,6 +281,17 @@ pass!(Catalog of store {
     ChangeOwnHeader = change_own_header(
         id: OwnHeaderId,
         change: OwnHeaderChange,
+        actor: String,
+        at: Timestamp,
+    ) -> ();
+    WebhookTls = webhook_tls(tenant: TenantId, webhook: WebhookId) -> WebhookTls;
+    ClientKeysBehind = client_keys_behind(
+        after: Option<ClientKeyId>,
+        limit: usize,
+    ) -> Vec<StoredClientKey>;
+    ChangeWebhookTls = change_webhook_tls(
+        id: ClientKeyId,
+        change: WebhookTlsChange,
         actor: String,
         at: Timestamp,
     ) -> ();

@@ -6,6 +6,7 @@ use std::path::Path;
 use model::contract::{SealedId, SealedSecret};
 use model::own_header::OwnHeaderId;
 use model::signing::SignatureId;
+use model::webhook_tls::StoredClientKey;
 
 use crate::inspect::for_reading;
 use crate::postgres::apart::apart;
@@ -14,14 +15,15 @@ use crate::postgres::migrate;
 use crate::postgres::open::broken;
 use crate::postgres::session::Session;
 use crate::sql::job_error::JobError;
-use crate::sql::{Connection, own_headers, signatures};
+use crate::sql::{Connection, own_headers, signatures, webhook_tls};
 use crate::{DatabaseSettings, OpenError, migrate as migrations};
 
 const PAGE: usize = 100;
 
-/// The versions of a file's schema that brought signatures, and own headers.
+/// The versions of a file's schema that brought signatures, own headers, and client certificates.
 const SIGNATURES: u32 = 9;
 const OWN_HEADERS: u32 = 10;
+const WEBHOOK_TLS: u32 = 13;
 
 /// Hands each sealed secret of a file to `each`.
 pub fn each_sealed(path: &Path, each: &mut dyn FnMut(SealedSecret)) -> Result<(), OpenError> {
@@ -34,6 +36,9 @@ pub fn each_sealed(path: &Path, each: &mut dyn FnMut(SealedSecret)) -> Result<()
         }
         if version >= OWN_HEADERS {
             each_header(conn, each)?;
+        }
+        if version >= WEBHOOK_TLS {
+            each_client_key(conn, each)?;
         }
         Ok(())
     };
@@ -59,6 +64,7 @@ pub fn each_sealed_in_database(
         let conn = PostgresConnection::new(session);
         let read = each_key((&conn).into(), each);
         let read = read.and_then(|()| each_header((&conn).into(), each));
+        let read = read.and_then(|()| each_client_key((&conn).into(), each));
         read.map_err(|error| match error {
             JobError::Postgres(error) => migrate::failure(conn.session(), broken(error)),
             error @ (JobError::Sqlite(_) | JobError::Store(_) | JobError::Refused(_)) => {
@@ -109,6 +115,25 @@ fn each_header(conn: Connection<'_>, each: &mut dyn FnMut(SealedSecret)) -> Resu
             };
             after = Some(id.clone());
             let (id, sealed) = (SealedId::Header(id), row.header.sealed);
+            each(SealedSecret { id, sealed });
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+fn each_client_key(
+    conn: Connection<'_>,
+    each: &mut dyn FnMut(SealedSecret),
+) -> Result<(), JobError> {
+    let mut after = None;
+    loop {
+        let page = webhook_tls::behind(conn, after, PAGE)?;
+        let is_last = page.len() < PAGE;
+        for StoredClientKey { id, sealed } in page {
+            after = Some(id);
+            let id = SealedId::ClientKey(id);
             each(SealedSecret { id, sealed });
         }
         if is_last {

@@ -6,6 +6,7 @@ use model::contract::{Frontend, SealedId, SealedSecret, StoreError};
 use model::id::WebhookId;
 use model::own_header::OwnHeaderId;
 use model::signing::{Keyring, SignatureId};
+use model::webhook_tls::{ClientKeyId, StoredClientKey};
 
 /// Rows that are read at a time.
 const PAGE: usize = 100;
@@ -20,6 +21,7 @@ pub(crate) struct SealedSecrets<'a> {
 enum Place {
     Signatures(Option<SignatureId>),
     Headers(Option<OwnHeaderId>),
+    ClientKeys(Option<ClientKeyId>),
     End,
 }
 
@@ -36,6 +38,7 @@ impl<'a> SealedSecrets<'a> {
         match std::mem::replace(&mut self.place, Place::End) {
             Place::Signatures(after) => self.signatures(after).await.map(Some),
             Place::Headers(after) => self.headers(after).await.map(Some),
+            Place::ClientKeys(after) => self.client_keys(after).await.map(Some),
             Place::End => Ok(None),
         }
     }
@@ -87,10 +90,26 @@ impl<'a> SealedSecrets<'a> {
             });
             last = Some(id);
         }
-        if count == PAGE {
-            self.place = Place::Headers(last);
-        }
+        self.place = match count < PAGE {
+            true => Place::ClientKeys(None),
+            false => Place::Headers(last),
+        };
         Ok(found)
+    }
+
+    async fn client_keys(
+        &mut self,
+        after: Option<ClientKeyId>,
+    ) -> Result<Vec<SealedSecret>, StoreError> {
+        let rows = self.store.client_keys_behind(after, PAGE).await?;
+        if rows.len() == PAGE {
+            self.place = Place::ClientKeys(rows.last().map(|row| row.id));
+        }
+        let secret = |row: StoredClientKey| SealedSecret {
+            id: SealedId::ClientKey(row.id),
+            sealed: row.sealed,
+        };
+        Ok(rows.into_iter().map(secret).collect())
     }
 }
 

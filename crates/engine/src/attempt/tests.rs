@@ -15,6 +15,7 @@ use model::schedule::Schedule;
 use model::signing::Keyring;
 use model::tenant::DialectName;
 use model::webhook::Headers;
+use model::webhook_tls::WebhookTls;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
@@ -213,6 +214,7 @@ fn prepared(url: &str) -> PreparedTarget {
         dialect: DialectName::new("any"),
         tenant_key: "bigevents".to_owned(),
         cloud_events: None,
+        tls: WebhookTls::default(),
         key: None,
         target_url: url.to_owned(),
         headers: Headers::default(),

@@ -39,6 +39,7 @@ fn endpoint(tls: bool, host: &str, port: u16) -> Endpoint {
         tls,
         host: host.to_owned(),
         port,
+        own: None,
     }
 }
 
@@ -224,7 +225,7 @@ async fn a_receiver_that_wants_a_certificate_of_ours_is_a_failure_of_tls() {
     let words = outcome.words();
     assert!(
         words.contains(
-            "refused TLS: it wants a certificate of its callers, and Willcall has none (alert 116)"
+            "refused TLS: it wants a client certificate, and the webhook has none (alert 116)"
         ),
         "{words}"
     );

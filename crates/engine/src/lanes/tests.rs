@@ -12,6 +12,7 @@ use model::schedule::Schedule;
 use model::signing::Keyring;
 use model::tenant::DialectName;
 use model::webhook::Headers;
+use model::webhook_tls::WebhookTls;
 
 use super::*;
 use crate::circuit_breaker::CircuitTransition;
@@ -87,6 +88,7 @@ fn open_at(tenant: i64, host: &str) -> WebhookLookup {
         dialect: DialectName::new("any"),
         tenant_key: "bigevents".to_owned(),
         cloud_events: None,
+        tls: WebhookTls::default(),
         key: None,
         target_url: format!("http://{host}/"),
         headers: Headers::default(),

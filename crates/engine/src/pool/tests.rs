@@ -32,6 +32,7 @@ fn endpoint(port: u16) -> Arc<Endpoint> {
         tls: false,
         host: "a.test".to_owned(),
         port,
+        own: None,
     })
 }
 
@@ -224,6 +225,7 @@ async fn what_is_remembered_of_receivers_is_bounded() {
             tls: false,
             host: format!("{number}.test"),
             port: 80,
+            own: None,
         });
         pool.ended(&endpoint, ms(1), CloseTiming::AfterSend);
         assert!(pool.endpoints() <= RECEIVERS_REMEMBERED_MAX);

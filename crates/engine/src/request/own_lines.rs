@@ -1,4 +1,7 @@
-//! The own headers of a webhook, opened: all of them, or nothing is sent.
+//! What a webhook has of its own, opened: its headers, and what it has for TLS. All of it, or
+//! nothing is sent.
+
+use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue};
 use model::attempt::{Failure, FailureKind};
@@ -6,6 +9,8 @@ use model::contract::WebhookTarget;
 use model::own_header::{self, UnopenedHeader};
 use model::signing::{Keyring, Secret};
 use model::target::{SECRET_BYTES_MIN, decoded_basic};
+
+use crate::tls::OwnTls;
 
 /// A line that somebody gave the webhook.
 pub(super) struct OwnLine {
@@ -33,6 +38,22 @@ pub(super) fn own_lines(
         })
     });
     lines.collect()
+}
+
+/// Nothing if the webhook has nothing of its own for TLS.
+pub(super) fn own_tls(
+    webhook: &WebhookTarget,
+    keyring: &Keyring,
+) -> Result<Option<Arc<OwnTls>>, Failure> {
+    if webhook.tls.is_empty() {
+        return Ok(None);
+    }
+    let opened = webhook.tls.open(keyring, webhook.webhook);
+    let ready = opened.map_err(|unusable| unusable.to_string());
+    match ready.and_then(OwnTls::new) {
+        Ok(own) => Ok(Some(Arc::new(own))),
+        Err(words) => Err(Failure::new(FailureKind::TlsSettings, words)),
+    }
 }
 
 impl OwnLine {

@@ -5,6 +5,7 @@ use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::policy::EventNaming;
 use model::schedule::Schedule;
 use model::tenant::DialectName;
+use model::webhook_tls::WebhookTls;
 
 use model::attempt::BodyEnd;
 
@@ -41,6 +42,7 @@ fn target(url: &str, lines: &[(&str, &str)]) -> WebhookTarget {
         dialect: DialectName::new("any"),
         tenant_key: "bigevents".to_owned(),
         cloud_events: None,
+        tls: WebhookTls::default(),
         key: None,
         target_url: url.to_owned(),
         headers: own(lines),
@@ -337,6 +339,7 @@ fn no_value_brings_a_line_of_its_own() {
             dialect: DialectName::new("any"),
             tenant_key: "bigevents".to_owned(),
             cloud_events: None,
+            tls: WebhookTls::default(),
             key: Some("w\r\nX-Evil: 2".to_owned()),
             target_url: "http://a.test/".to_owned(),
             headers: block.clone(),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::attempt::{Failure, FailureKind};
+use model::certificate::Validity;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
@@ -22,8 +23,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::sessions::{EndpointStore, SessionStore};
 use super::stream::CountedStream;
-use super::validity::Validity;
-use super::{TlsRoots, tls_words};
+use super::verifier::timestamp;
+use super::{TlsRoots, TrustSource, tls_words};
 use crate::sync::lock;
 use crate::transport::{Deadline, Endpoint, SocketState, Stream, io_words};
 
@@ -40,14 +41,17 @@ pub struct TlsClient {
 #[derive(Clone)]
 struct Trust {
     config: Arc<ClientConfig>,
-    has_roots: bool,
+    source: TrustSource,
 }
 
 impl Trust {
     fn new(roots: &TlsRoots) -> Self {
         Self {
             config: Arc::clone(&roots.config),
-            has_roots: roots.count() > 0,
+            source: match roots.count() {
+                0 => TrustSource::Nothing,
+                _ => TrustSource::Settings,
+            },
         }
     }
 }
@@ -96,7 +100,7 @@ impl TlsClient {
             let detail = format!("{} cannot be the name in a certificate", endpoint.host);
             Failure::new(FailureKind::BadTarget, detail)
         })?;
-        let Trust { config, has_roots } = lock(&self.trust).clone();
+        let Trust { config, mut source } = lock(&self.trust).clone();
         let received = Arc::new(AtomicU64::new(0));
         let sessions = Arc::new(EndpointStore::new(
             Arc::clone(&self.sessions),
@@ -105,6 +109,9 @@ impl TlsClient {
         ));
         // Few pointers; it is what says whose sessions are asked for.
         let mut config = (*config).clone();
+        if let Some(own) = &endpoint.own {
+            source = own.apply(&mut config, source);
+        }
         config.resumption = Resumption::store(Arc::clone(&sessions) as Arc<_>);
         let connector = TlsConnector::from(Arc::new(config));
         let counted = CountedStream::new(tcp, received);
@@ -117,7 +124,7 @@ impl TlsClient {
             }
             Ok(Err(error)) => {
                 self.failed.inc();
-                let detail = tls_words(&error, has_roots).unwrap_or_else(|| io_words(&error));
+                let detail = tls_words(&error, source).unwrap_or_else(|| io_words(&error));
                 Err(Failure::new(FailureKind::Tls, detail))
             }
             Err(_) => {
@@ -154,10 +161,9 @@ impl TlsClient {
 
 /// How long a certificate that was just verified goes on to be valid, if it says so readably.
 fn valid_for(certificate: &[u8]) -> Option<Duration> {
-    let until = Validity::of(certificate)?.not_after.as_secs();
-    Some(Duration::from_secs(
-        until.saturating_sub(UnixTime::now().as_secs()),
-    ))
+    let until = Validity::of(certificate)?.not_after.as_millis();
+    let left = until.saturating_sub(timestamp(UnixTime::now()).as_millis());
+    Some(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
 }
 
 impl Stream for TlsStream<CountedStream> {

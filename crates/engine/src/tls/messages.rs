@@ -5,20 +5,30 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error, OtherError, PeerIncompatible};
 
-/// What TLS has against the receiver, if that is what the error is about.
-pub(crate) fn tls_words(error: &io::Error, has_roots: bool) -> Option<String> {
-    let inner = error.get_ref()?.downcast_ref::<Error>()?;
-    Some(words(inner, has_roots))
+/// By what receivers are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TrustSource {
+    /// There is no certificate that could be trusted.
+    Nothing,
+    /// The system's certificates, and those of the setting `ca_files`.
+    Settings,
+    /// The webhook's own CA certificates.
+    Webhook,
 }
 
-/// `has_roots`: whether any certificate is trusted at all.
-pub(super) fn words(error: &Error, has_roots: bool) -> String {
+/// What TLS has against the receiver, if that is what the error is about.
+pub(crate) fn tls_words(error: &io::Error, source: TrustSource) -> Option<String> {
+    let inner = error.get_ref()?.downcast_ref::<Error>()?;
+    Some(words(inner, source))
+}
+
+pub(super) fn words(error: &Error, source: TrustSource) -> String {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the others cannot come up here: no revocation lists, no encrypted hellos"
     )]
     let words = match error {
-        Error::InvalidCertificate(cause) => certificate(cause, has_roots),
+        Error::InvalidCertificate(cause) => certificate(cause, source),
         Error::AlertReceived(alert) => return refused(*alert),
         Error::InvalidMessage(_) => "the receiver does not speak TLS",
         Error::PeerIncompatible(cause) => incompatible(cause),
@@ -37,7 +47,7 @@ pub(super) fn words(error: &Error, has_roots: bool) -> String {
     words.to_owned()
 }
 
-fn certificate(cause: &CertificateError, has_roots: bool) -> &'static str {
+fn certificate(cause: &CertificateError, source: TrustSource) -> &'static str {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the others cannot come up here: no revocation lists are asked"
@@ -50,11 +60,18 @@ fn certificate(cause: &CertificateError, has_roots: bool) -> &'static str {
             "the certificate is not valid yet"
         }
         CertificateError::Revoked => "the certificate was revoked",
-        CertificateError::UnknownIssuer if has_roots => {
-            "the certificate's issuer is not trusted here; the receiver may have forgotten an \
-             intermediate certificate, or its CA must be added to the settings"
-        }
-        CertificateError::UnknownIssuer => "no root certificates are installed on this machine",
+        CertificateError::UnknownIssuer => match source {
+            TrustSource::Settings => {
+                "the certificate's issuer is not trusted here; the receiver may have forgotten an \
+                 intermediate certificate, or its CA must be added to the settings or to the \
+                 webhook"
+            }
+            TrustSource::Webhook => {
+                "the certificate's issuer is not among the webhook's CA certificates, and no other \
+                 is trusted for it; the receiver may have forgotten an intermediate certificate"
+            }
+            TrustSource::Nothing => "no root certificates are installed on this machine",
+        },
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
             "the certificate is for no name at all; it must have one as a subjectAltName"
         }
@@ -94,7 +111,7 @@ fn chain(cause: &webpki::Error) -> &'static str {
     match cause {
         Cause::CaUsedAsEndEntity => {
             "the certificate is a CA's and not a server's; this one is trusted when it is itself \
-             in a file of the setting ca_files"
+             in a file of the setting ca_files, or among the webhook's CA certificates"
         }
         Cause::EndEntityUsedAsCa => "the certificate was issued by one that is not a CA's",
         Cause::CertDistrusted => "the certificate is distrusted",
@@ -152,14 +169,16 @@ fn refused(alert: AlertDescription) -> String {
             "it speaks neither TLS 1.2 nor TLS 1.3"
         }
         AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
-            "it wants a certificate of its callers, and Willcall has none"
+            "it wants a client certificate, and the webhook has none"
         }
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateRevoked
         | AlertDescription::CertificateExpired
         | AlertDescription::CertificateUnknown
-        | AlertDescription::UnknownCA => "it does not like a certificate",
+        | AlertDescription::UnknownCA => {
+            "it does not take the webhook's client certificate, or wants one"
+        }
         AlertDescription::AccessDenied => "Willcall may not call it",
         AlertDescription::UnrecognisedName => "it does not serve this name",
         AlertDescription::NoApplicationProtocol => "it does not take HTTP/1.1 over TLS",
@@ -203,7 +222,10 @@ mod tests {
     #[test]
     fn every_alert_there_is_has_plain_words() {
         for number in 0..=u8::MAX {
-            let words = words(&Error::AlertReceived(AlertDescription::from(number)), true);
+            let words = words(
+                &Error::AlertReceived(AlertDescription::from(number)),
+                TrustSource::Settings,
+            );
             assert!(is_plain(&words), "{words}");
             assert!(words.ends_with(&format!("(alert {number})")), "{words}");
         }
@@ -238,7 +260,7 @@ mod tests {
                 public_key_algorithm_id: vec![3],
             },
         ] {
-            let words = words(&Error::InvalidCertificate(cause), true);
+            let words = words(&Error::InvalidCertificate(cause), TrustSource::Settings);
             assert!(words.starts_with("the certificate"), "{words}");
             assert!(is_plain(&words), "{words}");
         }
@@ -250,7 +272,7 @@ mod tests {
             Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
             Error::AlertReceived(AlertDescription::HandshakeFailure),
         ] {
-            let words = words(&error, true);
+            let words = words(&error, TrustSource::Settings);
             let named = "no cipher is known to both sides (Willcall needs ECDHE with AES-GCM or \
                          ChaCha20)";
             assert!(words.contains(named), "{words}");
@@ -275,7 +297,7 @@ mod tests {
             Error::NoCertificatesPresented,
             Error::DecryptError,
         ] {
-            let words = words(&error, true);
+            let words = words(&error, TrustSource::Settings);
             assert!(is_plain(&words), "{words}");
         }
     }

@@ -1,8 +1,10 @@
-//! Who a receiver is: a certificate that a trusted CA issued, or one that is itself in an extra
-//! file, even if it is a CA's. One that is no CA's vouches only for the receiver that shows it.
+//! Who a receiver is: a certificate that a trusted CA issued, or one that is itself trusted,
+//! even if it is a CA's. One that is no CA's vouches only for the receiver that shows it.
 
 use std::sync::Arc;
 
+use model::certificate::Validity;
+use model::time::Timestamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -10,8 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-use super::messages::words;
-use super::validity::Validity;
+use super::messages::{TrustSource, words};
 
 /// Chains are the library's business, and signatures too; a certificate that is byte for byte in an
 /// extra file needs no chain, but its name and its time are looked at all the same.
@@ -33,7 +34,8 @@ pub(super) struct PinnedCertificate {
 impl PinnedCertificate {
     /// Not one whose names or whose time cannot be read; it may be a CA's all the same.
     pub(super) fn new(certificate: &CertificateDer<'static>) -> Result<Self, String> {
-        ParsedCertificate::try_from(certificate).map_err(|error| words(&error, true))?;
+        ParsedCertificate::try_from(certificate)
+            .map_err(|error| words(&error, TrustSource::Settings))?;
         let validity = Validity::of(certificate);
         Ok(Self {
             validity: validity.ok_or("it says in no readable way when it is valid")?,
@@ -42,6 +44,7 @@ impl PinnedCertificate {
     }
 
     fn judge(&self, name: &ServerName<'_>, now: UnixTime) -> Result<ServerCertVerified, Error> {
+        let now = timestamp(now);
         if now < self.validity.not_before {
             return Err(CertificateError::NotValidYet.into());
         }
@@ -100,4 +103,10 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+/// Far beyond what can be written down it is the latest time there is.
+pub(super) fn timestamp(time: UnixTime) -> Timestamp {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(seconds.saturating_mul(1_000))
 }

@@ -16,6 +16,7 @@ use crate::signing::{
 use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use crate::time::Timestamp;
 use crate::webhook::{NewWebhook, Webhook};
+use crate::webhook_tls::{ClientKeyId, StoredClientKey, WebhookTls, WebhookTlsChange};
 
 /// Where a sealed secret is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum SealedId {
     /// The key of a signature, or its former one.
     Signature(SignatureId),
     Header(OwnHeaderId),
+    /// The private key of a client certificate.
+    ClientKey(ClientKeyId),
 }
 
 /// A secret as it is stored.
@@ -43,6 +46,7 @@ impl SealedSecret {
         match &self.id {
             SealedId::Signature(id) => (id.webhook, id.profile.into()),
             SealedId::Header(id) => (id.webhook, (&id.name).into()),
+            SealedId::ClientKey(id) => (id.webhook, SecretOf::ClientKey),
         }
     }
 
@@ -53,6 +57,7 @@ impl SealedSecret {
                 format!("webhook {}, signature {}", webhook.0, profile.as_str())
             }
             (webhook, SecretOf::Header(name)) => format!("webhook {}, header {name}", webhook.0),
+            (webhook, SecretOf::ClientKey) => format!("webhook {}, client certificate", webhook.0),
         }
     }
 }
@@ -230,6 +235,33 @@ pub trait Catalog: Send + Sync {
         &self,
         id: OwnHeaderId,
         change: OwnHeaderChange,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<()>;
+
+    /// What a webhook of the tenant has of its own for TLS. Its private key is sealed.
+    ///
+    /// Errors: those of a read.
+    fn webhook_tls(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<WebhookTls>;
+
+    /// The private keys of the client certificates of all tenants, at most `limit`, behind
+    /// `after`: the last of the page before.
+    ///
+    /// Errors: those of a read.
+    fn client_keys_behind(
+        &self,
+        after: Option<ClientKeyId>,
+        limit: usize,
+    ) -> StoreFuture<Vec<StoredClientKey>>;
+
+    /// Changes what a webhook has of its own for TLS, and writes an audit entry. Deleting a webhook
+    /// removes it.
+    ///
+    /// Errors: those of a change; `Stale` if the webhook or what is to be removed is not there.
+    fn change_webhook_tls(
+        &self,
+        id: ClientKeyId,
+        change: WebhookTlsChange,
         actor: String,
         at: Timestamp,
     ) -> StoreFuture<()>;

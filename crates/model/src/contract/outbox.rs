@@ -14,6 +14,7 @@ use crate::signing::Signature;
 use crate::tenant::DialectName;
 use crate::time::{TimeBounds, Timestamp};
 use crate::webhook::Headers;
+use crate::webhook_tls::WebhookTls;
 
 /// What the owner of slots asks for and writes down, under the epoch of its lease. All of it is
 /// safe to repeat. Webhooks of other slots are left out of answers; what is asked of one is
@@ -145,6 +146,7 @@ pub struct WebhookTarget {
     pub own_headers: Vec<OwnHeader>,
     /// `None`: calls are as their dialect has them.
     pub cloud_events: Option<CloudEventMode>,
+    pub tls: WebhookTls,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

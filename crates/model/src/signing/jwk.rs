@@ -1,9 +1,9 @@
 //! Keys as JSON Web Keys (RFC 7517, 8037), and their thumbprints (RFC 7638). A key is written
 //! in the one form that its thumbprint is made of: required members, in order, without blanks.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use ring::digest::{SHA256, digest};
 
 pub(super) fn ed25519(public: &[u8]) -> String {
     let x = BASE64_URL_SAFE_NO_PAD.encode(public);

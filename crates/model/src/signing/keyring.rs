@@ -1,13 +1,13 @@
 //! The master keys of an operator. The first seals secrets before they are stored, and each opens
 //! what it sealed: so a new one is put in front, everything is sealed anew, and the old one goes.
 //!
-//! A sealed secret names its master key, and belongs to one profile or own header of one webhook:
-//! it opens for no other. AES-256-GCM with a nonce that is drawn.
+//! A sealed secret names its master key, and belongs to one profile or own header or to the client
+//! certificate of one webhook: it opens for no other. AES-256-GCM with a nonce that is drawn.
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use sha2::{Digest, Sha256};
 
 use crate::id::WebhookId;
@@ -34,6 +34,8 @@ pub enum SecretOf<'a> {
     Signature(Profile),
     /// An own header, by its name.
     Header(&'a str),
+    /// The private key of its client certificate.
+    ClientKey,
 }
 
 /// None of them if no secret is to be kept.
@@ -187,6 +189,7 @@ fn owner(webhook: WebhookId, of: SecretOf<'_>) -> String {
             format!("willcall secret {} {}", webhook.0, profile.as_str())
         }
         SecretOf::Header(name) => format!("willcall secret {} of header {name}", webhook.0),
+        SecretOf::ClientKey => format!("willcall secret {} of client certificate", webhook.0),
     }
 }
 

@@ -5,9 +5,9 @@
 //! `@target-uri`; one signature; `created` in the past, because some allow for no difference
 //! between clocks; no parameter that a verifier would have to know of.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use ring::digest::{SHA256, digest};
 
 use crate::time::Timestamp;
 

@@ -1,11 +1,11 @@
 //! A secret as its receiver has it: made here, or brought by whoever has one already.
 
-use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
-use ring::rand::SystemRandom;
-use ring::signature::{
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
 };
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 
 use crate::rng::SeededRng;
 use crate::signing::jwk;
@@ -105,6 +105,11 @@ impl Secret {
         Self(value.to_owned())
     }
 
+    /// The private key of a client certificate, judged by then.
+    pub(crate) fn of_client_key(pem: String) -> Self {
+        Self(pem)
+    }
+
     /// As it was stored.
     pub(super) fn stored(text: String) -> Self {
         Self(text)
@@ -172,8 +177,8 @@ impl Secret {
     }
 
     pub(super) fn ecdsa_p256(&self) -> Result<EcdsaKeyPair, SecretError> {
-        let (way, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
-        let pair = EcdsaKeyPair::from_pkcs8(way, &self.private()?, &random);
+        let way = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let pair = EcdsaKeyPair::from_pkcs8(way, &self.private()?);
         pair.map_err(|_| SecretError::Broken)
     }
 

@@ -5,11 +5,11 @@
 //! blank for Standard Webhooks, no blank behind the commas of Stripe, one signature only for
 //! GitHub and RFC 9421. A set of headers is there as a whole or not at all.
 
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use ring::hmac;
-use ring::rand::SystemRandom;
-use ring::signature::{EcdsaKeyPair, Ed25519KeyPair};
 
 use crate::id::WebhookId;
 use crate::signing::keyring::{Keyring, SealError, hex};
@@ -47,7 +47,7 @@ struct PreparedKey {
 }
 
 enum Key {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Ed25519(Ed25519KeyPair),
     EcdsaP256(EcdsaKeyPair),
 }
@@ -181,7 +181,7 @@ impl PreparedKey {
         let key = match profile {
             Profile::Standard | Profile::Github | Profile::Stripe | Profile::Rfc9421HmacSha256 => {
                 let bytes = secret.hmac_bytes(profile).ok()?;
-                Key::Hmac(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+                Key::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
             }
             Profile::StandardEd25519 | Profile::Rfc9421Ed25519 => {
                 Key::Ed25519(secret.ed25519().ok()?)

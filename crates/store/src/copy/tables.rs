@@ -204,6 +204,21 @@ pub(crate) const TABLES: &[CopiedTable] = &[
         counts_ids: false,
     },
     CopiedTable {
+        name: "webhook_tls",
+        columns: &[
+            ("webhook_id", Bigint),
+            ("item", Smallint),
+            ("tenant_id", Bigint),
+            ("certificates", Bytea),
+            ("sealed", Bytea),
+            ("set_at", Bigint),
+        ],
+        from: None,
+        key: &["webhook_id", "item"],
+        target_key: &["webhook_id", "item"],
+        counts_ids: false,
+    },
+    CopiedTable {
         name: "webhook_past",
         columns: &[
             ("webhook_id", Bigint),

@@ -41,6 +41,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0005_cloud_events.sql"),
         oldest: 5,
     },
+    // One that does not know client certificates would call without them, and trust more CAs.
+    Migration {
+        sql: include_str!("../../migrations/postgres/0007_webhook_tls.sql"),
+        oldest: 6,
+    },
 ];
 
 /// One step of the schema.

@@ -5,6 +5,7 @@ use model::id::{TenantId, WebhookId};
 use model::lease::Slots;
 use model::mutation::{Mutation, is_on};
 use model::time::Timestamp;
+use model::webhook_tls::WebhookTls;
 use tokio_postgres::Row;
 
 use crate::postgres::batch::{Batch, Parameter};
@@ -14,7 +15,7 @@ use crate::sql::heartbeat::UnattemptedDue;
 use crate::sql::job_error::JobError;
 use crate::sql::row::ReadRow;
 use crate::sql::rows;
-use crate::sql::{cloud_events, own_headers, signatures};
+use crate::sql::{cloud_events, own_headers, signatures, webhook_tls};
 
 statements! {
     // By tenant and webhook, as the indexes have them. Each step seeks over all that the webhook
@@ -92,6 +93,13 @@ statements! {
           where webhook_id = asked.id
           order by name
           limit 100) as h";
+    TLS = "
+        select h.*
+        from unnest($1::bigint[]) as asked (id)
+        cross join lateral (
+          select webhook_id, item, tenant_id, certificates, sealed, set_at from webhook_tls
+          where webhook_id = asked.id
+          limit 10) as h";
 }
 
 /// Webhooks of these slots with something pending, by tenant and id and each once, with the
@@ -144,6 +152,7 @@ pub(crate) fn targets(
     let found = batch.add(TARGETS, [&ids as Parameter<'_>]);
     let signed = batch.add(SIGNATURES, [&ids as Parameter<'_>]);
     let lines = batch.add(OWN_HEADERS, [&ids as Parameter<'_>]);
+    let tls = batch.add(TLS, [&ids as Parameter<'_>]);
     let answers = batch.send(conn.session())?;
     let targets = answers.rows(Some(found)).iter().map(target);
     let mut targets: Vec<WebhookTarget> = targets.collect::<Result<_, _>>()?;
@@ -159,6 +168,13 @@ pub(crate) fn targets(
         let own = |target: &&mut WebhookTarget| target.webhook == stored.webhook;
         if let Some(target) = targets.iter_mut().find(own) {
             target.own_headers.push(stored.header);
+        }
+    }
+    for row in answers.rows(Some(tls)) {
+        let stored = webhook_tls::stored(row)?;
+        let own = |target: &&mut WebhookTarget| target.webhook == stored.webhook;
+        if let Some(target) = targets.iter_mut().find(own) {
+            stored.add_to(&mut target.tls);
         }
     }
     Ok(targets)
@@ -182,6 +198,7 @@ fn target(row: &Row) -> Result<WebhookTarget, JobError> {
         enabled: rows::time_if_any(row, 5)?.is_none() || is_on(Mutation::SendAfterDisable),
         signatures: Vec::new(),
         own_headers: Vec::new(),
+        tls: WebhookTls::default(),
         cloud_events: cloud_events::stored(row.column(14)?)?,
     })
 }

@@ -16,12 +16,13 @@ use model::tenant::{Event, TokenHash};
 use model::time::Timestamp;
 use model::url_marks;
 use model::webhook::{DisableCause, Disablement, Webhook};
+use model::webhook_tls::ClientKeyId;
 
 use crate::sql::audit::{self, AuditRecord};
 use crate::sql::job_error::JobError;
 use crate::sql::rows;
 use crate::sql::transaction::Transaction;
-use crate::sql::{catalog, own_headers, query, signatures, webhook_rows, webhooks};
+use crate::sql::{catalog, own_headers, query, signatures, webhook_rows, webhook_tls, webhooks};
 
 shared_statements! {
     TENANT = "select id, name from tenant where dialect = ?1 and key = ?2";
@@ -453,15 +454,15 @@ fn apply_webhook(
     Ok(context.applied(item, change))
 }
 
-/// Brings signatures and own headers of a webhook to what is declared; the names of what changed.
+/// Brings signatures, own headers and certificates of a webhook to what is declared; the names of
+/// what changed.
 fn apply_secrets(
     tx: &mut dyn Transaction,
     context: &ApplyContext<'_>,
     webhook: &Webhook,
     declared: &DeclaredSecrets,
 ) -> Result<Vec<String>, JobError> {
-    let is_there = !declared.signatures.is_empty() || !declared.headers.is_empty();
-    if !is_there || webhook.is_deleted() {
+    if declared.is_empty() || webhook.is_deleted() {
         return Ok(Vec::new());
     }
     let (tenant, id, actor, at) = (context.tenant, webhook.id, context.actor, context.at);
@@ -486,6 +487,15 @@ fn apply_secrets(
             name,
         };
         own_headers::change(tx, &place, &change, actor, at)?;
+        names.push(what);
+    }
+    let stored = webhook_tls::webhook_tls(tx.conn(), tenant, id)?;
+    for (what, change) in declared.tls_changes(id, &stored).map_err(refused)? {
+        let place = ClientKeyId {
+            tenant,
+            webhook: id,
+        };
+        webhook_tls::change(tx, place, &change, actor, at)?;
         names.push(what);
     }
     Ok(names)

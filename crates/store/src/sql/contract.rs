@@ -19,13 +19,14 @@ use model::signing::{Signature, SignatureChange, SignatureId, StoredSignature};
 use model::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use model::time::Timestamp;
 use model::webhook::{NewWebhook, Webhook};
+use model::webhook_tls::{ClientKeyId, StoredClientKey, WebhookTls, WebhookTlsChange};
 
 use crate::sql::executor::{ChangeScope, Executor, shares};
 use crate::sql::queue::JobClass;
 use crate::sql::transaction::Transaction;
 use crate::sql::{
     apply, audit, cancel, catalog, cloud_events, delivery_detail, idempotency, log, own_headers,
-    replay, signatures, stored_responses, webhook_rows, webhooks,
+    replay, signatures, stored_responses, webhook_rows, webhook_tls, webhooks,
 };
 
 /// A store on an engine.
@@ -278,14 +279,45 @@ impl<E: Executor> Catalog for SqlStore<E> {
         })
     }
 
+    fn webhook_tls(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<WebhookTls> {
+        self.executor.read(JobClass::Work, move |conn| {
+            webhook_tls::webhook_tls(conn, tenant, webhook)
+        })
+    }
+
+    fn client_keys_behind(
+        &self,
+        after: Option<ClientKeyId>,
+        limit: usize,
+    ) -> StoreFuture<Vec<StoredClientKey>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            webhook_tls::behind(conn, after, limit)
+        })
+    }
+
+    fn change_webhook_tls(
+        &self,
+        id: ClientKeyId,
+        change: WebhookTlsChange,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<()> {
+        let scope = ChangeScope::Tenant(id.tenant);
+        self.executor.change(scope, 1, move |tx| {
+            webhook_tls::change(tx, id, &change, &actor, at)
+        })
+    }
+
     fn reseal(&self, id: SealedId, old: Bytes, new: Bytes) -> StoreFuture<bool> {
         let scope = ChangeScope::Tenant(match &id {
             SealedId::Signature(id) => id.tenant,
             SealedId::Header(id) => id.tenant,
+            SealedId::ClientKey(id) => id.tenant,
         });
         self.executor.change(scope, 1, move |tx| match &id {
             SealedId::Signature(id) => signatures::reseal(tx, *id, &old, &new),
             SealedId::Header(id) => own_headers::reseal(tx, id, &old, &new),
+            SealedId::ClientKey(id) => webhook_tls::reseal(tx, *id, &old, &new),
         })
     }
 

@@ -57,6 +57,7 @@ pub(crate) mod webhook_health;
 pub(crate) mod webhook_history;
 pub(crate) mod webhook_list;
 pub(crate) mod webhook_rows;
+pub(crate) mod webhook_tls;
 pub(crate) mod webhooks;
 
 pub(crate) use connection::Connection;

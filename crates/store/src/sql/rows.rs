@@ -15,6 +15,7 @@ use model::tenant::{DialectName, Event, Grant, Tenant, TokenHash, TokenKind};
 use model::time::Timestamp;
 use model::users::Role;
 use model::webhook::{DisableCause, Disablement, Headers, Webhook};
+use model::webhook_tls::TlsItem;
 
 use crate::sql::job_error::{CorruptRow, JobError};
 use crate::sql::row::{ColumnName, ReadRow, Row};
@@ -126,6 +127,13 @@ numbered! {
     Stale = 10,
     Unsigned = 11,
     SealedHeader = 12,
+    TlsSettings = 13,
+}
+
+numbered! {
+    TlsItem, tls_item_number, tls_item, "item":
+    ClientCertificate = 1,
+    CaCertificates = 2,
 }
 
 numbered! {

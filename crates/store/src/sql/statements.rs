@@ -5,7 +5,8 @@ use crate::sql::{
     apply, audit, backlog, bulk_jobs, cancel, catalog, cloud_events, dashboard_queries,
     delivery_detail, delivery_scans, expiry, fan_out, heartbeat, id_range, idempotency, log,
     notification_rows, notifications, own_headers, prune, read_horizon, replay, sessions,
-    signatures, stored_responses, users, webhook_health, webhook_history, webhook_rows, webhooks,
+    signatures, stored_responses, users, webhook_health, webhook_history, webhook_rows,
+    webhook_tls, webhooks,
 };
 
 /// Every statement that both engines run.
@@ -41,6 +42,7 @@ pub(crate) fn statements() -> impl Iterator<Item = Statement> {
         webhook_health::STATEMENTS,
         webhook_history::STATEMENTS,
         webhook_rows::STATEMENTS,
+        webhook_tls::STATEMENTS,
         webhooks::STATEMENTS,
     ];
     let log = merge::LOG_PARTS.into_iter().flatten().map(|part| part.sql);

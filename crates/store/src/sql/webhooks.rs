@@ -19,7 +19,7 @@ use crate::sql::cancel;
 use crate::sql::job_error::JobError;
 use crate::sql::rows;
 use crate::sql::transaction::Transaction;
-use crate::sql::{own_headers, query, signatures, webhook_history, webhook_rows};
+use crate::sql::{own_headers, query, signatures, webhook_history, webhook_rows, webhook_tls};
 
 shared_statements! {
     // Whether there are more than so many that are not deleted, by the index `webhook_tenant`.
@@ -186,6 +186,7 @@ pub(crate) fn save_any(
         true => {
             signatures::remove_all(tx, after.id)?;
             own_headers::remove_all(tx, after.id)?;
+            webhook_tls::remove_all(tx, after.id)?;
             "webhook.deleted"
         }
         false => "webhook.changed",

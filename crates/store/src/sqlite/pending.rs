@@ -7,12 +7,13 @@ use model::contract::{PendingWebhook, WebhookTarget};
 use model::id::{TenantId, WebhookId};
 use model::mutation::{Mutation, is_on};
 use model::time::Timestamp;
+use model::webhook_tls::WebhookTls;
 use rusqlite::{Connection, OptionalExtension, Row, Statement};
 
 use crate::sql::heartbeat::UnattemptedDue;
 use crate::sql::job_error::JobError;
 use crate::sql::rows;
-use crate::sql::{cloud_events, own_headers, signatures};
+use crate::sql::{cloud_events, own_headers, signatures, webhook_tls};
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{unattempted, unattempted_rows};
 
@@ -111,6 +112,7 @@ pub(crate) fn targets(
             targets.push(WebhookTarget {
                 signatures: signatures::signatures(conn.into(), target.tenant, *webhook)?,
                 own_headers: own_headers::own_headers(conn.into(), target.tenant, *webhook)?,
+                tls: webhook_tls::webhook_tls(conn.into(), target.tenant, *webhook)?,
                 ..target
             });
         }
@@ -137,6 +139,7 @@ fn target(row: &Row<'_>) -> Result<WebhookTarget, JobError> {
             || is_on(Mutation::SendAfterDisable),
         signatures: Vec::new(),
         own_headers: Vec::new(),
+        tls: WebhookTls::default(),
         cloud_events: cloud_events::stored(row.get("cloud_events")?)?,
     })
 }

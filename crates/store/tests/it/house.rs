@@ -22,7 +22,7 @@ use crate::sqlite::harness::{
     Given, answered, at, declaration, delivered, delivery_id, ended, failed, gone, headers, pair,
     retry, settlement, wait,
 };
-use crate::sqlite::{own_headers, signatures};
+use crate::sqlite::{own_headers, signatures, webhook_tls};
 
 /// A text that PostgreSQL cannot hold as it is.
 const HOSTILE: &str = "a\0b\u{1}c\u{2} É 'x'";
@@ -299,6 +299,12 @@ fn signed_webhooks(given: &Given, webhooks: &[WebhookId]) {
         added.unwrap();
     }
     sign(Profile::Rfc9421Ed25519, signatures::published("a-name"));
+    for change in [
+        webhook_tls::client("chain", "sealed"),
+        webhook_tls::ca("roots"),
+    ] {
+        given.change_tls(webhooks[0], change, 293).unwrap();
+    }
 }
 
 fn webhooks_of_events(given: &Given, webhooks: &[WebhookId]) {

@@ -193,6 +193,8 @@ impl Interview<'_> {
             format!("own headers {of}"),
             store.own_headers(tenant, webhook),
         );
+        let tls = store.webhook_tls(tenant, webhook);
+        self.ask(format!("certificates {of}"), tls);
         let events = store.cloud_events(tenant, webhook);
         self.ask(format!("CloudEvents {of}"), events);
         let published = store.published_signature("a-name".to_owned());

@@ -56,6 +56,7 @@ fn every_table_is_strict() {
         "user",
         "webhook",
         "webhook_past",
+        "webhook_tls",
         "wide",
         "wish",
     ];

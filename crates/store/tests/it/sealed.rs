@@ -5,7 +5,7 @@ use model::signing::Profile;
 
 use crate::databases::TestDatabase;
 use crate::sqlite::harness::{Given, wait};
-use crate::sqlite::{own_headers, signatures};
+use crate::sqlite::{own_headers, signatures, webhook_tls};
 
 /// More than a page of each.
 const WEBHOOKS: usize = 60;
@@ -24,6 +24,8 @@ fn seal_some(given: &Given) {
             let added = given.change_header(webhook, name, own_headers::add("sealed"), 30);
             added.unwrap();
         }
+        let certificate = webhook_tls::client("chain", "key");
+        given.change_tls(webhook, certificate, 31).unwrap();
     }
 }
 
@@ -33,13 +35,14 @@ fn told(secret: &SealedSecret) -> String {
 }
 
 fn judge(mut found: Vec<String>) {
-    assert_eq!(found.len(), 5 * WEBHOOKS);
+    assert_eq!(found.len(), 6 * WEBHOOKS);
     found.sort();
     found.dedup();
-    assert_eq!(found.len(), 5 * WEBHOOKS);
+    assert_eq!(found.len(), 6 * WEBHOOKS);
     let one = "webhook 1, signature standard b\"second\"".to_owned();
     assert!(found.contains(&one), "{found:?}");
     assert!(found.contains(&"webhook 60, header X-B b\"sealed\"".to_owned()));
+    assert!(found.contains(&"webhook 60, client certificate b\"key\"".to_owned()));
 }
 
 #[test]

@@ -71,6 +71,11 @@ const SAID: &[(&str, &str)] = &[
         "header-removed",
         "The header is removed. Calls go without it from now on.",
     ),
+    ("certificates-set", "Calls are made with it from now on."),
+    (
+        "certificates-removed",
+        "It is removed. Calls are made without it from now on.",
+    ),
     ("unchanged", "Nothing was changed."),
     (
         "enabled",

@@ -287,6 +287,7 @@ pub(super) fn was_sent(outcome: &Outcome) -> bool {
             FailureKind::BadTarget
             | FailureKind::Unsigned
             | FailureKind::SealedHeader
+            | FailureKind::TlsSettings
             | FailureKind::Short
             | FailureKind::LookUp
             | FailureKind::Forbidden

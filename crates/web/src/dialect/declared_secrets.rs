@@ -1,19 +1,29 @@
-//! Secrets in an operator's file: signatures and own headers of a webhook, the same for every
-//! dialect. A secret need not stand in the file: it may come from another file or from a variable.
+//! Secrets in an operator's file: signatures, own headers and certificates of a webhook, the same
+//! for every dialect. A secret need not stand in the file: it may come from another file or from a
+//! variable.
 
 use std::collections::BTreeSet;
 
-use model::declared_secrets::{DeclaredHeader, DeclaredSecrets, DeclaredSignature};
+use model::certificate::{self, Certificate};
+use model::declared_secrets::{
+    DeclaredClientCertificate, DeclaredHeader, DeclaredSecrets, DeclaredSignature,
+};
 use model::own_header;
 use model::signing::{Profile, Secret, SecretError};
+use model::time::Timestamp;
 
 use super::own_headers::judged_name;
 use super::section::{FileTable, SecretPlace};
 
 /// The keys of a webhook that hold them.
-pub(crate) const KEYS: [&str; 2] = ["signature", "header"];
+pub(crate) const KEYS: [&str; 4] = [
+    "signature",
+    "header",
+    "client_certificate",
+    "ca_certificates",
+];
 
-/// Reads the signatures and own headers of a webhook. `taken` are the headers of its dialect.
+/// Reads signatures, own headers and certificates of a webhook. `taken` are headers of its dialect.
 pub(crate) fn read(webhook: &FileTable<'_>, taken: &[&str]) -> DeclaredSecrets {
     let mut profiles = BTreeSet::new();
     let signatures = webhook.tables("signature");
@@ -38,7 +48,11 @@ pub(crate) fn read(webhook: &FileTable<'_>, taken: &[&str]) -> DeclaredSecrets {
     });
     let headers: Vec<DeclaredHeader> = headers.collect();
     let sealer = webhook.sealer();
-    let is_there = !signatures.is_empty() || !headers.is_empty();
+    let client = webhook.table("client_certificate");
+    let client = client.and_then(|entry| client_certificate(&entry));
+    let ca = webhook.table("ca_certificates");
+    let ca = ca.and_then(|entry| ca_certificates(&entry));
+    let is_there = !signatures.is_empty() || !headers.is_empty() || client.is_some();
     if is_there && sealer.is_none() {
         let message = "has secrets, and no master key is set that they could be encrypted with: \
                        set master_key_file or WILLCALL_MASTER_KEY";
@@ -47,6 +61,8 @@ pub(crate) fn read(webhook: &FileTable<'_>, taken: &[&str]) -> DeclaredSecrets {
     DeclaredSecrets {
         signatures,
         headers,
+        client_certificate: client,
+        ca_certificates: ca,
         sealer: sealer.unwrap_or_default(),
     }
 }
@@ -107,17 +123,61 @@ fn header(entry: &FileTable<'_>, taken: &[&str]) -> Option<DeclaredHeader> {
     entry.only(&["name", "value", "value_file", "value_variable"]);
     let name = judged_name(taken, entry.required_text("name")?);
     let name = name.map_err(|error| entry.wrong("name", error.to_string()));
-    let Some((key, text)) = given(entry, "value")? else {
-        let message = "is missing, as are value_file and value_variable";
-        entry.wrong("value", message);
-        return None;
-    };
+    let (key, text) = required(entry, "value")?;
     let value = own_header::value(&text);
     let value = value.map_err(|error| entry.wrong(&key, error.to_string()));
     Some(DeclaredHeader {
         name: name.ok()?,
         value: value.ok()?,
     })
+}
+
+/// One that has expired is taken: what was declared once may be declared again.
+fn client_certificate(entry: &FileTable<'_>) -> Option<DeclaredClientCertificate> {
+    let all = [
+        "certificates",
+        "certificates_file",
+        "certificates_variable",
+        "private_key",
+        "private_key_file",
+        "private_key_variable",
+    ];
+    entry.only(&all);
+    let (chain, key) = (
+        required(entry, "certificates"),
+        required(entry, "private_key"),
+    );
+    let ((of_chain, chain), (of_key, key)) = chain.zip(key)?;
+    match certificate::client_certificate(&chain, &key, Timestamp::EPOCH) {
+        Ok((chain, key)) => Some(DeclaredClientCertificate { chain, key }),
+        Err((chain, key)) => {
+            if let Some(error) = chain {
+                entry.wrong(&of_chain, error.to_string());
+            }
+            if let Some(error) = key {
+                entry.wrong(&of_key, error.to_string());
+            }
+            None
+        }
+    }
+}
+
+fn ca_certificates(entry: &FileTable<'_>) -> Option<Vec<Certificate>> {
+    let all = ["certificates", "certificates_file", "certificates_variable"];
+    entry.only(&all);
+    let (key, text) = required(entry, "certificates")?;
+    let read = certificate::ca_certificates(&text, Timestamp::EPOCH);
+    read.map_err(|error| entry.wrong(&key, error.to_string()))
+        .ok()
+}
+
+fn required(entry: &FileTable<'_>, key: &str) -> Option<(String, String)> {
+    let found = given(entry, key)?;
+    if found.is_none() {
+        let message = format!("is missing, as are {key}_file and {key}_variable");
+        entry.wrong(key, message);
+    }
+    found
 }
 
 /// What is given under this key, in a file that `…_file` names, or in a variable that `…_variable`

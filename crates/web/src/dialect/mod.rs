@@ -16,3 +16,4 @@ pub(crate) mod replay;
 pub(crate) mod section;
 pub(crate) mod signatures;
 pub(crate) mod value;
+pub(crate) mod webhook_tls;

@@ -208,6 +208,21 @@ impl<'a> FileTable<'a> {
         })
     }
 
+    /// A table under this key, if there is one.
+    pub(crate) fn table(&self, key: &str) -> Option<Self> {
+        let (found, value) = self.table.get_key_value(key)?;
+        let Some(table) = value.get_ref().as_table() else {
+            self.mismatch(key, "a table", value.get_ref());
+            return None;
+        };
+        Some(Self {
+            sheet: self.sheet,
+            field: self.path(key),
+            table,
+            span: found.span(),
+        })
+    }
+
     /// The secret in this place, or what is wrong with it.
     pub(crate) fn secret(&self, place: SecretPlace<'_>) -> Result<String, String> {
         (self.sheet.secrets.read)(place)

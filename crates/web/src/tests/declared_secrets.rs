@@ -9,6 +9,7 @@ use model::rng::SeededRng;
 use model::signing::{Keyring, Profile};
 
 use super::harness::MASTER_KEY;
+use super::webhook_tls::made_until;
 use crate::dialects::{DialectOptions, FileSecrets, KnownEvents, SecretPlace, all};
 
 fn secret_in(place: SecretPlace<'_>) -> Result<String, String> {
@@ -61,6 +62,26 @@ fn a_secret_comes_from_a_file_a_variable_or_the_line_itself() {
     assert_eq!(secrets.headers[0].value.text(), "Bearer a");
     assert_eq!(secrets.headers[1].value.text(), "a-secret-of-a-file");
 }
+
+#[test]
+fn certificates_stand_in_tables_of_their_own_and_may_have_expired() {
+    let (chain, key) = made_until("old", 2001);
+    let webhook = read(
+        &format!(
+            "[company.webhook.client_certificate]\ncertificates = \"\"\"\n{chain}\"\"\"\n\
+             private_key = \"\"\"\n{key}\"\"\"\n\
+             [company.webhook.ca_certificates]\ncertificates = \"\"\"\n{chain}\"\"\"\n"
+        ),
+        true,
+    );
+    let secrets = webhook.unwrap().secrets;
+    let client = secrets.client_certificate.unwrap();
+    assert_eq!(client.chain, secrets.ca_certificates.unwrap());
+    assert!(client.key.text().contains("PRIVATE KEY"));
+}
+
+const CLIENT: &str = "[company.webhook.client_certificate]\n";
+const CA: &str = "[company.webhook.ca_certificates]\n";
 
 const SIGNATURE: &str = "[[company.webhook.signature]]\n";
 const HEADER: &str = "[[company.webhook.header]]\n";
@@ -116,6 +137,31 @@ const WRONG: &[(&str, &str, &str)] = &[
         SIGNATURE,
         "profil = \"github\"",
         "signature.profil: is not known here",
+    ),
+    (
+        CLIENT,
+        "certificates_file = \"/run/secret\"\nprivate_key = \"s3cr3t\"",
+        "client_certificate.certificates_file: there is no certificate in it",
+    ),
+    (
+        CLIENT,
+        "certificates_file = \"/run/secret\"\nprivate_key = \"s3cr3t\"",
+        "client_certificate.private_key: there is no private key in it",
+    ),
+    (
+        CLIENT,
+        "certificates = \"s3cr3t\"",
+        "client_certificate.private_key: is missing, as are private_key_file",
+    ),
+    (
+        CA,
+        "certificates = \"s3cr3t\"\nprivate_key = \"s3cr3t\"",
+        "ca_certificates.private_key: is not known here",
+    ),
+    (
+        CA,
+        "certificates_file = \"/nowhere\"",
+        "ca_certificates.certificates_file: names nothing",
     ),
     (HEADER, "name = \"X-A\"", "header.value: is missing"),
     (

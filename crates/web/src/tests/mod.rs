@@ -13,3 +13,4 @@ mod pages;
 mod parameters;
 mod requests;
 mod signatures;
+mod webhook_tls;

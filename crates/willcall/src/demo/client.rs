@@ -56,6 +56,7 @@ impl Client {
             tls: false,
             host: self.address.ip().to_string(),
             port: self.address.port(),
+            own: None,
         };
         let stream = self
             .dial

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::{API, Call, Client, Receiver, Server, TENANT, apply, willcall};
 
 pub(crate) const OLD_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-const NEW_KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+pub(crate) const NEW_KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
 const PAID: &str = r#"{"event": "democon", "action": "pretix.event.order.paid", "code": "K3LMN"}"#;
 
@@ -94,7 +94,7 @@ impl House {
         Server::start(self.folder.path(), named)
     }
 
-    fn rotate_master(&self, keys: &[&str]) -> (bool, String) {
+    pub(crate) fn rotate_master(&self, keys: &[&str]) -> (bool, String) {
         let path = self.keys(keys);
         let [folder, path] = [self.folder.path(), &path].map(|path| path.to_str().unwrap());
         let arguments = ["secret", "rotate-master", "--data-dir", folder];

@@ -162,7 +162,7 @@ async fn a_cas_certificate_that_is_in_no_file_is_refused_and_said_to_be_one() {
         assert_eq!(
             refusal(acceptor(), files).await,
             "the certificate is a CA's and not a server's; this one is trusted when it is itself \
-             in a file of the setting ca_files"
+             in a file of the setting ca_files, or among the webhook's CA certificates"
         );
     }
 }

@@ -117,6 +117,7 @@ impl House {
             tls: true,
             host: host.to_owned(),
             port,
+            own: None,
         };
         let receives = async {
             let mut stream = self.receiver.accept(theirs).await.ok()?;

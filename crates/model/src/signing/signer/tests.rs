@@ -1,8 +1,8 @@
 //! What each profile makes of a call, against published vectors and other programs.
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use ring::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
 
 use super::*;
 use crate::rng::SeededRng;
@@ -233,7 +233,7 @@ fn a_message_signature_verifies_with_the_public_key_that_it_names() {
     for (profile, way) in [
         (
             Profile::Rfc9421Ed25519,
-            &ED25519 as &dyn ring::signature::VerificationAlgorithm,
+            &ED25519 as &dyn aws_lc_rs::signature::VerificationAlgorithm,
         ),
         (Profile::Rfc9421EcdsaP256Sha256, &ECDSA_P256_SHA256_FIXED),
     ] {

@@ -441,6 +441,7 @@ fn secrets(github: &str, header: Option<&str>, own: &str) -> DeclaredSecrets {
             value: own_header::value(own).unwrap(),
         }],
         sealer: sealer(MASTER),
+        ..DeclaredSecrets::default()
     }
 }
 

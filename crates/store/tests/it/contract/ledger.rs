@@ -9,6 +9,7 @@ use model::notification::{AcceptResult, NewNotification};
 use model::query::Declaration;
 use model::tenant::{DialectName, Event};
 use model::webhook::Headers;
+use model::webhook_tls::WebhookTls;
 use proptest::prelude::*;
 
 use super::harness::{
@@ -364,6 +365,7 @@ fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
         enabled: false,
         signatures: Vec::new(),
         own_headers: Vec::new(),
+        tls: WebhookTls::default(),
     };
     assert_eq!(targets, [target]);
 }

@@ -25,4 +25,5 @@ pub(crate) mod signatures;
 pub(crate) mod unattempted;
 mod users;
 mod webhook_health;
+pub(crate) mod webhook_tls;
 mod webhooks;

@@ -3,13 +3,16 @@
 
 use askama::Template;
 use http::StatusCode;
+use model::certificate::{self, Certificate};
 use model::own_header::OwnHeader;
 use model::refusal::Refusal;
 use model::signing::{Profile, SealError, Secret, SecretError, SecretOf, Signature};
 use model::target::{authorization, masked};
+use model::time::Timestamp;
 use model::url_marks;
 use model::users::Role;
 use model::webhook::Webhook;
+use model::webhook_tls::WebhookTls;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::dashboard::faults::Faults;
@@ -39,6 +42,12 @@ struct SecretsPage {
     /// Those that the webhook does not have.
     profiles: Vec<ProfileChoice>,
     headers: Vec<HeaderView>,
+    client: Vec<CertificateView>,
+    /// Why the client certificate cannot be used, if so.
+    client_broken: Option<String>,
+    ca: Vec<CertificateView>,
+    /// The URL is not of https.
+    is_plain: bool,
     /// The URL has credentials that an own header takes the place of.
     replaces_credentials: bool,
 }
@@ -68,6 +77,15 @@ pub(super) struct FormerView {
     pub(super) until: DisplayTime,
     pub(super) used_at: Option<DisplayTime>,
     pub(super) has_ended: bool,
+}
+
+/// A certificate, for people.
+pub(super) struct CertificateView {
+    pub(super) subject: String,
+    pub(super) issuer: String,
+    pub(super) until: DisplayTime,
+    pub(super) has_expired: bool,
+    pub(super) fingerprint: String,
 }
 
 struct HeaderView {
@@ -132,6 +150,8 @@ async fn form(
 ) -> Result<PageResponse, PageError> {
     let (signatures, headers) = (signatures(visit, webhook), own_headers(visit, webhook));
     let (signatures, headers) = (signatures.await?, headers.await?);
+    let tls = webhook_tls(visit, webhook).await?;
+    let unusable = tls.open(&visit.context.keyring, webhook.id).err();
     let opens = |of: SecretOf<'_>, sealed: &[u8]| {
         let opened = visit.context.keyring.open(webhook.id, of, sealed);
         opened.err().map(|error: SealError| error.to_string())
@@ -177,6 +197,10 @@ async fn form(
                     broken: opens((&own.name).into(), &own.sealed),
                 })
                 .collect(),
+            client: CertificateView::all(tls.client.map(|own| own.chain).as_deref(), visit.now),
+            client_broken: unusable.map(|unusable| unusable.to_string()),
+            ca: CertificateView::all(tls.ca.map(|own| own.certificates).as_deref(), visit.now),
+            is_plain: !webhook.target_url.starts_with("https:"),
             replaces_credentials: has_authorization && authorization(&webhook.target_url).is_some(),
             faults,
             typed,
@@ -199,6 +223,25 @@ pub(super) async fn own_headers(
 ) -> Result<Vec<OwnHeader>, Refusal> {
     let (tenant, id) = (webhook.tenant, webhook.id);
     visit.ask(move |store| store.own_headers(tenant, id)).await
+}
+
+pub(super) async fn webhook_tls(visit: &Visit, webhook: &Webhook) -> Result<WebhookTls, Refusal> {
+    let (tenant, id) = (webhook.tenant, webhook.id);
+    visit.ask(move |store| store.webhook_tls(tenant, id)).await
+}
+
+impl CertificateView {
+    pub(super) fn all(stored: Option<&[u8]>, now: Timestamp) -> Vec<Self> {
+        let all = stored.and_then(certificate::of_stored).unwrap_or_default();
+        let one = |one: &Certificate| Self {
+            subject: one.subject(),
+            issuer: one.issuer(),
+            until: DisplayTime(one.validity().not_after),
+            has_expired: one.validity().not_after < now,
+            fingerprint: one.fingerprint(),
+        };
+        all.iter().map(one).collect()
+    }
 }
 
 impl SignatureView {

@@ -72,6 +72,12 @@ fn deed(action: &str, detail: &Value) -> String {
         "header.added" => format!("added the own header {}", short("name")),
         "header.changed" => format!("gave the own header {} another value", short("name")),
         "header.removed" => format!("removed the own header {}", short("name")),
+        "client_certificate.added" => "added a client certificate".to_owned(),
+        "client_certificate.changed" => "gave another client certificate".to_owned(),
+        "client_certificate.removed" => "removed the client certificate".to_owned(),
+        "ca_certificates.added" => "added CA certificates".to_owned(),
+        "ca_certificates.changed" => "gave other CA certificates".to_owned(),
+        "ca_certificates.removed" => "removed the CA certificates".to_owned(),
         "signature.removed" => format!("removed the signature {}", short("profile")),
         "webhook.deleted" => "deleted the webhook".to_owned(),
         "webhook.disabled" if text("cause") == "gone" => {

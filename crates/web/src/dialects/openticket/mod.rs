@@ -27,6 +27,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 mod triggers;
+mod webhook_tls;
 mod webhooks;
 mod wire;
 

@@ -8,7 +8,7 @@ use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
 use model::tenant::Permission;
 
 use super::context::OpenTicket;
-use super::{cloud_events, intake, log, own_headers, signatures, webhooks};
+use super::{cloud_events, intake, log, own_headers, signatures, webhook_tls, webhooks};
 use crate::dialect::replay;
 use crate::gateway::api::{QueryRule, Route, TenantScope, handler};
 use crate::gateway::auth::{AuthScheme, RequiredAccess};
@@ -26,6 +26,7 @@ pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Route> {
     let mut routes = of_vendor(open);
     routes.extend(of_own_paths(open));
     routes.extend(of_own_headers(open));
+    routes.extend(of_tls(open));
     routes
 }
 
@@ -100,6 +101,51 @@ fn of_own_headers(open: &Arc<OpenTicket>) -> Vec<Route> {
         Route {
             verbs: one,
             ..route("own_header", "/webhook/{guid}/willcall/headers/{name}")
+        },
+    ]
+}
+
+/// Nor these.
+fn of_tls(open: &Arc<OpenTicket>) -> Vec<Route> {
+    let client = vec![
+        (
+            Method::GET,
+            handler(open, webhook_tls::show_client_certificate),
+        ),
+        (
+            Method::PUT,
+            handler(open, webhook_tls::set_client_certificate),
+        ),
+        (
+            Method::DELETE,
+            handler(open, webhook_tls::remove_client_certificate),
+        ),
+    ];
+    let ca = vec![
+        (
+            Method::GET,
+            handler(open, webhook_tls::show_ca_certificates),
+        ),
+        (Method::PUT, handler(open, webhook_tls::set_ca_certificates)),
+        (
+            Method::DELETE,
+            handler(open, webhook_tls::remove_ca_certificates),
+        ),
+    ];
+    vec![
+        Route {
+            verbs: client,
+            ..route(
+                "client_certificate",
+                "/webhook/{guid}/willcall/client_certificate",
+            )
+        },
+        Route {
+            verbs: ca,
+            ..route(
+                "ca_certificates",
+                "/webhook/{guid}/willcall/ca_certificates",
+            )
         },
     ]
 }

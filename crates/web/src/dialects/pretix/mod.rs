@@ -35,6 +35,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 mod url;
+mod webhook_tls;
 mod webhooks;
 mod wire;
 

@@ -10,7 +10,8 @@ use model::tenant::Permission;
 use super::context::Pretix;
 use super::json::JsonValue;
 use super::{
-    answer, cloud_events, intake, log, organizers, own_headers, refuse, signatures, webhooks,
+    answer, cloud_events, intake, log, organizers, own_headers, refuse, signatures, webhook_tls,
+    webhooks,
 };
 use crate::gateway::api::{
     AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope, handler,
@@ -35,6 +36,7 @@ pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Route> {
     routes.extend(of_deliveries(pretix));
     routes.extend(of_own_paths(pretix));
     routes.extend(of_own_headers(pretix));
+    routes.extend(of_tls(pretix));
     routes.extend(of_organizers(pretix));
     routes.extend(of_the_rest(pretix));
     routes
@@ -383,4 +385,54 @@ async fn show_me(_: Arc<Pretix>, request: AdmittedRequest) -> Result<ApiResponse
     let words = refuse::words(&nobody, "");
     let body = JsonValue::object([("detail", JsonValue::text(words))]);
     Ok(answer::json(&request.head, StatusCode::FORBIDDEN, &body))
+}
+
+/// Nor these.
+fn of_tls(pretix: &Arc<Pretix>) -> Vec<Route> {
+    let client = vec![
+        (
+            Method::GET,
+            handler(pretix, webhook_tls::show_client_certificate),
+        ),
+        (
+            Method::PUT,
+            handler(pretix, webhook_tls::set_client_certificate),
+        ),
+        (
+            Method::DELETE,
+            handler(pretix, webhook_tls::remove_client_certificate),
+        ),
+    ];
+    let ca = vec![
+        (
+            Method::GET,
+            handler(pretix, webhook_tls::show_ca_certificates),
+        ),
+        (
+            Method::PUT,
+            handler(pretix, webhook_tls::set_ca_certificates),
+        ),
+        (
+            Method::DELETE,
+            handler(pretix, webhook_tls::remove_ca_certificates),
+        ),
+    ];
+    vec![
+        Route {
+            verbs: client,
+            ..route(
+                "client_certificate",
+                "/api/v1/organizers/{organizer}/webhooks/{id}/willcall/client_certificate/",
+                "Client Certificate",
+            )
+        },
+        Route {
+            verbs: ca,
+            ..route(
+                "ca_certificates",
+                "/api/v1/organizers/{organizer}/webhooks/{id}/willcall/ca_certificates/",
+                "CA Certificates",
+            )
+        },
+    ]
 }

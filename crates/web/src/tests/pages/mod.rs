@@ -1,6 +1,7 @@
 //! Tests of the dashboard, as a browser meets it: pages, forms, cookies.
 
 pub(crate) mod browser;
+mod certificates;
 mod clock;
 mod coverage;
 mod damaged;

@@ -6,7 +6,7 @@ use model::users::Role;
 use super::browser::Browser;
 use crate::tests::harness::{Arrived, TestApp, asking};
 
-struct Page<'a> {
+pub(super) struct Page<'a> {
     app: &'a TestApp,
     /// The path of the webhook.
     path: String,
@@ -14,7 +14,7 @@ struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    async fn of(app: &'a TestApp, role: Role) -> Self {
+    pub(super) async fn of(app: &'a TestApp, role: Role) -> Self {
         app.webhook(&["pretix.event.order.paid"]).await;
         Self {
             app,
@@ -23,17 +23,17 @@ impl<'a> Page<'a> {
         }
     }
 
-    async fn get(&mut self, below: &str) -> Arrived {
+    pub(super) async fn get(&mut self, below: &str) -> Arrived {
         self.browser.get(&format!("{}{below}", self.path)).await
     }
 
-    async fn post(&mut self, below: &str, fields: &[(&str, &str)]) -> Arrived {
+    pub(super) async fn post(&mut self, below: &str, fields: &[(&str, &str)]) -> Arrived {
         let path = format!("{}{below}", self.path);
         self.browser.post(&path, fields).await
     }
 
     /// Sends a form that leads back to the page, which says this.
-    async fn says(&mut self, below: &str, fields: &[(&str, &str)], said: &str) {
+    pub(super) async fn says(&mut self, below: &str, fields: &[(&str, &str)], said: &str) {
         let sent = self.post(below, fields).await;
         let place = format!("{}/secrets?said={said}", self.path);
         assert_eq!(sent.leads_to(), (303, &*place), "{}", sent.words());

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde_json::{Value, json};
 
 use super::driver::{Browser, Wants};
@@ -27,6 +28,15 @@ const PAGES: &[(&str, &str)] = &[
         "/t/1/webhooks/2/signatures/standard/remove",
     ),
     ("header", "/t/1/webhooks/2/headers/Authorization"),
+    (
+        "client-certificate",
+        "/t/1/webhooks/2/tls/client_certificate",
+    ),
+    (
+        "client-certificate-none",
+        "/t/1/webhooks/1/tls/client_certificate",
+    ),
+    ("ca-certificates", "/t/1/webhooks/2/tls/ca_certificates"),
     ("test", "/t/1/webhooks/1/test"),
     ("log", "/t/1/log"),
     ("log-of-webhook", "/t/1/webhooks/2/log"),
@@ -78,6 +88,22 @@ fn lived_in() -> House {
     ] {
         let (status, answer) = client.post(&format!("{own}/{path}"), &fields.to_string());
         assert!([200, 201].contains(&status), "{answer}");
+    }
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["client.test".to_owned()]).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    let names = &mut params.distinguished_name;
+    names.push(DnType::CommonName, "box office");
+    names.push(DnType::OrganizationName, "Example Tickets");
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let of_client = json!({ "certificates": certificate, "private_key": key.serialize_pem() });
+    for (of, fields) in [
+        ("client_certificate", of_client),
+        ("ca_certificates", json!({ "certificates": certificate })),
+    ] {
+        let path = format!("{own}/{of}/");
+        let (status, answer) = client.call("PUT", &path, &fields.to_string()).unwrap();
+        assert_eq!(status, 200, "{answer}");
     }
     let path = format!("{}/webhooks/3/", crate::harness::API);
     // Settled right after the receiver has answered; polling is cheap.

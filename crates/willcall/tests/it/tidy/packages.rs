@@ -29,6 +29,7 @@ const FLOORS: &[(&str, &[&str], &[&str])] = &[
 const HOMES: &[(&str, &[&str])] = &[
     ("anyhow", &["bench", "willcall", "sim"]),
     ("argon2", &["model"]),
+    ("aws-lc-rs", &["model"]),
     ("askama", &["web"]),
     ("base64", &["model", "web", "sim"]),
     ("clap", &["bench", "willcall", "sim"]),
@@ -49,11 +50,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("proptest", &["fuzz"]),
     ("rand_chacha", &["model"]),
     ("rand_core", &["model"]),
-    ("ring", &["model"]),
     ("rusqlite", &["store"]),
     ("rustix", &["store", "engine", "willcall"]),
     ("rcgen", &["bench"]),
-    ("rustls", &["store", "engine", "bench"]),
+    ("rustls", &["model", "store", "engine", "bench"]),
     ("rustls-native-certs", &["store", "engine"]),
     ("rustls-webpki", &["store", "engine"]),
     ("sha2", &["model", "store"]),
@@ -87,12 +87,12 @@ const PACKAGES_MAX: usize = 285;
 const DOUBLE: &[(&str, &str)] = &[
     ("base64", "postgres-protocol"),
     ("fallible-iterator", "tokio-postgres"),
-    ("getrandom", "ring"),
+    ("getrandom", "ring, which is locked and not built"),
     ("syn", "tracing and yoke"),
     ("synstructure", "yoke"),
     ("untrusted", "aws-lc-rs"),
     ("wasi", "whoami, on WebAssembly"),
-    ("windows-sys", "ring, on Windows"),
+    ("windows-sys", "ring, which is locked and not built"),
 ];
 
 /// One of these is enough: they ask for no more than to be named.

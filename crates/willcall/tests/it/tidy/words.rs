@@ -66,7 +66,7 @@ const FOREIGN: &[&str] = &[
 /// `word in file`, and why it is right there.
 const LEGITIMATE: &[(&str, &str)] = &[
     (
-        "provider in crates/engine/src/tls.rs",
+        "provider in crates/engine/src/tls/roots.rs",
         "rustls calls its cryptography so",
     ),
     (

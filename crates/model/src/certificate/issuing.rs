@@ -17,7 +17,7 @@ const SIGNS_CERTIFICATES: u8 = 0x80 >> 5;
 
 /// One of version 1 cannot say so; it may if it has issued itself, as old authorities have. Nothing
 /// if it cannot be read.
-pub(super) fn may_issue(certificate: &[u8]) -> Option<bool> {
+pub fn may_issue(certificate: &[u8]) -> Option<bool> {
     let fields = DerFields::of(certificate)?;
     let (_, subject, rest) = value(value(fields.rest)?.2)?;
     if !fields.has_version {

@@ -1,25 +1,21 @@
-//! From when until when a certificate is valid (RFC 5280, 4.1.2.5). Read of certificates in the
-//! operator's own files, and of a receiver's once it was verified.
-
-use std::time::Duration;
-
-use model::time::Timestamp;
-use rustls::pki_types::UnixTime;
+//! From when until when a certificate is valid (RFC 5280, 4.1.2.5). Read of certificates that
+//! somebody hands in, and of a receiver's once it was verified.
 
 use super::der::{DerFields, sequence, value};
+use crate::time::Timestamp;
 
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
 /// Both ends belong to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Validity {
-    pub(super) not_before: UnixTime,
-    pub(super) not_after: UnixTime,
+pub struct Validity {
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
 }
 
 impl Validity {
-    pub(super) fn of(certificate: &[u8]) -> Option<Self> {
+    pub fn of(certificate: &[u8]) -> Option<Self> {
         let DerFields { rest: fields, .. } = DerFields::of(certificate)?;
         let (tag, not_before, rest) = value(sequence(fields)?)?;
         let not_before = moment(tag, not_before)?;
@@ -32,7 +28,7 @@ impl Validity {
     }
 }
 
-fn moment(tag: u8, content: &[u8]) -> Option<UnixTime> {
+fn moment(tag: u8, content: &[u8]) -> Option<Timestamp> {
     let digits = content.strip_suffix(b"Z")?;
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -50,9 +46,7 @@ fn moment(tag: u8, content: &[u8]) -> Option<UnixTime> {
     let (hour, time) = time.split_at_checked(2)?;
     let (minute, second) = time.split_at_checked(2)?;
     let text = format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z");
-    let moment: Timestamp = text.parse().ok()?;
-    let millis = u64::try_from(moment.as_millis()).ok()?;
-    Some(UnixTime::since_unix_epoch(Duration::from_millis(millis)))
+    text.parse().ok()
 }
 
 #[cfg(test)]
@@ -62,10 +56,8 @@ mod tests {
     use super::super::der::SEQUENCE;
     use super::*;
 
-    fn unix(text: &str) -> UnixTime {
-        let moment: Timestamp = text.parse().unwrap();
-        let millis = u64::try_from(moment.as_millis()).unwrap();
-        UnixTime::since_unix_epoch(Duration::from_millis(millis))
+    fn unix(text: &str) -> Timestamp {
+        text.parse().unwrap()
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The outer shape of a certificate (RFC 5280, 4.1), as far as it is read here: of those in the
-//! operator's own files, and of a receiver's once it was verified.
+//! The outer shape of a certificate (RFC 5280, 4.1), as far as it is read here: of those that
+//! somebody hands in, and of a receiver's once it was verified.
 
 pub(super) const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;

@@ -1,3 +1,0 @@
-//! Of certificates: what is read of any bytes.
-
-mod fuzz;
