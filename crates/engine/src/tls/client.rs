@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use rustls::client::Resumption;
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -115,15 +116,18 @@ impl TlsClient {
         config.resumption = Resumption::store(Arc::clone(&sessions) as Arc<_>);
         let connector = TlsConnector::from(Arc::new(config));
         let counted = CountedStream::new(tcp, received);
-        match timeout_at(limit.deadline(), connector.connect(name, counted)).await {
+        let agreeing = connector.connect(name, counted).into_fallible();
+        match timeout_at(limit.deadline(), agreeing).await {
             Ok(Ok(mut stream)) => {
                 let (counted, connection) = stream.get_mut();
                 counted.established();
                 self.established(connection, &sessions);
                 Ok(Box::new(stream))
             }
-            Ok(Err(error)) => {
+            Ok(Err((error, mut counted))) => {
                 self.failed.inc();
+                // What we have against the receiver, which its log may show. Its outcome is known.
+                timeout_at(limit.deadline(), counted.shutdown()).await.ok();
                 let detail = tls_words(&error, source).unwrap_or_else(|| io_words(&error));
                 Err(Failure::new(FailureKind::Tls, detail))
             }
