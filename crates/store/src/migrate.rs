@@ -22,7 +22,7 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("../migrations/sqlite/0010_own_header.sql"),
     include_str!("../migrations/sqlite/0011_key_set.sql"),
     include_str!("../migrations/sqlite/0012_cloud_events.sql"),
-    include_str!("../migrations/sqlite/0014_webhook_tls.sql"),
+    include_str!("../migrations/sqlite/0013_webhook_tls.sql"),
 ];
 
 /// The version that this program writes.

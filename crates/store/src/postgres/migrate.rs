@@ -43,7 +43,7 @@ const MIGRATIONS: &[Migration] = &[
     },
     // One that does not know client certificates would call without them, and trust more CAs.
     Migration {
-        sql: include_str!("../../migrations/postgres/0007_webhook_tls.sql"),
+        sql: include_str!("../../migrations/postgres/0006_webhook_tls.sql"),
         oldest: 6,
     },
 ];
