@@ -38,7 +38,7 @@
 //! | states, and what an attempt changes | [`delivery`], [`attempt`] |
 //! | when it is tried again | [`schedule`], [`retry_after`], [`policy`] |
 //! | who gets a notification | [`filter`], [`webhook`] |
-//! | what may be called | [`target`], [`address`], [`url_marks`] |
+//! | what may be called, through what | [`target`], [`address`], [`url_marks`], [`proxy`] |
 //! | by what a receiver knows a delivery again | [`dedupe`] |
 //! | how a receiver verifies a call | [`signing`] |
 //! | lines that somebody gives a webhook | [`own_header`] |
@@ -83,6 +83,7 @@ pub mod schedule;
 pub mod signing;
 
 pub mod address;
+pub mod proxy;
 pub mod target;
 pub mod url_marks;
 

@@ -82,7 +82,7 @@ impl Target {
 }
 
 /// The name in lower case and, beyond ASCII, in punycode (UTS 46); an IPv6 address in brackets.
-fn host_name(host: &str) -> Result<String, InvalidTarget> {
+pub(crate) fn host_name(host: &str) -> Result<String, InvalidTarget> {
     if let Some(address) = host.strip_prefix('[') {
         let address = address.strip_suffix(']').unwrap_or(address);
         return match address.parse::<Ipv6Addr>() {
@@ -108,7 +108,7 @@ fn host_name(host: &str) -> Result<String, InvalidTarget> {
 }
 
 /// Host and port; an empty port if there is none.
-fn split_port(text: &str) -> Option<(&str, &str)> {
+pub(crate) fn split_port(text: &str) -> Option<(&str, &str)> {
     let (host, port) = match text.rfind(']') {
         Some(at) => text.split_at_checked(at + 1)?,
         None => text.split_at_checked(text.find(':').unwrap_or(text.len()))?,
