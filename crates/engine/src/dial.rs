@@ -1,8 +1,10 @@
-//! The network: looks a name up, vets every address (SSRF), connects to a vetted one, agrees on
-//! TLS.
+//! The network: looks a name up, vets every address (SSRF), connects to a vetted one or has a proxy
+//! connect, agrees on TLS.
 //!
 //! The address that is dialled is the very one that was vetted, whatever is remembered of its name.
-//! Nothing outside this file opens a connection. `resolver.rs` looks names up, and only for it.
+//! A proxy that is told names looks them up itself: there what this machine finds is vetted, and
+//! what it does not find is the proxy's to refuse. Nothing outside this file opens a connection.
+//! `resolver.rs` looks names up, and only for it.
 
 use std::future::poll_fn;
 use std::io;
@@ -19,6 +21,7 @@ use rustix::net::{RecvFlags, recv};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use crate::proxy::{ProxyCheck, ProxyClient, TunnelHost, Upstream};
 use crate::resolver::Resolver;
 use crate::shortage::lack;
 use crate::tasks::BoxFuture;
@@ -30,6 +33,10 @@ use crate::transport::{
 /// After so long without a connection the next address is tried beside (RFC 8305, section 5,
 /// recommends 250 ms; long enough for a lost first packet of a near receiver not to matter).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(300);
+
+/// What a name that goes to a proxy may cost if this machine cannot look it up, which may have no
+/// name server at all. One that works answers within this time but for few names.
+const VETTED_WITHIN_MS: u32 = 1_000;
 
 impl Stream for TcpStream {
     fn socket_state(&self) -> SocketState {
@@ -54,6 +61,7 @@ pub struct NetDial {
     connect: Box<ConnectFn>,
     private_targets: PrivateTargets,
     tls: Arc<TlsClient>,
+    proxies: Option<ProxyClient>,
 }
 
 impl NetDial {
@@ -74,7 +82,27 @@ impl NetDial {
             connect,
             private_targets,
             tls,
+            proxies: None,
         }
+    }
+
+    /// The same with calls going through these proxies.
+    #[must_use]
+    pub fn through(self, proxies: ProxyClient) -> Self {
+        Self {
+            proxies: Some(proxies),
+            ..self
+        }
+    }
+
+    /// Tries each proxy out, without calling anybody: whether it is there, and knows us.
+    pub async fn try_proxies(&self, limit: Deadline) -> Vec<ProxyCheck> {
+        let mut checks = Vec::new();
+        for proxy in self.proxies.iter().flat_map(ProxyClient::all) {
+            let reached = self.reach(proxy, Upstream::near(limit)).await;
+            checks.push(proxy.try_out(reached, limit).await);
+        }
+        checks
     }
 
     async fn look_up(
@@ -84,7 +112,7 @@ impl NetDial {
         limit: Deadline,
     ) -> Result<Vec<SocketAddr>, Failure> {
         if let Ok(address) = endpoint.host.parse::<IpAddr>() {
-            return self.vetted(vec![SocketAddr::new(address, endpoint.port)]);
+            return Ok(vec![SocketAddr::new(address, endpoint.port)]);
         }
         let found = self
             .resolver
@@ -94,7 +122,7 @@ impl NetDial {
         for address in &mut found {
             address.set_port(endpoint.port);
         }
-        self.vetted(found)
+        Ok(found)
     }
 
     /// Those that may be called; a failure that names the first if none may.
@@ -109,15 +137,117 @@ impl NetDial {
             }
         }
         match refused {
-            Some((address, kind)) if open.is_empty() => Err(Failure::new(
-                FailureKind::Forbidden,
-                format!(
-                    "{address} is {kind}; the setting allow_private_targets opens such addresses"
-                ),
-            )),
+            Some((address, kind)) if open.is_empty() => Err(forbidden(address, kind)),
             _ => Ok(open),
         }
     }
+
+    /// Connects without a proxy.
+    async fn direct(
+        &self,
+        endpoint: &Endpoint,
+        context: LookupContext,
+        limit: Deadline,
+    ) -> Result<Box<dyn Stream>, Failure> {
+        let found = self.look_up(endpoint, context, limit).await?;
+        self.connect(self.vetted(found)?, limit).await
+    }
+
+    /// Has a proxy connect.
+    async fn tunnel(
+        &self,
+        proxy: &Upstream,
+        endpoint: &Endpoint,
+        context: LookupContext,
+        limit: Deadline,
+    ) -> Result<Box<dyn Stream>, Failure> {
+        if !proxy.takes_addresses() {
+            self.vet_name(endpoint, context, limit).await?;
+            let host = match endpoint.host.parse::<IpAddr>() {
+                Ok(address) => TunnelHost::Address(address),
+                Err(_) => TunnelHost::Name(&endpoint.host),
+            };
+            return self.tunnel_to(proxy, host, endpoint.port, limit).await;
+        }
+        let found = self.look_up(endpoint, context, limit).await?;
+        let mut complaints: Vec<String> = Vec::new();
+        for address in self.vetted(found)? {
+            let host = TunnelHost::Address(address.ip());
+            match self.tunnel_to(proxy, host, address.port(), limit).await {
+                Err(failure) if failure.kind == FailureKind::Connect => {
+                    complaints.push(format!("{} ({address})", failure.detail));
+                }
+                ended => return ended,
+            }
+        }
+        Err(Failure::new(FailureKind::Connect, complaints.join("; ")))
+    }
+
+    /// Vets where a name leads that a proxy will be told. Which of its addresses that takes is not
+    /// known, so all have to be open. A name that this machine does not find goes to the proxy.
+    async fn vet_name(
+        &self,
+        endpoint: &Endpoint,
+        context: LookupContext,
+        limit: Deadline,
+    ) -> Result<(), Failure> {
+        let soon = limit.at_most(VETTED_WITHIN_MS);
+        match self.look_up(endpoint, context, soon).await {
+            Ok(found) => {
+                let vet = |address: SocketAddr| {
+                    let vetted = self.private_targets.vet(address.ip());
+                    vetted.map_err(|kind| forbidden(address.ip(), kind))
+                };
+                found.into_iter().try_for_each(vet)
+            }
+            Err(failure) if failure.kind == FailureKind::LookUp => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn tunnel_to(
+        &self,
+        proxy: &Upstream,
+        host: TunnelHost<'_>,
+        port: u16,
+        limit: Deadline,
+    ) -> Result<Box<dyn Stream>, Failure> {
+        proxy.admit()?;
+        let near = Upstream::near(limit);
+        let reached = self.reach(proxy, near).await;
+        let stream = reached.map_err(|failure| proxy.unreachable(failure))?;
+        proxy.open(stream, host, port, near, limit).await
+    }
+
+    /// A stream to the proxy itself. It is the operator's, so its address is not vetted.
+    async fn reach(&self, proxy: &Upstream, limit: Deadline) -> Result<Box<dyn Stream>, Failure> {
+        let endpoint = proxy.endpoint();
+        let context = LookupContext::INTERNAL;
+        let found = self.look_up(endpoint, context, limit).await?;
+        let tcp = self.connect(found, limit).await?;
+        match endpoint.tls {
+            true => self.tls.connect(tcp, endpoint, limit).await,
+            false => Ok(tcp),
+        }
+    }
+
+    async fn connect(
+        &self,
+        addresses: Vec<SocketAddr>,
+        limit: Deadline,
+    ) -> Result<Box<dyn Stream>, Failure> {
+        let one = |address| {
+            let connecting = (self.connect)(address);
+            Box::pin(async move { (address, connecting.await) }) as ConnectFuture<_>
+        };
+        connect(addresses, limit, one).await
+    }
+}
+
+fn forbidden(address: IpAddr, kind: &str) -> Failure {
+    let detail =
+        format!("{address} is {kind}; the setting allow_private_targets opens such addresses");
+    Failure::new(FailureKind::Forbidden, detail)
 }
 
 impl Dial for NetDial {
@@ -128,12 +258,11 @@ impl Dial for NetDial {
         limit: Deadline,
     ) -> DialFuture<'a> {
         Box::pin(async move {
-            let addresses = self.look_up(endpoint, context, limit).await?;
-            let one = |address| {
-                let connecting = (self.connect)(address);
-                Box::pin(async move { (address, connecting.await) }) as ConnectFuture<_>
+            let proxy = self.proxies.as_ref();
+            let tcp = match proxy.and_then(|proxies| proxies.choose(endpoint)) {
+                Some(proxy) => self.tunnel(proxy, endpoint, context, limit).await?,
+                None => self.direct(endpoint, context, limit).await?,
             };
-            let tcp = connect(addresses, limit, one).await?;
             if endpoint.tls {
                 self.tls.connect(tcp, endpoint, limit).await
             } else {

@@ -45,7 +45,7 @@ struct ShortageState {
     /// When the wait was last lengthened, or more attempts were allowed.
     stepped: Instant,
     wait: Duration,
-    /// It is short for all receivers. Ports are short for one.
+    /// It is short for all receivers. Ports are short for one, and a proxy has its own measure.
     is_general: bool,
     max_in_flight: usize,
     what: String,
@@ -58,8 +58,8 @@ impl Shortage {
         let mut state = self.lock();
         let short = state.get_or_insert_with(|| {
             tracing::warn!(
-                "Willcall runs short of {what}: attempts wait until there is some again; that \
-                 takes nothing from their schedules"
+                "Willcall runs short of {what}: attempts wait until that is over; it takes nothing \
+                 from their schedules"
             );
             ShortageState {
                 since: now,
@@ -134,6 +134,13 @@ impl Shortage {
 
 const PORTS: &str = "ports for one receiver (`net.ipv4.ip_local_port_range`)";
 
+const PROXY: &str = "a proxy that works";
+
+/// The shortage of a proxy, of which `why` says what is wrong.
+pub(crate) fn no_proxy_words(why: &str) -> String {
+    format!("{PROXY} ({why})")
+}
+
 /// What Willcall itself was short of, if that is why the attempt was not made.
 pub(crate) fn shortage_of(outcome: &Outcome) -> Option<&str> {
     match outcome {
@@ -147,9 +154,10 @@ pub(crate) fn shortage_in(failure: &Failure) -> Option<&str> {
     (failure.kind == FailureKind::Short).then_some(&*failure.detail)
 }
 
-/// Whether it is short for all receivers: then fewer calls and fewer kept connections help.
+/// Whether it is short for all receivers: then fewer calls and fewer kept connections help. With a
+/// proxy they do not: open tunnels may go on to work, and other calls go past it.
 pub(crate) fn is_general(what: &str) -> bool {
-    what != PORTS
+    what != PORTS && !what.starts_with(PROXY)
 }
 
 /// What this machine is short of, if that is why there is no connection to this address.

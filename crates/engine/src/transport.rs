@@ -105,6 +105,15 @@ impl Deadline {
         self.deadline
     }
 
+    /// The same or, if that is sooner, in so much time from here.
+    pub(crate) fn at_most(self, limit_ms: u32) -> Self {
+        let sooner = Self::from_here(limit_ms);
+        match sooner.deadline < self.deadline {
+            true => sooner,
+            false => self,
+        }
+    }
+
     /// The failure of an exchange that still waited for `what` at the deadline.
     pub fn missed(self, what: &str) -> Failure {
         let seconds = self.seconds();

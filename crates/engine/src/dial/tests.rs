@@ -17,6 +17,7 @@ use crate::tasks::{Alarm, EngineTask};
 use crate::tls::{RootsError, TlsRoots, tls_config};
 
 mod own_certificates;
+mod proxies;
 mod stagger;
 
 const LIMIT_MS: u32 = 5_000;
