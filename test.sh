@@ -48,6 +48,8 @@ need prlimit util-linux
 need ip iproute2
 need strace strace
 need setpriv util-linux
+need tinyproxy tinyproxy
+need microsocks microsocks
 need_postgresql
 need chromium chromium
 need chromedriver chromium-driver

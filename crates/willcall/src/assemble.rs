@@ -105,8 +105,7 @@ pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Polici
 
     let tls = tls(config, &stopping, &mut meters)?;
     let resolver = engine::Resolver::of_system(&mut meters);
-    let private_targets = config.private_targets.clone();
-    let dial = engine::NetDial::new(resolver.clone(), private_targets, tls);
+    let dial = dial(config, resolver.clone(), tls, &mut meters);
     let engine = engine::Engine::start(
         engine::Parts {
             store: Arc::clone(&store) as Arc<dyn Backend>,
@@ -178,6 +177,17 @@ fn tls(
     let tls = Arc::new(engine::TlsClient::new(&roots, meters));
     tasks::spawn(trust.follow(Arc::clone(&tls), stopping.subscribe()));
     Ok(tls)
+}
+
+/// The network as the settings have it.
+pub(crate) fn dial(
+    config: &Config,
+    resolver: engine::Resolver,
+    tls: Arc<engine::TlsClient>,
+    meters: &mut Registry,
+) -> engine::NetDial {
+    let proxies = engine::ProxyClient::new(config.proxies.clone(), meters);
+    engine::NetDial::new(resolver, config.private_targets.clone(), tls).through(proxies)
 }
 
 fn web_settings(config: &Config) -> web::WebSettings {

@@ -7,6 +7,8 @@
 
 mod former;
 mod master_key;
+mod proxy;
+mod proxy_variables;
 mod store;
 
 use std::collections::BTreeMap;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Arg, ArgMatches};
 use model::address::{InvalidNetwork, Networks, PrivateTargets};
+use model::proxy::ProxyRules;
 use model::signing::Keyring;
 use model::tenant::DialectName;
 use web::dialects::{LogRetention, Trigger};
@@ -85,6 +88,30 @@ pub(crate) const SETTINGS: &[Setting] = &[
         default: "none",
         value: "none|all|CIDR,…",
         meaning: "Which private addresses webhooks may call: none, all, or networks such as 10.0.0.0/8",
+    },
+    Setting {
+        key: "proxy",
+        default: "",
+        value: "URL",
+        meaning: "The proxy that calls to receivers go through, such as http://proxy.example.org:3128; also https://, socks5:// (looks names up here) and socks5h:// (has the proxy look them up), with USER@ before the host",
+    },
+    Setting {
+        key: "proxy_password_file",
+        default: "",
+        value: "FILE",
+        meaning: "A file with nothing but the password for proxy",
+    },
+    Setting {
+        key: "no_proxy",
+        default: "",
+        value: "HOST,…",
+        meaning: "Targets that are called without the proxy: example.org (and all below it), .example.org (only those below it), addresses, networks such as 10.0.0.0/8, or *; each also with :PORT",
+    },
+    Setting {
+        key: "proxy_from_env",
+        default: "false",
+        value: FLAG,
+        meaning: "Obey the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY instead of proxy and no_proxy",
     },
     Setting {
         key: "ca_files",
@@ -175,6 +202,10 @@ pub(crate) struct Config {
     pub(crate) data_folder: DataFolder,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) private_targets: PrivateTargets,
+    /// Which calls go through which proxy.
+    pub(crate) proxies: ProxyRules,
+    /// A sentence about variables that name a proxy and are not obeyed.
+    pub(crate) ignored_proxies: Option<String>,
     pub(crate) ca_files: Vec<PathBuf>,
     /// The master keys.
     pub(crate) keyring: Arc<Keyring>,
@@ -303,7 +334,10 @@ impl Config {
             None => (String::new(), BTreeMap::new()),
         };
         for name in variables.keys() {
-            if name != "WILLCALL_CONFIG" && !names().any(|known| variable(known) == *name) {
+            if name != "WILLCALL_CONFIG"
+                && !proxy_variables::is_one(name)
+                && !names().any(|known| variable(known) == *name)
+            {
                 bail!("the variable {name} is no setting; `willcall serve --help` lists them");
             }
         }
@@ -334,7 +368,10 @@ impl Config {
                 Some(written(name, text, Origin::File, file.clone()))
             },
         ];
-        let mut raw = RawConfig::default();
+        let mut raw = RawConfig {
+            proxy_variables: proxy_variables::set(variables),
+            ..RawConfig::default()
+        };
         for setting in SETTINGS {
             let mut found = None;
             for level in levels {
@@ -379,6 +416,8 @@ type Level<'a> = dyn Fn(&'static str) -> Option<Written> + 'a;
 #[derive(Default)]
 struct RawConfig {
     values: BTreeMap<&'static str, Written>,
+    /// What other programs know proxies by.
+    proxy_variables: BTreeMap<String, String>,
     warnings: Vec<String>,
 }
 
@@ -409,8 +448,12 @@ impl RawConfig {
 
     fn check(&self) -> Result<Config> {
         let store = self.store()?;
-        let exposed = self.exposed_password(&store);
+        let proxies = self.proxies()?;
+        let exposed = self.exposed_password(&store).into_iter();
+        let exposed = exposed.chain(self.exposed_proxy_password());
         Ok(Config {
+            ignored_proxies: self.ignored_proxies(),
+            proxies,
             data_folder: self.data_folder()?,
             listen: self.read("listen", |text| {
                 text.parse().map_err(|_| {
@@ -664,7 +707,7 @@ fn environment() -> BTreeMap<String, String> {
             let name = name
                 .into_string()
                 .ok()
-                .filter(|name| name.starts_with("WILLCALL_"))?;
+                .filter(|name| name.starts_with("WILLCALL_") || proxy_variables::is_one(name))?;
             // A value that is not UTF-8 is wrong for every setting; the check rejects it.
             Some((name, value.to_string_lossy().into_owned()))
         })

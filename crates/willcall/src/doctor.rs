@@ -6,6 +6,7 @@ mod clock;
 mod database;
 mod file;
 mod finding;
+mod proxy;
 mod server;
 
 use std::process::ExitCode;
@@ -37,8 +38,9 @@ pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
     });
     findings.push(secrets(config));
     let running = server::running(config);
+    findings.push(look_up(config).await);
+    findings.extend(proxy::findings(config).await);
     findings.extend([
-        look_up().await,
         certificates(config),
         open_files(config),
         listening(config, running).await,
@@ -120,7 +122,7 @@ fn secrets(config: &Config) -> Finding {
 }
 
 /// Looks a name up as the server does, and reports failures in the words of its log.
-async fn look_up() -> Finding {
+async fn look_up(config: &Config) -> Finding {
     let about = "name lookup";
     let resolver = Resolver::of_system(&mut Registry::default());
     let limit = Deadline::from_here(LOOK_UP_LIMIT_MS);
@@ -130,11 +132,17 @@ async fn look_up() -> Finding {
     {
         Ok(_) => Finding::new(about, Verdict::Good, format!("{PUBLIC_NAME} is found")),
         Err(failure) => {
-            let words = format!(
-                "{}. Without a network and a name server in /etc/resolv.conf that answers, receivers \
-                 on the internet cannot be called",
-                failure.detail
-            );
+            let then = match proxy::are_told_names(&config.proxies) {
+                true => {
+                    "The proxy looks names up, and only that can refuse those that lead to private \
+                     addresses"
+                }
+                false => {
+                    "Without a network and a name server in /etc/resolv.conf that answers, receivers \
+                     on the internet cannot be called"
+                }
+            };
+            let words = format!("{}. {then}", failure.detail);
             Finding::new(about, Verdict::Odd, words)
         }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use model::contract::{Conflict, DiskFault, Frontend, StoreError};
 use model::limits::TOKEN_LETTERS;
+use model::proxy::{Proxy, ProxyRules};
 use model::signing::Keyring;
 use model::tenant::{NewToken, Permission, TokenHash, TokenKind};
 
@@ -41,6 +42,7 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode> {
     first_token(&app).await?;
     first_user(&app, address).await?;
     announce(&config.store, address);
+    announce_proxies(&config);
     warn_of_unopened(&app, Arc::clone(&config.keyring));
 
     let server = ServerHandle::begin(
@@ -86,6 +88,29 @@ fn announce(store: &StoreLocation, address: SocketAddr) {
         StoreLocation::Database(database) => {
             tracing::info!(%address, database = database.address(), "{words}");
         }
+    }
+}
+
+/// Says which proxies are used, and which are not though one could think so.
+fn announce_proxies(config: &Config) {
+    let ProxyRules { https, http, .. } = &config.proxies;
+    let through = |what: &str, proxy: &Option<Proxy>| {
+        if let Some(proxy) = proxy {
+            let known = match proxy.credentials {
+                Some(_) => "with credentials",
+                None => "without credentials",
+            };
+            tracing::info!("calls to {what} go through the proxy {proxy}, {known}");
+        }
+    };
+    if https == http {
+        through("receivers", https);
+    } else {
+        through("receivers with https", https);
+        through("receivers with http", http);
+    }
+    if let Some(words) = &config.ignored_proxies {
+        tracing::info!("{words}");
     }
 }
 

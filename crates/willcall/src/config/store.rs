@@ -51,8 +51,8 @@ impl RawConfig {
     }
 
     /// What was written for a setting without a default, if something was. Nothing between quotes
-    /// would mean a store somewhere else than where it was meant to be.
-    fn given(&self, key: &'static str) -> Result<Option<&Written>> {
+    /// would mean a store somewhere else than where it was meant to be, or calls past a proxy.
+    pub(super) fn given(&self, key: &'static str) -> Result<Option<&Written>> {
         let written = self
             .values
             .get(key)

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod proxy;
+
 fn load(flags: &[&str], variables: &[(&str, &str)]) -> Result<Config> {
     let command = clap::Command::new("willcall").args(arguments(&all_keys()));
     let matches = command.try_get_matches_from([&["willcall"], flags].concat())?;
@@ -63,6 +65,9 @@ fn a_wrong_value_is_named_with_its_source() {
         ("data_dir", ""),
         ("allowed_hosts", "https://example.org"),
         ("allow_private_targets", "10.0.0.0/99"),
+        ("proxy", "proxy.example.org:3128"),
+        ("no_proxy", "http://example.org"),
+        ("proxy_from_env", "yes"),
         ("user_agent", "a\nb"),
         ("action_types", "nodots"),
         ("retention_days", "0"),

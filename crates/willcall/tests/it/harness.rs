@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver as Inbox, Sender, channel};
@@ -356,6 +356,8 @@ pub(crate) struct Call {
     /// With names in lower case.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
+    /// From where it came.
+    pub(crate) peer: IpAddr,
 }
 
 /// A receiver on a port of its own. It answers as `answer` says, and keeps connections. 0 is no
@@ -398,6 +400,7 @@ fn serve(
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
+    let peer = stream.peer_addr()?.ip();
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -423,6 +426,7 @@ fn serve(
             path,
             headers,
             body,
+            peer,
         };
         let status = answer(&call);
         // Reported before it is answered, so every answered call has been reported.

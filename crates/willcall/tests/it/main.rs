@@ -46,6 +46,8 @@ mod openticket;
 mod postgres_server;
 mod process;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod receivers;
 #[cfg(test)]
 mod signatures;

@@ -16,9 +16,9 @@ use crate::signatures::{House, NEW_KEY, OLD_KEY, notify};
 
 const PAID: &str = r#"{"event": "democon", "action": "pretix.event.order.paid", "code": "K3LMN"}"#;
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority(name: &str) -> Authority {
+pub(crate) fn authority(name: &str) -> Authority {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -27,7 +27,7 @@ fn authority(name: &str) -> Authority {
 
 /// A receiver on the loopback whose certificate this authority has issued. It closes each
 /// connection after its answer, and tells of each how TLS was agreed on, or that it was not.
-fn receiver(authority: &Authority) -> (SocketAddr, Inbox<Option<HandshakeKind>>) {
+pub(crate) fn receiver(authority: &Authority) -> (SocketAddr, Inbox<Option<HandshakeKind>>) {
     receiver_that_lets_in(authority, None)
 }
 
