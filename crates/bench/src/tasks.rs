@@ -16,15 +16,16 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
 }
 
 /// Runs `work` on a thread of its own, whose CPU time is that of the work alone.
-pub(crate) async fn on_own_thread<T: Send + 'static>(
+pub(crate) fn on_own_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T> {
+) -> impl Future<Output = Result<T>> {
     let (tell, told) = oneshot::channel();
     let thread = std::thread::Builder::new().name("bench-alone".to_owned());
-    thread
-        .spawn(move || drop(tell.send(work())))
-        .context("a thread cannot be started")?;
-    told.await.context("a thread of the benchmark fell over")
+    let started = thread.spawn(move || drop(tell.send(work())));
+    async move {
+        started.context("a thread cannot be started")?;
+        told.await.context("a thread of the benchmark fell over")
+    }
 }
 
 /// Listens on `address`.

@@ -109,6 +109,8 @@ struct RequestTemplate {
     dedupe: Option<DedupeHeader>,
     event: Option<Box<CloudEventForm>>,
     signer: Option<Box<Signer>>,
+    /// No other line has the name of one that it makes, so that they go last.
+    signs_last: bool,
     /// The lines that it makes, with masked values.
     signed: Headers,
     ready: HeadTemplate,
@@ -346,6 +348,7 @@ impl RequestTemplate {
                 Box::new(form)
             }),
             signer: None,
+            signs_last: true,
             signed: Headers::default(),
             ready: HeadTemplate::default(),
         };
@@ -378,7 +381,11 @@ impl RequestTemplate {
         // Different on each call: what is written down has their names only.
         let masked = signer.names().into_iter().map(|name| (name, &b"***"[..]));
         self.signed = Headers::from_pairs(masked);
-        self.own.extend(names(&self.signed));
+        let signed = names(&self.signed);
+        let dedupe = self.dedupe.as_ref().map(|dedupe| &dedupe.name);
+        let is_taken = |name: &HeaderName| self.lines.has(name) || dedupe == Some(name);
+        self.signs_last = !signed.iter().any(is_taken);
+        self.own.extend(signed);
         self.signer = Some(Box::new(signer));
         self.recorded = self.recorded_with(&Headers::default());
         Ok(self)
@@ -398,11 +405,13 @@ impl RequestTemplate {
         };
         let is_copied = body.len() <= COPIED_BODY_BYTES_MAX;
         let mut bytes = Vec::new();
-        // For the number and the dedupe line.
-        let room = self.ready.before.len() + self.ready.after.len() + due.headers.0.len() + 128;
+        // For the number, the dedupe line, and signatures.
+        let signed = if self.signer.is_some() { 512 } else { 0 };
+        let own = due.headers.0.len() + signed + 128;
+        let room = self.ready.before.len() + self.ready.after.len() + own;
         bytes.reserve(room + if is_copied { body.len() } else { 0 });
         let appends = self.dedupe.as_ref().is_none_or(|dedupe| dedupe.is_last);
-        let is_plain = self.signer.is_none() && self.event.is_none();
+        let is_plain = self.event.is_none() && self.signs_last;
         if due.headers.is_empty() && appends && is_plain {
             bytes.extend_from_slice(&self.ready.before);
             write_number(&mut bytes, body.len());
@@ -413,6 +422,9 @@ impl RequestTemplate {
                 bytes.extend_from_slice(dedupe.title.as_bytes());
                 bytes.extend_from_slice(key.as_bytes());
                 bytes.extend_from_slice(b"\r\n");
+            }
+            if let Some(signer) = &self.signer {
+                signer.write_lines(&mut bytes, &due.delivery.id.to_string(), now, &body);
             }
         } else {
             bytes.extend_from_slice(&self.request_line);

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::id::WebhookId;
+use crate::own_header::title_cased;
 use crate::signing::keyring::{Keyring, SealError, hex};
 use crate::signing::message::{self, RequestTarget, SignatureBase};
 use crate::signing::profile::{Profile, Signature};
@@ -69,7 +70,7 @@ impl Signer {
             let former = former.map(|former| Ok((open(&former.key.sealed)?, former.until)));
             Ok(PreparedSignature {
                 profile: signature.profile,
-                header: signature.header().to_owned(),
+                header: title_cased(signature.header()).map(char::from).collect(),
                 key: open(&signature.key.sealed)?,
                 former: former.transpose()?,
             })
@@ -100,22 +101,30 @@ impl Signer {
 
     /// The header lines of an attempt at the delivery `id`, which is the same on each attempt.
     pub fn lines(&self, id: &str, now: Timestamp, body: &[u8]) -> Headers {
+        let mut block = Vec::new();
+        self.write_lines(&mut block, id, now, body);
+        Headers(block.into())
+    }
+
+    /// The same at the end of `bytes`, each with its line break.
+    pub fn write_lines(&self, bytes: &mut Vec<u8>, id: &str, now: Timestamp, body: &[u8]) {
         let seconds = (now.as_millis() / 1_000).max(0).to_string();
-        let mut lines = Vec::new();
         if !self.standard.is_empty() {
             let signed = [id.as_bytes(), b".", seconds.as_bytes(), b".", body];
-            let mut signatures = Vec::new();
+            let mut signatures = String::new();
             for one in &self.standard {
-                one.each_key(now, |key| signatures.push(key.standard(&signed)));
+                one.each_key(now, |key| {
+                    if !signatures.is_empty() {
+                        signatures.push(' ');
+                    }
+                    key.add_standard(&mut signatures, &signed);
+                });
             }
-            let signatures = signatures.join(" ");
-            let values = [id, &*seconds, &*signatures];
-            let mut put = |names: [&'static str; 3]| {
-                lines.extend(names.into_iter().zip(values.map(str::to_owned)));
-            };
-            put(STANDARD_SET);
-            if self.has_svix() {
-                put(SVIX_SET);
+            let svix = Some(SVIX_SET).filter(|_| self.has_svix());
+            for names in [STANDARD_SET].into_iter().chain(svix) {
+                for (name, value) in names.into_iter().zip([id, &*seconds, &*signatures]) {
+                    write_line(bytes, name, value);
+                }
             }
         }
         if let Some((one, base)) = &self.message {
@@ -123,13 +132,14 @@ impl Signer {
                 let message = base.message(&key.id, now, body);
                 let signature = message::signature(&key.sign(&[message.base.as_bytes()]));
                 let values = [message.content_digest, message.signature_input, signature];
-                lines.extend(MESSAGE_SET.into_iter().zip(values));
+                for (name, value) in MESSAGE_SET.into_iter().zip(values) {
+                    write_line(bytes, name, &value);
+                }
             });
         }
         for one in &self.others {
-            lines.push((&one.header, one.value(&seconds, now, body)));
+            write_line(bytes, &one.header, &one.value(&seconds, now, body));
         }
-        Headers::from_pairs(lines.iter().map(|(name, value)| (*name, value.as_bytes())))
     }
 
     fn has_svix(&self) -> bool {
@@ -192,12 +202,12 @@ impl PreparedKey {
         Some(Self { key, id })
     }
 
-    fn standard(&self, signed: &[&[u8]]) -> String {
-        let version = match self.key {
-            Key::Hmac(_) => "v1",
-            Key::Ed25519(_) | Key::EcdsaP256(_) => "v1a",
-        };
-        format!("{version},{}", BASE64_STANDARD.encode(self.sign(signed)))
+    fn add_standard(&self, text: &mut String, signed: &[&[u8]]) {
+        text.push_str(match self.key {
+            Key::Hmac(_) => "v1,",
+            Key::Ed25519(_) | Key::EcdsaP256(_) => "v1a,",
+        });
+        BASE64_STANDARD.encode_string(self.sign(signed), text);
     }
 
     fn sign(&self, parts: &[&[u8]]) -> Vec<u8> {
@@ -210,12 +220,19 @@ impl PreparedKey {
                 context.sign().as_ref().to_vec()
             }
             Key::Ed25519(pair) => pair.sign(&parts.concat()).as_ref().to_vec(),
-            // Each signature takes chance of ring's own, beside key and message.
+            // Each signature takes chance of the library's own, beside key and message.
             Key::EcdsaP256(pair) => match pair.sign(&SystemRandom::new(), &parts.concat()) {
                 Ok(signature) => signature.as_ref().to_vec(),
                 Err(_) => panic!("the operating system gives no random bytes"),
             },
         }
+    }
+}
+
+/// Neither has a line break.
+fn write_line(bytes: &mut Vec<u8>, name: &str, value: &str) {
+    for part in [name, ": ", value, "\r\n"] {
+        bytes.extend_from_slice(part.as_bytes());
     }
 }
 

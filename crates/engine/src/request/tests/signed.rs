@@ -158,3 +158,18 @@ fn what_a_message_signature_covers_is_what_goes_over_the_wire() {
         .position(|line| line.starts_with("Content-Digest"));
     assert_eq!(lines[at.unwrap()..], wanted);
 }
+
+#[test]
+fn a_signed_request_is_the_same_byte_for_byte_however_its_lines_are_put_together() {
+    for (profile, header) in [
+        (Profile::Standard, None),
+        (Profile::Github, Some("X-shop-signature")),
+        (Profile::Rfc9421HmacSha256, None),
+    ] {
+        let prepared = signed(vec![signature(profile, header)], &keyring());
+        let at = 1_700_000_000_999;
+        // A line that is left out has the others put together one by one.
+        let slowly = lines_at(&prepared, own(&[("Host", "b.test")]), at);
+        assert_eq!(lines_at(&prepared, Headers::default(), at), slowly);
+    }
+}
