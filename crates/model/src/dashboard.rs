@@ -55,6 +55,10 @@ pub struct WebhookHealth {
     pub next_due_at: Option<Timestamp>,
     /// Whether something that failed waits to be tried again.
     pub retrying: bool,
+    /// How many deliveries are owed, counted up to `limits::WAITING_COUNTED_MAX`.
+    pub waiting: BoundedCount,
+    /// When the oldest notification was accepted of which one is owed.
+    pub oldest_waiting_at: Option<Timestamp>,
     /// By hour, oldest first; hours in which nothing happened are left out.
     pub hours: Vec<HourlyCounts>,
 }
@@ -216,8 +220,8 @@ pub struct BulkJob {
     pub abort_reason: Option<String>,
 }
 
-/// How many deliveries a bulk job would be about; counted up to `limits::COUNTED_MAX`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How many there are, counted up to a bound that whoever answers it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BoundedCount {
     pub count: u64,
     /// There are more than were counted.

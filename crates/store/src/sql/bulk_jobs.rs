@@ -342,36 +342,46 @@ pub(crate) fn count(
     what: BulkJobKind,
     at: Timestamp,
 ) -> Result<BoundedCount, JobError> {
-    let mut count = BoundedCount {
-        count: 0,
-        more: false,
-    };
     if webhook_rows::tenant_of(conn, webhook)? != Some(tenant) {
-        return Ok(count);
+        return Ok(BoundedCount::default());
     }
-    let most = limits::COUNTED_MAX.saturating_add(1);
-    let mut found = 0;
-    let mut add = |sql| -> Result<(), JobError> {
-        let room = i64::try_from(most.saturating_sub(found)).unwrap_or(0);
-        let one = |_: &Row<'_>| Ok(());
-        let at = at.as_millis();
-        found += query::list(conn, sql, values![webhook.0, room, at], one)?.len();
-        Ok(())
+    let parts = match what {
+        BulkJobKind::ReplayUndelivered => &[COUNT_FAILED, COUNT_CANCELLED, COUNT_WAITING][..],
+        BulkJobKind::CancelPending => OWED,
     };
-    match what {
-        BulkJobKind::ReplayUndelivered => {
-            add(COUNT_FAILED)?;
-            add(COUNT_CANCELLED)?;
-            add(COUNT_WAITING)?;
-        }
-        BulkJobKind::CancelPending => {
-            add(COUNT_OWED)?;
-            add(COUNT_UNATTEMPTED)?;
-        }
+    count_parts(conn, webhook, parts, limits::COUNTED_MAX, at)
+}
+
+/// What is owed to a webhook: tried before, and never tried.
+const OWED: &[Statement] = &[COUNT_OWED, COUNT_UNATTEMPTED];
+
+/// How many deliveries are owed to a webhook, counted up to `most`.
+pub(crate) fn count_owed(
+    conn: Connection<'_>,
+    webhook: WebhookId,
+    most: usize,
+) -> Result<BoundedCount, JobError> {
+    count_parts(conn, webhook, OWED, most, Timestamp::EPOCH)
+}
+
+fn count_parts(
+    conn: Connection<'_>,
+    webhook: WebhookId,
+    parts: &[Statement],
+    most: usize,
+    at: Timestamp,
+) -> Result<BoundedCount, JobError> {
+    let (mut found, at) = (0_usize, at.as_millis());
+    for part in parts {
+        let room = rows::bound(most.saturating_add(1).saturating_sub(found));
+        let one = |_: &Row<'_>| Ok(());
+        let asked = values![webhook.0, room, at];
+        found += query::list(conn, *part, asked, one)?.len();
     }
-    count.count = u64::try_from(found.min(limits::COUNTED_MAX)).unwrap_or(u64::MAX);
-    count.more = found > limits::COUNTED_MAX;
-    Ok(count)
+    Ok(BoundedCount {
+        count: u64::try_from(found.min(most)).unwrap_or(u64::MAX),
+        more: found > most,
+    })
 }
 
 /// The columns of the table by their names.

@@ -18,7 +18,7 @@ use crate::sql::job_error::JobError;
 use crate::sql::row_budget::RowBudget;
 use crate::sql::rows;
 use crate::sql::transaction::Transaction;
-use crate::sql::{query, webhook_rows};
+use crate::sql::{bulk_jobs, query, webhook_rows};
 
 shared_statements! {
     // A success in the batch begins anew; else the first failure stays the first.
@@ -51,6 +51,14 @@ shared_statements! {
           f.webhook_id = ?1
         order by f.notification_id
         limit 1";
+    // Of those in this state.
+    OLDEST_OWED = "
+        select n.accepted_at from delivery d indexed by delivery_state
+        join notification n on /*postgres n.tenant_id = d.tenant_id and */ n.id = d.notification_id
+        where /*postgres d.tenant_id = (select tenant_id from webhook where id = ?1) and */
+          d.state <> 1 and d.state = ?2 and d.webhook_id = ?1
+        order by d.notification_id
+        limit 1";
     RETRYING = "
         select notification_id from delivery indexed by delivery_state
         where /*postgres tenant_id = (select tenant_id from webhook where id = ?1) and */
@@ -66,6 +74,9 @@ shared_statements! {
           where webhook_id = ?1 and hour < ?2
           limit ?3)";
 }
+
+/// Those of pending deliveries that have a row: to be tried again, and never tried.
+const OWED_STATES: [i64; 2] = [0, 4];
 
 /// What an attempt counts as in its hour.
 #[derive(Debug, Clone, Copy)]
@@ -218,7 +229,15 @@ fn health_of(
     let first = |sql| query::list(conn, sql, values![webhook.0], |row| rows::time(row, 0));
     let lag_ms = heartbeat::lag_ms(conn)?;
     let retried = first(EARLIEST)?.into_iter().map(|at| at.plus_ms(lag_ms));
-    let next_due_at = retried.chain(first(EARLIEST_UNATTEMPTED)?).min();
+    let unattempted = first(EARLIEST_UNATTEMPTED)?;
+    let next_due_at = retried.chain(unattempted.iter().copied()).min();
+    let mut oldest = unattempted;
+    for state in OWED_STATES {
+        let of_state = values![webhook.0, state];
+        oldest.extend(query::list(conn, OLDEST_OWED, of_state, |row| {
+            rows::time(row, 0)
+        })?);
+    }
     let retrying: Option<i64> = query::first(conn, RETRYING, values![webhook.0], |row| row.get(0))?;
     Ok(WebhookHealth {
         webhook,
@@ -226,6 +245,8 @@ fn health_of(
         failing_since: failing_since.flatten(),
         next_due_at,
         retrying: retrying.is_some(),
+        waiting: bulk_jobs::count_owed(conn, webhook, limits::WAITING_COUNTED_MAX)?,
+        oldest_waiting_at: oldest.into_iter().min(),
         hours: query::list(conn, HOURS, values![webhook.0, hour(since)], hourly_counts)?,
     })
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
-use model::dashboard::{HOUR_MS, HourlyCounts, LatestAttempt, WebhookHealth};
+use model::dashboard::{BoundedCount, HOUR_MS, HourlyCounts, LatestAttempt, WebhookHealth};
 use model::time::Timestamp;
 use model::webhook::{DisableCause, Webhook};
 
@@ -26,6 +26,34 @@ pub(crate) struct WebhookStatus {
     pub(crate) at: Option<DisplayTime>,
     /// When the next attempt is due, if one is.
     pub(crate) next: Option<NextAttempt>,
+    /// How many deliveries wait, and since when, if any do.
+    pub(crate) waiting: Option<WaitingDeliveries>,
+}
+
+/// Deliveries that are owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WaitingDeliveries {
+    count: BoundedCount,
+    /// When the oldest notification among them was accepted.
+    pub(crate) oldest: Option<DisplayTime>,
+}
+
+impl WaitingDeliveries {
+    fn of(health: &WebhookHealth) -> Option<Self> {
+        (health.waiting.count > 0).then(|| Self {
+            count: health.waiting,
+            oldest: health.oldest_waiting_at.map(DisplayTime),
+        })
+    }
+
+    /// `138 deliveries wait`.
+    pub(crate) fn words(&self) -> String {
+        match (self.count.count, self.count.more) {
+            (1, false) => "1 delivery waits".to_owned(),
+            (some, false) => format!("{some} deliveries wait"),
+            (some, true) => format!("More than {some} deliveries wait"),
+        }
+    }
 }
 
 /// When the next attempt is.
@@ -62,6 +90,7 @@ impl WebhookStatus {
             more,
             at: at.map(DisplayTime),
             next: None,
+            waiting: health.and_then(WaitingDeliveries::of),
         };
         if let Some(disabled) = webhook.disabled {
             let more = match disabled.cause {
@@ -259,6 +288,8 @@ mod tests {
             failing_since: (!success).then_some(NOW),
             next_due_at: None,
             retrying: false,
+            waiting: BoundedCount::default(),
+            oldest_waiting_at: None,
             hours: Vec::new(),
         }
     }
@@ -319,6 +350,25 @@ mod tests {
         assert_eq!(next(NOW.plus_ms(-1)), Some(NextAttempt::Now));
         let later = NOW.plus_ms(1);
         assert_eq!(next(later), Some(NextAttempt::At(DisplayTime(later))));
+    }
+
+    #[test]
+    fn whoever_has_deliveries_that_wait_says_how_many_even_if_it_is_healthy() {
+        let words = |count, more| {
+            let health = WebhookHealth {
+                waiting: BoundedCount { count, more },
+                oldest_waiting_at: Some(NOW),
+                ..health(true)
+            };
+            let status = WebhookStatus::of(&webhook(), Some(&health), NOW);
+            assert_eq!(status.word, "Healthy");
+            status.waiting.map(|waiting| waiting.words())
+        };
+        assert_eq!(words(0, false), None);
+        assert_eq!(words(1, false).unwrap(), "1 delivery waits");
+        assert_eq!(words(138, false).unwrap(), "138 deliveries wait");
+        let many = "More than 1000 deliveries wait";
+        assert_eq!(words(1_000, true).unwrap(), many);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use model::contract::ReplayScope;
 use model::dashboard::{HOUR_MS, HourlyCounts, WebhookHealth};
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::WebhookId;
+use model::limits::WAITING_COUNTED_MAX;
 
 use super::harness::{
     Given, answered, at, delivered, delivery_id, ended, failed, gone, retry, settlement, wait,
@@ -32,6 +33,47 @@ fn a_webhook_that_was_never_called_has_no_history() {
     assert_eq!((standing.latest, standing.failing_since), (None, None));
     assert_eq!((standing.next_due_at, standing.retrying), (None, false));
     assert_eq!(standing.hours, []);
+}
+
+#[test]
+fn what_waits_is_counted_with_the_time_of_the_oldest() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    let waiting = || {
+        let found = standing(&given, webhook);
+        (found.waiting.count, found.oldest_waiting_at)
+    };
+    assert_eq!(waiting(), (0, None));
+    let first = delivery_id(given.notified("1", 100), webhook);
+    let second = delivery_id(given.notified("2", 200), webhook);
+    let retried = |id| {
+        let failure = failed(FailureKind::Connect);
+        given.settle(settlement(id, 300, failure, retry(9_000)));
+    };
+    retried(first);
+    retried(second);
+    assert_eq!(waiting(), (2, Some(at(100))));
+    given.settle(settlement(first, 400, answered(200), delivered()));
+    assert_eq!(waiting(), (1, Some(at(200))));
+    given.settle(settlement(second, 500, answered(200), delivered()));
+    assert_eq!(waiting(), (0, None));
+}
+
+#[test]
+fn what_waits_is_counted_up_to_a_bound() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    for number in 0..=WAITING_COUNTED_MAX {
+        let id = delivery_id(given.notified(&number.to_string(), 100), webhook);
+        let failure = failed(FailureKind::Connect);
+        given.settle(settlement(id, 300, failure, retry(9_000)));
+        if number + 2 > WAITING_COUNTED_MAX {
+            let waiting = standing(&given, webhook).waiting;
+            let counted = usize::try_from(waiting.count).unwrap();
+            assert_eq!(counted, WAITING_COUNTED_MAX.min(number + 1));
+            assert_eq!(waiting.more, number == WAITING_COUNTED_MAX);
+        }
+    }
 }
 
 #[test]
