@@ -119,6 +119,7 @@ pub(crate) struct Dispatcher {
     cancelled: StoreCall<usize>,
     cancelling: Option<WebhookId>,
     unserved: BTreeSet<DialectName>,
+    missing: BTreeSet<String>,
     stop: oneshot::Receiver<Duration>,
     stopping: Option<ShutdownState>,
     /// An attempt began since it was last asked.
@@ -212,6 +213,7 @@ impl Dispatcher {
             cancelled: StoreCall::new("cancelling deliveries"),
             cancelling: None,
             unserved: BTreeSet::new(),
+            missing: BTreeSet::new(),
             stop: parts.stop,
             stopping: None,
             begun: false,
@@ -243,6 +245,7 @@ impl Dispatcher {
             if self.stopping.is_none() {
                 self.ask(now, at);
                 self.lanes.age(now);
+                self.lanes.end_metered(now);
                 self.hand_out(now);
             }
             let stops = self.stopping.is_some();
@@ -613,6 +616,7 @@ impl Dispatcher {
                 let until = target.paused_until.filter(|until| *until > now);
                 until.map(|until| until.min(now.plus_ms(most)))
             });
+            messages::missing_schedule(&mut self.missing, target, policy);
             let mut prepared = PreparedTarget::new(target, Arc::clone(policy), &self.keyring);
             prepared.paused_until = paused_until;
             prepared.class = self
@@ -692,7 +696,7 @@ impl Dispatcher {
         }
         let in_flight = self.in_flight.len();
         self.metrics
-            .report(&self.lanes, in_flight, self.settlements.len());
+            .report(&mut self.lanes, in_flight, self.settlements.len());
         self.metrics.slots_owned(self.ownership.slots().len());
         let troubles = [
             self.renewal.trouble(now),
@@ -739,6 +743,9 @@ impl Dispatcher {
         }
         let waits = [
             self.lanes.next_age().filter(|_| self.stopping.is_none()),
+            self.lanes
+                .next_metered()
+                .filter(|_| self.stopping.is_none()),
             self.settlements.waits_until(now),
             self.due.waits_until(now),
             self.targets.waits_until(now),

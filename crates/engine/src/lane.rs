@@ -11,10 +11,12 @@ mod store_view;
 
 use std::sync::Arc;
 
+use model::call_limits::CallRate;
 use model::delivery::DueDelivery;
 use model::id::{NotificationId, TenantId};
 use model::mutation::{Mutation, is_on};
 use model::time::Timestamp;
+use tokio::time::Instant;
 
 pub(crate) use self::deliveries::Phase;
 pub(crate) use self::receiver::{AttemptEffect, Pause, TargetSnapshot, WebhookLookup};
@@ -27,6 +29,7 @@ use crate::concurrency::{ConcurrencyLimit, INITIAL_LIMIT, LoadSignal};
 use crate::fair_queue::HostId;
 use crate::fair_share::{FairShare, InFlightAttempt, ReceiverSpeed};
 use crate::lane_stats::{LaneStatus, ReceiverHealth};
+use crate::meter::Meter;
 use crate::request::{PreparedTarget, TargetHash};
 
 /// How many more than its limit may be in flight because somebody asked for them.
@@ -74,7 +77,7 @@ pub(crate) struct Begun {
 impl Lane {
     /// A lane whose webhook is to be loaded; `fast`: the target that was fast when it had a lane
     /// before.
-    pub(crate) fn new(fast: Option<TargetHash>) -> Self {
+    pub(crate) fn new(fast: Option<TargetHash>, meter: Meter) -> Self {
         Self {
             state: LaneState::Unloaded,
             receiver: Receiver {
@@ -83,6 +86,7 @@ impl Lane {
                     None => ReceiverSpeed::Unknown,
                 },
                 was_fast: fast,
+                meter,
                 ..Receiver::default()
             },
             store: StoreView::Known(None),
@@ -121,6 +125,25 @@ impl Lane {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.state == LaneState::Ready
+    }
+
+    /// How many calls a second its webhook may have, if it says so.
+    pub(crate) fn rate(&self) -> Option<CallRate> {
+        self.receiver.target.as_ref()?.rate
+    }
+
+    /// When its next call may begin, if not now.
+    pub(crate) fn rate_wait(&mut self, now: Instant) -> Option<Instant> {
+        let rate = self.rate()?;
+        self.receiver.meter.wait(rate, now)
+    }
+
+    /// What outlives the lane, if its webhook has a rate.
+    pub(crate) fn meter(&self) -> Meter {
+        match self.rate() {
+            Some(_) => self.receiver.meter,
+            None => Meter::default(),
+        }
     }
 
     /// How far a delivery that is held has come.
@@ -426,7 +449,14 @@ impl Lane {
             (true, ReceiverSpeed::Fast | ReceiverSpeed::Slow) => own.min(INITIAL_LIMIT),
             (false, _) => own,
         };
-        limit.min(most)
+        limit.min(self.most(most))
+    }
+
+    /// The most that its webhook may have in flight.
+    fn most(&self, most: usize) -> usize {
+        let own = self.receiver.target.as_ref();
+        own.and_then(|own| own.calls_at_a_time)
+            .map_or(most, |own| own.min(most))
     }
 
     /// Whether as many are in flight as may be.
@@ -443,13 +473,24 @@ impl Lane {
     pub(crate) fn may_send_asked(&self, most: usize) -> bool {
         self.is_ready()
             && self.deliveries.has_asked()
-            && self.deliveries.in_flight() < self.concurrency_limit(most, false) + ASKED_BESIDE
+            && self.deliveries.in_flight() < self.asked_limit(most)
+    }
+
+    /// How many may be in flight if somebody asks for more: never more than the webhook says.
+    fn asked_limit(&self, most: usize) -> usize {
+        let beside = self.concurrency_limit(most, false) + ASKED_BESIDE;
+        let own = self.receiver.target.as_ref();
+        own.and_then(|own| own.calls_at_a_time)
+            .map_or(beside, |own| own.min(beside))
     }
 
     /// Begins the first that is ready, or that somebody asked for. It must be one that may go.
-    pub(crate) fn begin(&mut self, asked: bool) -> Option<Begun> {
+    pub(crate) fn begin(&mut self, asked: bool, now: Instant) -> Option<Begun> {
         let prepared = Arc::clone(self.receiver.target.as_ref().filter(|_| self.is_ready())?);
         let due = self.deliveries.begin(asked)?;
+        if prepared.rate.is_some() {
+            self.receiver.meter.begin(now);
+        }
         let concurrency = &mut self.receiver.concurrency;
         let concurrency_limit = concurrency.get();
         concurrency.begin(self.deliveries.in_flight());
@@ -487,8 +528,10 @@ impl Lane {
             };
         }
         let in_flight = self.deliveries.in_flight();
+        let own = receiver.target.as_ref().and_then(|own| own.calls_at_a_time);
+        let most = own.map_or(max_concurrency, |own| own.min(max_concurrency));
         let concurrency = &mut receiver.concurrency;
-        concurrency.observe(effect.signal, in_flight, max_concurrency);
+        concurrency.observe(effect.signal, in_flight, most);
         let circuit = &mut receiver.circuit;
         let transition = match effect.failed {
             true => circuit.failed(effect.began_at, effect.ended_at),

@@ -21,6 +21,7 @@ use crate::fair_queue::WaitingLane;
 use crate::fair_share::{BySpeed, FairShare, InFlightId, ReceiverSpeed};
 use crate::lane::{AfterLoad, AttemptEffect, Begun, Lane, Phase, WebhookLookup};
 use crate::lane_stats::{LaneStats, LaneStatus};
+use crate::metered_lanes::MeteredLanes;
 use crate::request::{PreparedTarget, TargetHash};
 
 /// Lanes asked for in one read, and new rows they may bring together: some milliseconds' work.
@@ -56,6 +57,8 @@ pub(crate) struct Lanes {
     unloaded: VecDeque<WebhookId>,
     /// Disabled webhooks whose pending deliveries are still to be cancelled.
     uncancelled: VecDeque<WebhookId>,
+    /// Lanes that wait for their rate.
+    metered: MeteredLanes,
     max_concurrency: usize,
     read_lanes_max: usize,
 }
@@ -73,6 +76,8 @@ struct Registration {
     turns: BySpeed<bool>,
     /// Waits for a turn with what somebody asked for.
     asked_turn: bool,
+    /// Waits until then for its rate, and for no turn.
+    metered: Option<Instant>,
     read: ReadQueue,
     /// The pending deliveries of its webhook are being cancelled, or are to be.
     cancelling: bool,
@@ -117,6 +122,7 @@ impl Lanes {
             uncounted: Vec::new(),
             unloaded: VecDeque::new(),
             uncancelled: VecDeque::new(),
+            metered: MeteredLanes::default(),
             max_concurrency: max_concurrency.max(1),
             read_lanes_max: READ_LANES_MAX,
         }
@@ -144,6 +150,7 @@ impl Lanes {
 
     /// Forgets lanes that have nothing to do, with what is known of their webhooks.
     pub(crate) fn forget_resting(&mut self) {
+        self.metered.forget(Instant::now());
         while let Some((_, webhook)) = self.resting.pop_first() {
             self.forget(webhook);
         }
@@ -158,7 +165,10 @@ impl Lanes {
         for webhook in self.uncounted.drain(..) {
             if let Some(Entry { lane, place }) = self.lanes.get_mut(&webhook) {
                 place.is_uncounted = false;
-                let status = Some(lane.status());
+                let mut status = lane.status();
+                // What waits for its rate is late for no fault of anybody's.
+                status.due_at = status.due_at.filter(|_| place.metered.is_none());
+                let status = Some(status);
                 self.counted.change(webhook, place.counted, status);
                 place.counted = status;
             }
@@ -181,8 +191,8 @@ impl Lanes {
     /// nothing in the store is due before it.
     pub(crate) fn arrive(&mut self, due: DueDelivery) {
         let webhook = due.delivery.id.webhook;
-        let Entry { lane, place } =
-            entry_in(&mut self.lanes, webhook, &mut self.unloaded, &mut self.fast);
+        let former = (&mut self.fast, &mut self.metered);
+        let Entry { lane, place } = entry_in(&mut self.lanes, webhook, &mut self.unloaded, former);
         if lane.phase(due.delivery.id.notification).is_some() {
             return;
         }
@@ -225,6 +235,8 @@ impl Lanes {
             DispatchState::Paused { until }
         } else if lane.is_circuit_open() && !is_asked {
             DispatchState::CircuitOpen
+        } else if let Some(rate) = lane.rate().filter(|_| place.metered.is_some()) {
+            DispatchState::RateLimited { rate }
         } else if lane.is_at_limit(self.max_concurrency, crowded) && !is_asked {
             DispatchState::ConcurrencyLimited
         } else if !place.waits_for_turn() {
@@ -260,6 +272,7 @@ impl Lanes {
     /// Others send for these slots from now on: nothing more begins, and what is in flight ends.
     pub(crate) fn disown(&mut self, slots: Slots) {
         self.fast.retain(|webhook, _| !slots.has(*webhook));
+        self.metered.disown(slots);
         self.uncancelled.retain(|webhook| !slots.has(*webhook));
         for webhook in self.lanes_in(slots) {
             if let Some(Entry { lane, place }) = self.lanes.get_mut(&webhook) {
@@ -306,6 +319,55 @@ impl Lanes {
         self.shares.next_age()
     }
 
+    /// Lanes whose time has come have turns again.
+    pub(crate) fn end_metered(&mut self, now: Instant) {
+        while let Some(webhook) = self.metered.pop(now) {
+            if let Some(Entry { place, .. }) = self.lanes.get_mut(&webhook) {
+                place.metered = None;
+            }
+            self.review(webhook);
+        }
+    }
+
+    /// When the first of them may go on.
+    pub(crate) fn next_metered(&self) -> Option<Instant> {
+        self.metered.next()
+    }
+
+    /// Lanes that wait for their rate.
+    pub(crate) fn metered(&self) -> usize {
+        self.metered.len()
+    }
+
+    /// Waits for a rate that began since this was asked last.
+    pub(crate) fn take_metered_count(&mut self) -> u64 {
+        self.metered.take_begun()
+    }
+
+    /// Whether the lane waits for its rate from now on.
+    fn waits_for_rate(&mut self, webhook: WebhookId, now: Instant) -> bool {
+        let Some(Entry { lane, place }) = self.lanes.get_mut(&webhook) else {
+            return false;
+        };
+        let Some(at) = lane.rate_wait(now) else {
+            return false;
+        };
+        if place.metered.is_none() {
+            place.metered = Some(at);
+            self.metered.enter(at, webhook);
+        }
+        true
+    }
+
+    /// It is looked at anew, because its rate may be another one.
+    fn end_wait_for_rate(&mut self, webhook: WebhookId) {
+        if let Some(Entry { place, .. }) = self.lanes.get_mut(&webhook)
+            && let Some(at) = place.metered.take()
+        {
+            self.metered.leave(at, webhook);
+        }
+    }
+
     /// The next delivery to be sent, if there is one and one more attempt may be in flight.
     pub(crate) fn next_call(&mut self, now: Instant) -> Option<NextAttempt> {
         while let Some((speed, entry)) = self.shares.next() {
@@ -349,6 +411,9 @@ impl Lanes {
             return None;
         }
         *turn = false;
+        if self.waits_for_rate(webhook, now) {
+            return None;
+        }
         self.take_off(webhook, false, now)
     }
 
@@ -359,6 +424,10 @@ impl Lanes {
         if !lane.may_send_asked(self.max_concurrency) {
             return None;
         }
+        if self.waits_for_rate(webhook, now) {
+            return None;
+        }
+        let Entry { lane, .. } = self.lanes.get_mut(&webhook)?;
         if !self.shares.may_go_asked(lane.host(), lane.tenant()) {
             lane.give_back_asked(&mut self.shares);
             self.review(webhook);
@@ -374,7 +443,7 @@ impl Lanes {
             due,
             prepared,
             concurrency_limit,
-        } = lane.begin(asked)?;
+        } = lane.begin(asked, now)?;
         let attempt_id = self.shares.take_off(webhook, tenant, host, kind, now);
         self.review(webhook);
         Some(NextAttempt {
@@ -525,6 +594,7 @@ impl Lanes {
 
     /// What a webhook was found to be.
     pub(crate) fn answer_target(&mut self, webhook: WebhookId, lookup: WebhookLookup) {
+        self.end_wait_for_rate(webhook);
         let Some(Entry { lane, place }) = self.lanes.get_mut(&webhook) else {
             return;
         };
@@ -569,7 +639,8 @@ impl Lanes {
     }
 
     fn entry(&mut self, webhook: WebhookId) -> &mut Entry {
-        entry_in(&mut self.lanes, webhook, &mut self.unloaded, &mut self.fast)
+        let former = (&mut self.fast, &mut self.metered);
+        entry_in(&mut self.lanes, webhook, &mut self.unloaded, former)
     }
 
     /// Has the webhook loaded, again if need be.
@@ -580,9 +651,11 @@ impl Lanes {
     }
 
     fn forget(&mut self, webhook: WebhookId) {
+        self.end_wait_for_rate(webhook);
         let Some(Entry { mut lane, place }) = self.lanes.remove(&webhook) else {
             return;
         };
+        self.metered.remember(webhook, lane.meter());
         lane.leave(&mut self.shares);
         self.counted.change(webhook, place.counted, None);
         if let Some(hash) = lane.fast_target() {
@@ -600,12 +673,13 @@ impl Lanes {
         };
         let speed = lane.speed();
         let crowded = self.shares.is_crowded(speed);
-        if !place.turns.of(speed) && lane.may_send(self.max_concurrency, crowded) {
+        let is_metered = place.metered.is_some();
+        if !is_metered && !place.turns.of(speed) && lane.may_send(self.max_concurrency, crowded) {
             *place.turns.of_mut(speed) = true;
             let tenant = lane.tenant();
             self.shares.queue(speed, tenant, WaitingLane::of(webhook));
         }
-        if !place.asked_turn && lane.may_send_asked(self.max_concurrency) {
+        if !is_metered && !place.asked_turn && lane.may_send_asked(self.max_concurrency) {
             place.asked_turn = self.shares.queue_asked(lane.tenant(), webhook);
             if !place.asked_turn {
                 lane.give_back_asked(&mut self.shares);
@@ -679,17 +753,17 @@ impl Registration {
 }
 
 /// The lane of the webhook. If there is none, one begins: its webhook is to be loaded, and it may
-/// be remembered that its receiver was fast.
+/// be remembered that its receiver was fast, and when it was called.
 fn entry_in<'a>(
     lanes: &'a mut BTreeMap<WebhookId, Entry>,
     webhook: WebhookId,
     unloaded: &mut VecDeque<WebhookId>,
-    fast: &mut BTreeMap<WebhookId, TargetHash>,
+    (fast, metered): (&mut BTreeMap<WebhookId, TargetHash>, &mut MeteredLanes),
 ) -> &'a mut Entry {
     lanes.entry(webhook).or_insert_with(|| {
         unloaded.push_back(webhook);
         Entry {
-            lane: Lane::new(fast.remove(&webhook)),
+            lane: Lane::new(fast.remove(&webhook), metered.recall(webhook)),
             place: Registration::default(),
         }
     })

@@ -19,6 +19,8 @@ mod lane;
 mod lane_stats;
 mod lanes;
 mod mailbox;
+mod meter;
+mod metered_lanes;
 mod metrics;
 mod ownership;
 mod pool;

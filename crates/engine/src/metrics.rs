@@ -49,6 +49,8 @@ pub(crate) struct Metrics {
     webhooks_active: Gauge,
     webhooks_queued: Gauge,
     webhooks_queued_by_fair_share: Gauge,
+    webhooks_metered: Gauge,
+    rate_waits: Counter,
     oldest_due: Vec<(ReceiverHealth, usize, Gauge<f64, AtomicU64>)>,
     pending: Vec<(DialectName, Gauge)>,
     unsettled: Gauge,
@@ -85,6 +87,8 @@ impl Metrics {
             webhooks_active: Gauge::default(),
             webhooks_queued: Gauge::default(),
             webhooks_queued_by_fair_share: Gauge::default(),
+            webhooks_metered: Gauge::default(),
+            rate_waits: Counter::default(),
             oldest_due: oldest_due(registry, dialects.clone()),
             pending: pending(registry, dialects),
             unsettled: Gauge::default(),
@@ -135,6 +139,8 @@ impl Metrics {
             max_in_flight is not reached, because their tenant, or the host of their receiver, has \
             used its fair share. Above 0 for long: see willcall_slow_attempts_in_flight; if \
             receivers are quick, raise max_in_flight", &self.webhooks_queued_by_fair_share);
+        gauge("webhooks_rate_limited", "Webhooks that have something to send and wait because they \
+            have had as many calls a second as they may", &self.webhooks_metered);
         gauge("outcomes_unsettled", "Outcomes not yet written to the store. Growing: the store \
             fails or is slow, see the log, and the disk or the database", &self.unsettled);
         gauge("clock_untrusted", "1 while the wall clock is not trusted with what cannot be \
@@ -156,6 +162,9 @@ impl Metrics {
             Their owners should know", &self.disabled);
         counter("retry_after_pauses", "Pauses that receivers asked for by Retry-After. Growing: a \
             receiver gets more than it can take", &self.pauses);
+        counter("rate_limit_waits", "Times a webhook began to wait because it had had as many calls \
+            a second as it may. Always growing, and its deliveries are late: it gets more than its \
+            own limit lets through, so raise that", &self.rate_waits);
         counter("clock_steps", "Times the wall clock was seen to be set, or to be far from the \
             store's at the start. Growing: two time services fight, or the clock is broken",
             &self.clock_steps);
@@ -181,7 +190,7 @@ impl Metrics {
             Always near 512: writing limits the rate", self.settle_batch.clone());
     }
 
-    pub(crate) fn report(&self, lanes: &Lanes, in_flight_count: usize, unsettled: usize) {
+    pub(crate) fn report(&self, lanes: &mut Lanes, in_flight_count: usize, unsettled: usize) {
         self.in_flight.set(count(in_flight_count));
         self.slow_in_flight.set(count(lanes.slow()));
         self.buffered.set(count(lanes.held()));
@@ -189,6 +198,8 @@ impl Metrics {
         self.webhooks_queued.set(count(lanes.queued()));
         self.webhooks_queued_by_fair_share
             .set(count(lanes.queued_by_share()));
+        self.webhooks_metered.set(count(lanes.metered()));
+        self.rate_waits.inc_by(lanes.take_metered_count());
         self.unsettled.set(count(unsettled));
     }
 
@@ -398,6 +409,8 @@ mod tests {
             "willcall_webhooks_active 0\n",
             "willcall_webhooks_queued 0\n",
             "willcall_webhooks_queued_by_fair_share 0\n",
+            "willcall_webhooks_rate_limited 0\n",
+            "willcall_rate_limit_waits_total 0\n",
             "willcall_recovery_attempts_total 0\n",
             "willcall_webhook_concurrency_limit_count 0\n",
             "willcall_outcomes_unsettled 0\n",

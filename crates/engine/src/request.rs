@@ -19,6 +19,7 @@ use http::Uri;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use model::attempt::{Failure, FailureKind, HttpResponse, Outcome};
+use model::call_limits::CallRate;
 use model::cloud_event::{CloudEventForm, HEADER_PREFIX};
 use model::contract::WebhookTarget;
 use model::dedupe;
@@ -71,6 +72,9 @@ pub(crate) struct PreparedTarget {
     /// The target URL without credentials.
     pub(crate) shown_url: Arc<str>,
     pub(crate) retries_max: Option<u32>,
+    /// How many of its calls may be in flight, and begin in a second; `None`: as many as may.
+    pub(crate) calls_at_a_time: Option<usize>,
+    pub(crate) rate: Option<CallRate>,
     /// The receiver asked not to be called before.
     pub(crate) paused_until: Option<Timestamp>,
     target_url: String,
@@ -149,8 +153,12 @@ impl PreparedTarget {
             let call = call.map_err(|detail| Failure::new(FailureKind::BadTarget, detail));
             call.and_then(|call| call.signing(target, keyring))
         });
+        let own_policy = policy.limited(&target.limits);
+        let calls_at_a_time = target.limits.calls_at_a_time;
         Self {
-            policy,
+            policy: own_policy.map_or(policy, Arc::new),
+            calls_at_a_time: calls_at_a_time.and_then(|count| usize::try_from(count).ok()),
+            rate: target.limits.calls_per_second,
             tenant: target.tenant,
             version: target.version,
             seen_at: Instant::now(),

@@ -4,11 +4,13 @@
 //! A delivery goes through rounds: the first begins when it is accepted, another with each replay.
 //! Each round has the whole schedule before it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::attempt::Outcome;
+use crate::call_limits::CallRate;
 use crate::id::DeliveryId;
 use crate::mutation::{Mutation, is_on};
 use crate::named::named;
@@ -109,6 +111,8 @@ pub enum DispatchState {
     Paused { until: Timestamp },
     /// Its receiver has failed for long, and one delivery at a time finds out whether it is back.
     CircuitOpen,
+    /// As many calls a second as its webhook may have were made.
+    RateLimited { rate: CallRate },
     /// As many of its webhook are in the air as its receiver is thought to bear.
     ConcurrencyLimited,
     /// Its tenant, or the host of its receiver, has its share of what is in the air.
@@ -121,24 +125,31 @@ pub enum DispatchState {
 
 impl DispatchState {
     /// Why it is not sent yet; nothing of what is.
-    pub fn words(self) -> Option<&'static str> {
-        match self {
-            Self::InFlight => None,
-            Self::Paused { .. } => Some("its receiver asked to be left alone for a while"),
-            Self::CircuitOpen => Some(
+    pub fn words(self) -> Option<Cow<'static, str>> {
+        let words = match self {
+            Self::InFlight => return None,
+            Self::Paused { .. } => "its receiver asked to be left alone for a while",
+            Self::CircuitOpen => {
                 "its receiver has failed for long, and one delivery at a time finds out whether it is \
-                 back. It goes when its turn comes, or with Send now at once",
-            ),
-            Self::ConcurrencyLimited => {
-                Some("as many calls of this webhook are running as its receiver is thought to bear")
+                 back. It goes when its turn comes, or with Send now at once"
             }
-            Self::ShareLimited => Some(
+            Self::RateLimited { rate } => {
+                let words = format!(
+                    "its webhook has at most {rate} calls a second, and it waits for its turn"
+                );
+                return Some(words.into());
+            }
+            Self::ConcurrencyLimited => {
+                "as many calls of this webhook are running as its receiver is thought to bear"
+            }
+            Self::ShareLimited => {
                 "so many slow calls of this organization, or to this receiver's host, are running that \
-                 they have their share",
-            ),
-            Self::InFlightLimited => Some("as many calls are running as may"),
-            Self::Ready => Some("it is about to be sent"),
-        }
+                 they have their share"
+            }
+            Self::InFlightLimited => "as many calls are running as may",
+            Self::Ready => "it is about to be sent",
+        };
+        Some(words.into())
     }
 }
 

@@ -87,6 +87,7 @@ pub mod proxy;
 pub mod target;
 pub mod url_marks;
 
+pub mod call_limits;
 pub mod cloud_event;
 pub mod contract;
 pub mod dashboard;

@@ -342,6 +342,27 @@ pub const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// Less room than this is said, so that somebody makes some while all still goes on.
 pub const FREE_BYTES_LOW: u64 = 256 * 1024 * 1024;
 
+/// The least and the most calls that a webhook may have in a million seconds: one in 17 minutes,
+/// and as many as timers of a millisecond tell apart.
+pub const CALL_RATE_MICROS_MIN: u32 = 1_000;
+pub const CALL_RATE_MICROS_MAX: u32 = 1_000_000_000;
+
+/// A meter that wakes so late still counts from when it was to wake, in ms: else a timer's grain
+/// takes calls away from fast webhooks.
+pub const METER_LATE_MS: u64 = 5;
+
+/// Webhooks without a lane whose latest call is remembered for their rate: some megabytes.
+pub const METERS_REMEMBERED_MAX: usize = 100_000;
+
+/// Schedules that an operator may name, and how long a name is.
+pub const NAMED_SCHEDULES_MAX: usize = 100;
+pub const SCHEDULE_NAME_BYTES_MAX: usize = 50;
+
+/// Waits of a named schedule, and their sum in ms: 30 days.
+pub const SCHEDULE_WAITS_MAX: usize = 100;
+pub const SCHEDULE_MS_MAX: i64 = 30 * 86_400_000;
+
+const _: () = assert!(CALL_RATE_MICROS_MIN < CALL_RATE_MICROS_MAX);
 const _: () = assert!(FREE_BYTES_MIN < FREE_BYTES_LOW);
 const _: () = assert!(NOTIFICATION_BODY_BYTES_MAX <= INTAKE_BODY_BYTES_MAX);
 const _: () = assert!(INTAKE_BODY_BYTES_MAX <= BODIES_SHARE_BYTES_MAX);

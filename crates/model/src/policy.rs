@@ -1,7 +1,9 @@
 //! Policy: the flags in which dialects differ. The engine knows policies and no dialect.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::call_limits::{CallBounds, CallLimits};
 use crate::schedule::Schedule;
 use crate::tenant::DialectName;
 
@@ -24,6 +26,28 @@ pub struct Policy {
     pub event_naming: EventNaming,
     /// How long ended deliveries stay in the log.
     pub retention_ms: i64,
+    /// What limits of a webhook's own may be.
+    pub bounds: Arc<CallBounds>,
+}
+
+impl Policy {
+    /// The policy for a webhook with these limits; `None` if they change nothing of it. A schedule
+    /// that the operator does not have any more is the dialect's, and a time limit is never longer
+    /// than the operator allows today.
+    pub fn limited(&self, limits: &CallLimits) -> Option<Self> {
+        let named = limits.schedule.as_ref();
+        let schedule = named.and_then(|name| self.bounds.schedules.get(name));
+        if schedule.is_none() && limits.time_limit_ms.is_none() {
+            return None;
+        }
+        let most = self.bounds.time_limit_ms_max;
+        let time_limit = limits.time_limit_ms.map(|ms| ms.min(most));
+        Some(Self {
+            schedule: schedule.unwrap_or(&self.schedule).clone(),
+            exchange_limit_ms: time_limit.unwrap_or(self.exchange_limit_ms),
+            ..self.clone()
+        })
+    }
 }
 
 /// How a dialect's events are named.

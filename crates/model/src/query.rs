@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use crate::attempt::{Attempt, Outcome};
+use crate::call_limits::CallLimits;
+use crate::cloud_event::CloudEventMode;
 use crate::declared_secrets::DeclaredSecrets;
 use crate::delivery::DeliveryState;
 use crate::id::{DeliveryId, WebhookId};
@@ -252,6 +254,10 @@ pub struct DeclaredWebhook {
     /// What a new one gets where the file says nothing.
     pub fresh: WebhookDefaults,
     pub secrets: DeclaredSecrets,
+    /// `None`: keep what is there.
+    pub limits: Option<CallLimits>,
+    /// `None`: keep what is there; `Some(None)`: no CloudEvents.
+    pub cloud_events: Option<Option<CloudEventMode>>,
 }
 
 /// What is made for a webhook once, and stays.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::call_limits::CallLimits;
 use crate::cloud_event::CloudEventMode;
 use crate::contract::{
     Backend, Backlog, BacklogCursor, Catalog, CommitSubscriber, DashboardStore, DuePage, DueQuery,
@@ -112,6 +113,8 @@ pub enum StoreCall {
     SaveWebhook,
     CloudEvents,
     SetCloudEvents,
+    CallLimits,
+    SetCallLimits,
     Signatures,
     PublishedSignature,
     SignaturesBehind,
@@ -258,6 +261,14 @@ pass!(Catalog of store {
         tenant: TenantId,
         webhook: WebhookId,
         mode: Option<CloudEventMode>,
+        actor: String,
+        at: Timestamp,
+    ) -> ();
+    CallLimits = call_limits(tenant: TenantId, webhook: WebhookId) -> CallLimits;
+    SetCallLimits = set_call_limits(
+        tenant: TenantId,
+        webhook: WebhookId,
+        limits: CallLimits,
         actor: String,
         at: Timestamp,
     ) -> ();

@@ -85,6 +85,7 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
         clock: parts.clock.clone(),
         rng: rng.clone(),
         keyring: Arc::clone(&parts.keyring),
+        bounds: Arc::clone(parts.dialects.bounds()),
         intake_metrics: IntakeMetrics::register(registry),
         intake_warnings: IntakeWarnings::default(),
     };

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
+use model::call_limits::CallBounds;
 use model::contract::{Backend, Frontend, Store};
 use model::gate::Gate;
 use model::policy::Policies;
@@ -68,6 +69,12 @@ pub(crate) fn dialects(config: &Config) -> Dialects {
         extra_triggers: config.triggers.clone(),
         strict_triggers: config.strict_triggers,
         strict_action_types: config.strict_action_types,
+        bounds: CallBounds {
+            calls_at_a_time_max: u32::try_from(config.max_concurrency_per_webhook)
+                .unwrap_or(u32::MAX),
+            time_limit_ms_max: config.max_call_seconds.saturating_mul(1_000),
+            schedules: config.schedules.clone(),
+        },
         extra_action_types: config.action_types.iter().map(action_type).collect(),
     };
     web::dialects::all(&options)

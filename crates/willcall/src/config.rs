@@ -9,6 +9,7 @@ mod former;
 mod master_key;
 mod proxy;
 mod proxy_variables;
+mod schedules;
 mod store;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::{Arg, ArgMatches};
 use model::address::{InvalidNetwork, Networks, PrivateTargets};
 use model::proxy::ProxyRules;
+use model::schedule::Schedule;
 use model::signing::Keyring;
 use model::tenant::DialectName;
 use web::dialects::{LogRetention, Trigger};
@@ -162,6 +164,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         meaning: "Most attempts to one webhook that run at the same time, 1 to 1024",
     },
     Setting {
+        key: "max_call_time",
+        default: "60",
+        value: "SECONDS",
+        meaning: "Longest time limit of a call that a webhook may be given, 1 to 300. Without one it has its platform's",
+    },
+    Setting {
+        key: "schedules",
+        default: "",
+        value: "NAME=WAIT WAIT …,…",
+        meaning: "Retry schedules that webhooks may be given by name, each with the waits before its retries, such as patient=5s 1m 1h 12h",
+    },
+    Setting {
         key: "max_in_flight",
         default: "1024",
         value: "COUNT",
@@ -217,6 +231,9 @@ pub(crate) struct Config {
     pub(crate) strict_triggers: bool,
     pub(crate) strict_action_types: bool,
     pub(crate) max_concurrency_per_webhook: usize,
+    /// The longest time limit of a webhook's own, in seconds.
+    pub(crate) max_call_seconds: u32,
+    pub(crate) schedules: BTreeMap<String, Schedule>,
     pub(crate) max_in_flight: usize,
     pub(crate) max_connections: usize,
     pub(crate) trusted_proxies: Networks,
@@ -479,6 +496,8 @@ impl RawConfig {
             strict_triggers: self.read("strict_triggers", yes_or_no)?,
             strict_action_types: self.read("strict_action_types", yes_or_no)?,
             max_concurrency_per_webhook: self.count("max_concurrency_per_webhook", 1_024)?,
+            max_call_seconds: u32::try_from(self.number("max_call_time", 1, 300)?)?,
+            schedules: self.read("schedules", |text| schedules::schedules(list(text)))?,
             max_in_flight: self.count("max_in_flight", 16_384)?,
             max_connections: self.count("max_connections", 65_536)?,
             trusted_proxies: self.read("trusted_proxies", |text| {
@@ -663,9 +682,12 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>> {
                 all_keys().join(", ")
             );
         }
-        let text = as_text(&value).ok_or_else(|| {
-            anyhow!("the setting {key} has to be a text, a number, or a list of texts")
-        })?;
+        let table = value.as_table().filter(|_| key == "schedules");
+        let text = table
+            .map_or_else(|| as_text(&value), named_texts)
+            .ok_or_else(|| {
+                anyhow!("the setting {key} has to be a text, a number, or a list of texts")
+            })?;
         values.insert(key, text);
     }
     Ok(values)
@@ -678,6 +700,16 @@ fn not_toml(text: &str, error: &toml::de::Error) -> anyhow::Error {
     let before = text.get(..at).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     anyhow!("not valid TOML, in line {line}: {}", error.message())
+}
+
+/// The schedules of a file, each name with a text or with a list of texts.
+fn named_texts(table: &toml::Table) -> Option<String> {
+    let one = |(name, waits): (&String, &toml::Value)| {
+        let waits = as_text(waits)?.replace(',', " ");
+        Some(format!("{name}={waits}"))
+    };
+    let all: Option<Vec<String>> = table.iter().map(one).collect();
+    all.map(|all| all.join(","))
 }
 
 fn as_text(value: &toml::Value) -> Option<String> {

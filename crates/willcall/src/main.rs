@@ -142,7 +142,10 @@ fn runtime() -> Result<Runtime> {
 }
 
 /// Settings that decide what an operator's file may say.
-const OF_A_FILE: [&str; 5] = [
+const OF_A_FILE: [&str; 8] = [
+    "max_concurrency_per_webhook",
+    "max_call_time",
+    "schedules",
     "action_types",
     "triggers",
     "strict_triggers",

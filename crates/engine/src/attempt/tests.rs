@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use model::attempt::{BodyEnd, Failure};
+use model::call_limits::CallLimits;
 use model::contract::WebhookTarget;
 use model::delivery::Delivery;
 use model::id::{DeliveryId, NotificationId, WebhookId};
@@ -207,6 +208,7 @@ fn prepared(url: &str) -> PreparedTarget {
         content_type: "application/json".to_owned(),
         event_naming: EventNaming::default(),
         retention_ms: 1,
+        bounds: Arc::default(),
     };
     let target = WebhookTarget {
         webhook: WebhookId(1),
@@ -215,6 +217,7 @@ fn prepared(url: &str) -> PreparedTarget {
         tenant_key: "bigevents".to_owned(),
         cloud_events: None,
         tls: WebhookTls::default(),
+        limits: CallLimits::default(),
         key: None,
         target_url: url.to_owned(),
         headers: Headers::default(),

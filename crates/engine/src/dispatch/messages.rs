@@ -1,6 +1,11 @@
 //! What the loop logs about receivers and the clock.
 
+use std::collections::BTreeSet;
+
+use model::contract::WebhookTarget;
 use model::id::WebhookId;
+use model::limits::NAMED_SCHEDULES_MAX;
+use model::policy::Policy;
 use model::time::ClockDoubt;
 
 use crate::circuit_breaker::CircuitTransition;
@@ -34,5 +39,25 @@ pub(super) fn doubted(doubt: ClockDoubt) {
             "{doubt}; waits go on where they were, and for an hour nothing is removed or ended by \
              what it says"
         ),
+    }
+}
+
+/// Says once for each name that a webhook wants a schedule which is not there.
+pub(super) fn missing_schedule(
+    said: &mut BTreeSet<String>,
+    target: &WebhookTarget,
+    policy: &Policy,
+) {
+    let missing = target.limits.missing_schedule(&policy.bounds);
+    if let Some(name) = missing.filter(|name| !said.contains(*name))
+        && said.len() < NAMED_SCHEDULES_MAX
+    {
+        said.insert(name.to_owned());
+        tracing::warn!(
+            schedule = name,
+            webhook = %target.webhook,
+            "webhooks name a retry schedule that is not in the setting schedules any more; they \
+             have their platform's own until it is there again"
+        );
     }
 }

@@ -8,6 +8,7 @@ use crate::circuit_breaker::CircuitBreaker;
 use crate::concurrency::{ConcurrencyLimit, LoadSignal};
 use crate::fair_queue::HostId;
 use crate::fair_share::ReceiverSpeed;
+use crate::meter::Meter;
 use crate::request::{PreparedTarget, TargetHash};
 
 /// What is remembered of the receiver, whatever the state.
@@ -19,6 +20,7 @@ pub(super) struct Receiver {
     pub(super) host: Option<HostId>,
     pub(super) circuit: CircuitBreaker,
     pub(super) concurrency: ConcurrencyLimit,
+    pub(super) meter: Meter,
     pub(super) speed: ReceiverSpeed,
     /// The target of which that is remembered from an earlier lane, until the webhook is loaded.
     pub(super) was_fast: Option<TargetHash>,

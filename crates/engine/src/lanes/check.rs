@@ -41,6 +41,7 @@ impl Lanes {
         let unloaded: BTreeSet<_> = self.unloaded.iter().collect();
         let (mut read_times, mut waiting) = (BTreeSet::new(), 0);
         let mut resting = BTreeSet::new();
+        let mut metered = BTreeSet::new();
         for (webhook, Entry { lane, place }) in &self.lanes {
             match place.read {
                 ReadQueue::None => {}
@@ -61,6 +62,7 @@ impl Lanes {
                 place.rest.is_none() || (lane.is_idle() && lane.is_ready()),
                 "a lane that rests has nothing to do, and may be called"
             );
+            metered.extend(place.metered.map(|at| (at, *webhook)));
             resting.extend(place.rest.map(|rest| (rest, *webhook)));
             assert!(
                 !lane.is_unloaded() || unloaded.contains(webhook),
@@ -76,6 +78,11 @@ impl Lanes {
             "whoever waits to be read has a turn"
         );
         assert_eq!(resting, self.resting, "lanes that rest");
+        assert_eq!(
+            &metered,
+            self.metered.times(),
+            "lanes that wait for their rate"
+        );
         assert!(resting.len() <= RESTING_MAX, "no more rest than may");
     }
 

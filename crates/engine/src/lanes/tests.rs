@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use model::call_limits::CallLimits;
 use model::contract::WebhookTarget;
 use model::delivery::Delivery;
 use model::id::NotificationId;
@@ -19,6 +20,7 @@ use crate::circuit_breaker::CircuitTransition;
 use crate::concurrency::LoadSignal;
 use crate::lane::{Pause, TargetSnapshot};
 
+mod rates;
 mod steps;
 
 const HOOK: WebhookId = WebhookId(1);
@@ -66,6 +68,10 @@ fn open() -> WebhookLookup {
 }
 
 fn open_at(tenant: i64, host: &str) -> WebhookLookup {
+    open_limited(tenant, host, CallLimits::default())
+}
+
+fn open_limited(tenant: i64, host: &str, limits: CallLimits) -> WebhookLookup {
     let policy = Policy {
         schedule: Schedule {
             delays_ms: vec![],
@@ -81,6 +87,7 @@ fn open_at(tenant: i64, host: &str) -> WebhookLookup {
         content_type: String::new(),
         event_naming: EventNaming::default(),
         retention_ms: 1,
+        bounds: Arc::default(),
     };
     let target = WebhookTarget {
         webhook: HOOK,
@@ -89,6 +96,7 @@ fn open_at(tenant: i64, host: &str) -> WebhookLookup {
         tenant_key: "bigevents".to_owned(),
         cloud_events: None,
         tls: WebhookTls::default(),
+        limits,
         key: None,
         target_url: format!("http://{host}/"),
         headers: Headers::default(),

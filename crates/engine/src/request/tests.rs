@@ -1,5 +1,6 @@
 //! Which lines a request has, and which of them are written down.
 
+use model::call_limits::CallLimits;
 use model::delivery::Delivery;
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::policy::EventNaming;
@@ -31,6 +32,7 @@ fn prepared(url: &str, lines: &[(&str, &str)]) -> PreparedTarget {
         content_type: "application/json".to_owned(),
         event_naming: EventNaming::default(),
         retention_ms: 1,
+        bounds: Arc::default(),
     };
     PreparedTarget::new(&target(url, lines), Arc::new(policy), &Keyring::default())
 }
@@ -43,6 +45,7 @@ fn target(url: &str, lines: &[(&str, &str)]) -> WebhookTarget {
         tenant_key: "bigevents".to_owned(),
         cloud_events: None,
         tls: WebhookTls::default(),
+        limits: CallLimits::default(),
         key: None,
         target_url: url.to_owned(),
         headers: own(lines),
@@ -340,6 +343,7 @@ fn no_value_brings_a_line_of_its_own() {
             tenant_key: "bigevents".to_owned(),
             cloud_events: None,
             tls: WebhookTls::default(),
+            limits: CallLimits::default(),
             key: Some("w\r\nX-Evil: 2".to_owned()),
             target_url: "http://a.test/".to_owned(),
             headers: block.clone(),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::call_limits::CallLimits;
 use crate::cloud_event::CloudEventMode;
 use crate::contract::StoreFuture;
 use crate::id::{DeliveryId, TenantId, WebhookId};
@@ -173,6 +174,23 @@ pub trait Catalog: Send + Sync {
         tenant: TenantId,
         webhook: WebhookId,
         mode: Option<CloudEventMode>,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<()>;
+
+    /// The limits that a webhook of the tenant has of its own.
+    ///
+    /// Errors: those of a read.
+    fn call_limits(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<CallLimits>;
+
+    /// Changes them all, and writes an audit entry if it is a change.
+    ///
+    /// Errors: those of a change; `Stale` if the webhook is not there.
+    fn set_call_limits(
+        &self,
+        tenant: TenantId,
+        webhook: WebhookId,
+        limits: CallLimits,
         actor: String,
         at: Timestamp,
     ) -> StoreFuture<()>;

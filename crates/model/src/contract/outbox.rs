@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::attempt::Attempt;
+use crate::call_limits::CallLimits;
 use crate::cloud_event::CloudEventMode;
 use crate::contract::StoreFuture;
 use crate::delivery::{DueDelivery, NextState};
@@ -147,6 +148,7 @@ pub struct WebhookTarget {
     /// `None`: calls are as their dialect has them.
     pub cloud_events: Option<CloudEventMode>,
     pub tls: WebhookTls,
+    pub limits: CallLimits,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -25,6 +25,7 @@ fn policy(gone_disables: bool) -> Policy {
         content_type: "application/json".to_owned(),
         event_naming: EventNaming::default(),
         retention_ms: 30 * 24 * HOUR,
+        bounds: Arc::default(),
     }
 }
 

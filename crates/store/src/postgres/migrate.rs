@@ -46,6 +46,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0006_webhook_tls.sql"),
         oldest: 6,
     },
+    // Nor how often a webhook may be called.
+    Migration {
+        sql: include_str!("../../migrations/postgres/0007_call_limits.sql"),
+        oldest: 7,
+    },
 ];
 
 /// One step of the schema.

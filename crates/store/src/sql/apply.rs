@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use model::call_limits::CallLimits;
+use model::cloud_event::CloudEventMode;
 use model::contract::{Conflict, StoreError};
 use model::declared_secrets::DeclaredSecrets;
 use model::id::{TenantId, WebhookId};
@@ -22,7 +24,10 @@ use crate::sql::audit::{self, AuditRecord};
 use crate::sql::job_error::JobError;
 use crate::sql::rows;
 use crate::sql::transaction::Transaction;
-use crate::sql::{catalog, own_headers, query, signatures, webhook_rows, webhook_tls, webhooks};
+use crate::sql::{
+    call_limits, catalog, cloud_events, own_headers, query, signatures, webhook_rows, webhook_tls,
+    webhooks,
+};
 
 shared_statements! {
     TENANT = "select id, name from tenant where dialect = ?1 and key = ?2";
@@ -414,6 +419,7 @@ fn apply_webhook(
     };
     let mut changed = Vec::new();
     let secrets = declared.secrets.clone();
+    let (limits, events) = (declared.limits.clone(), declared.cloud_events);
     let (webhook, change) = if let Some(stored) = stored {
         let wanted = Webhook {
             key: stored.key.clone().or_else(|| declared.key.clone()),
@@ -440,7 +446,8 @@ fn apply_webhook(
         (webhooks::add(tx, new, actor, at)?, ChangeKind::Created)
     };
     tx.execute(DECLARED, values![webhook.id.0])?;
-    let names = apply_secrets(tx, context, &webhook, &secrets)?;
+    let mut names = apply_secrets(tx, context, &webhook, &secrets)?;
+    names.extend(apply_calls(tx, context, &webhook, limits, events)?);
     let change = match change {
         ChangeKind::Unchanged if !names.is_empty() => ChangeKind::Changed,
         change @ (ChangeKind::Created | ChangeKind::Changed | ChangeKind::Unchanged) => change,
@@ -497,6 +504,32 @@ fn apply_secrets(
         };
         webhook_tls::change(tx, place, &change, actor, at)?;
         names.push(what);
+    }
+    Ok(names)
+}
+
+/// Brings limits and CloudEvents of a webhook to what is declared; the names of what changed.
+fn apply_calls(
+    tx: &mut dyn Transaction,
+    context: &ApplyContext<'_>,
+    webhook: &Webhook,
+    limits: Option<CallLimits>,
+    events: Option<Option<CloudEventMode>>,
+) -> Result<Vec<String>, JobError> {
+    let mut names = Vec::new();
+    if webhook.is_deleted() {
+        return Ok(names);
+    }
+    let (place, actor, at) = ((context.tenant, webhook.id), context.actor, context.at);
+    if let Some(limits) = limits
+        && call_limits::set_limits(tx, place, &limits, actor, at)?
+    {
+        names.push("limits".to_owned());
+    }
+    if let Some(mode) = events
+        && cloud_events::set_mode(tx, place, mode, actor, at)?
+    {
+        names.push("cloud_events".to_owned());
     }
     Ok(names)
 }

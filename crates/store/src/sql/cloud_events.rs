@@ -33,19 +33,19 @@ pub(crate) fn stored(number: Option<i64>) -> Result<Option<CloudEventMode>, JobE
     Ok(number.map(rows::cloud_event_mode).transpose()?)
 }
 
-/// Changes the mode of a webhook that is there.
+/// Changes the mode of a webhook that is there. Answers whether that was a change.
 pub(crate) fn set_mode(
     tx: &mut dyn Transaction,
     (tenant, webhook): (TenantId, WebhookId),
     new: Option<CloudEventMode>,
     actor: &str,
     at: Timestamp,
-) -> Result<(), JobError> {
+) -> Result<bool, JobError> {
     if webhook_rows::find(tx.conn(), tenant, webhook)?.is_none() {
         return Err(StoreError::Stale.into());
     }
     if mode(tx.conn(), tenant, webhook)? == new {
-        return Ok(());
+        return Ok(false);
     }
     let number = new.map(rows::cloud_event_number);
     tx.execute(SET_MODE, values![webhook.0, number])?;
@@ -54,5 +54,6 @@ pub(crate) fn set_mode(
     AuditRecord::new(tenant, at, actor, "webhook.cloud_events")
         .about(webhook)
         .with(json!({ "mode": new.map(CloudEventMode::as_str) }))
-        .write(tx)
+        .write(tx)?;
+    Ok(true)
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::call_limits::CallLimits;
 use model::cloud_event::CloudEventMode;
 use model::contract::{Catalog, Intake, ReplayRequest, ReplayResult, SealedId, StoreFuture};
 use model::id::{DeliveryId, TenantId, WebhookId};
@@ -25,8 +26,8 @@ use crate::sql::executor::{ChangeScope, Executor, shares};
 use crate::sql::queue::JobClass;
 use crate::sql::transaction::Transaction;
 use crate::sql::{
-    apply, audit, cancel, catalog, cloud_events, delivery_detail, idempotency, log, own_headers,
-    replay, signatures, stored_responses, webhook_rows, webhook_tls, webhooks,
+    apply, audit, call_limits, cancel, catalog, cloud_events, delivery_detail, idempotency, log,
+    own_headers, replay, signatures, stored_responses, webhook_rows, webhook_tls, webhooks,
 };
 
 /// A store on an engine.
@@ -211,7 +212,27 @@ impl<E: Executor> Catalog for SqlStore<E> {
     ) -> StoreFuture<()> {
         let scope = ChangeScope::Tenant(tenant);
         self.executor.change(scope, 1, move |tx| {
-            cloud_events::set_mode(tx, (tenant, webhook), mode, &actor, at)
+            cloud_events::set_mode(tx, (tenant, webhook), mode, &actor, at).map(drop)
+        })
+    }
+
+    fn call_limits(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<CallLimits> {
+        self.executor.read(JobClass::Work, move |conn| {
+            call_limits::limits(conn, tenant, webhook)
+        })
+    }
+
+    fn set_call_limits(
+        &self,
+        tenant: TenantId,
+        webhook: WebhookId,
+        limits: CallLimits,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<()> {
+        let scope = ChangeScope::Tenant(tenant);
+        self.executor.change(scope, 1, move |tx| {
+            call_limits::set_limits(tx, (tenant, webhook), &limits, &actor, at).map(drop)
         })
     }
 

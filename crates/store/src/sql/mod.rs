@@ -13,6 +13,7 @@ pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod backlog;
 pub(crate) mod bulk_jobs;
+pub(crate) mod call_limits;
 pub(crate) mod cancel;
 pub(crate) mod catalog;
 pub(crate) mod cloud_events;

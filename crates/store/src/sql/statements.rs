@@ -2,10 +2,10 @@
 
 use crate::sql::{Statement, merge};
 use crate::sql::{
-    apply, audit, backlog, bulk_jobs, cancel, catalog, cloud_events, dashboard_queries,
-    delivery_detail, delivery_scans, expiry, fan_out, heartbeat, id_range, idempotency, log,
-    notification_rows, notifications, own_headers, prune, read_horizon, replay, sessions,
-    signatures, stored_responses, users, webhook_health, webhook_history, webhook_rows,
+    apply, audit, backlog, bulk_jobs, call_limits, cancel, catalog, cloud_events,
+    dashboard_queries, delivery_detail, delivery_scans, expiry, fan_out, heartbeat, id_range,
+    idempotency, log, notification_rows, notifications, own_headers, prune, read_horizon, replay,
+    sessions, signatures, stored_responses, users, webhook_health, webhook_history, webhook_rows,
     webhook_tls, webhooks,
 };
 
@@ -18,6 +18,7 @@ pub(crate) fn statements() -> impl Iterator<Item = Statement> {
         bulk_jobs::STATEMENTS,
         cancel::STATEMENTS,
         catalog::STATEMENTS,
+        call_limits::STATEMENTS,
         cloud_events::STATEMENTS,
         dashboard_queries::STATEMENTS,
         delivery_detail::STATEMENTS,

@@ -395,6 +395,10 @@ fn a_store_of_an_earlier_version_is_brought_up_to_date_with_all_it_has() {
         drop table clock; drop table clock_fall; drop table moved; drop table signature;
         drop table own_header; drop table webhook_tls;
         alter table webhook drop column cloud_events;
+        alter table webhook drop column calls_at_a_time;
+        alter table webhook drop column calls_in_million_s;
+        alter table webhook drop column time_limit_ms;
+        alter table webhook drop column schedule;
         alter table delivery drop column tried_at; pragma user_version = 1",
     )
     .unwrap();

@@ -22,7 +22,7 @@ use crate::sqlite::harness::{
     Given, answered, at, declaration, delivered, delivery_id, ended, failed, gone, headers, pair,
     retry, settlement, wait,
 };
-use crate::sqlite::{own_headers, signatures, webhook_tls};
+use crate::sqlite::{call_limits, own_headers, signatures, webhook_tls};
 
 /// A text that PostgreSQL cannot hold as it is.
 const HOSTILE: &str = "a\0b\u{1}c\u{2} É 'x'";
@@ -311,6 +311,9 @@ fn webhooks_of_events(given: &Given, webhooks: &[WebhookId]) {
     for (webhook, mode) in webhooks.iter().zip(CloudEventMode::ALL) {
         given.send_cloud_events(*webhook, Some(mode), 295).unwrap();
     }
+    given
+        .limit(given.tenant, webhooks[2], call_limits::limits())
+        .unwrap();
 }
 
 fn changed_webhooks(given: &Given, webhooks: &[WebhookId]) {

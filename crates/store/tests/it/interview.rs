@@ -197,6 +197,8 @@ impl Interview<'_> {
         self.ask(format!("certificates {of}"), tls);
         let events = store.cloud_events(tenant, webhook);
         self.ask(format!("CloudEvents {of}"), events);
+        let limits = store.call_limits(tenant, webhook);
+        self.ask(format!("limits {of}"), limits);
         let published = store.published_signature("a-name".to_owned());
         self.ask(format!("published {of}"), published);
         if let Some(Some(found)) = found

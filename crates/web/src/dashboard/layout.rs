@@ -50,6 +50,7 @@ pub(crate) enum Tab {
 const SAID: &[(&str, &str)] = &[
     ("created", "The webhook is created."),
     ("saved", "Saved."),
+    ("calls-saved", "Saved. It holds from the next call on."),
     ("signed", "Calls are signed with it from now on."),
     (
         "former-ended",

@@ -5,6 +5,8 @@
 //! a dialect: what differs comes from its value (`Dialect::dashboard`).
 
 mod assets;
+mod calls;
+mod calls_view;
 mod error_page;
 mod explanation;
 mod faults;
@@ -56,6 +58,7 @@ fn routes() -> Vec<PageRoute> {
         webhook_form::routes(),
         webhook::routes(),
         secrets::routes(),
+        calls::routes(),
         send_test::routes(),
         notifications::routes(),
         explanation::routes(),

@@ -4,6 +4,7 @@
 //! It is delivered like every notification. The page waits a moment for the first attempt, never
 //! for a slow receiver.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use askama::Template;
@@ -70,7 +71,7 @@ struct TestOutcomePage {
     /// There is no outcome yet.
     waiting: bool,
     /// Why it is not sent yet, if that is known.
-    unsent: Option<&'static str>,
+    unsent: Option<Cow<'static, str>>,
     /// It was sent, as far as is known.
     in_the_air: bool,
     /// The path to look again.

@@ -9,6 +9,7 @@ use model::target::masked;
 use model::users::Role;
 use model::webhook::{DisableCause, Disablement, Webhook};
 
+use super::calls_view::CallsView;
 use super::health::{self, HistoryBar, LastCall, WebhookStatus};
 use super::layout::{Shell, Tab, path_of};
 use super::page::{PageAccess, PageRoute, get, post};
@@ -34,6 +35,7 @@ struct WebhookPage {
     meaning: &'static str,
     doubt: Option<String>,
     facts: Vec<WebhookFact>,
+    calls: CallsView,
     last: Option<LastCall>,
     bar: HistoryBar,
     created_at: DisplayTime,
@@ -124,6 +126,7 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         health: WebhookStatus::of(&webhook, health.as_ref(), visit.now),
         meaning: meaning(&webhook, health.as_ref()),
         doubt: dialect.dashboard.forms.doubt(&webhook),
+        calls: CallsView::of(&visit, &webhook).await?,
         facts: dialect.dashboard.forms.facts(&webhook, may_edit),
         last: health
             .as_ref()

@@ -42,6 +42,7 @@ impl Dialects {
         let sheet = SourceFile {
             text,
             secrets,
+            bounds: self.bounds(),
             mistakes: RefCell::default(),
         };
         let mut declared = DeclarationFile::default();

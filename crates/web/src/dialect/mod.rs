@@ -7,6 +7,7 @@ pub(crate) mod dashboard;
 pub(crate) mod declared_secrets;
 pub(crate) mod demo;
 pub(crate) mod form;
+pub(crate) mod limits;
 pub(crate) mod load;
 pub(crate) mod nearest;
 pub(crate) mod options;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use model::call_limits::CallBounds;
+
 /// What an operator may choose about dialects.
 #[derive(Debug, Clone, Default)]
 pub struct DialectOptions {
@@ -17,6 +19,8 @@ pub struct DialectOptions {
     pub extra_triggers: Vec<Trigger>,
     /// Whether webhooks that no known trigger can reach are refused.
     pub strict_triggers: bool,
+    /// What limits of webhooks may be.
+    pub bounds: CallBounds,
 }
 
 /// The operator's retention; without one the dialect's own default holds.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
+use model::call_limits::CallBounds;
 use model::declared_secrets::Sealer;
 use model::limits::{NAME_BYTES_MAX, TOKEN_LETTERS};
 use model::query::{Declaration, DeclaredToken};
@@ -69,6 +70,7 @@ pub struct FileSecrets<'a> {
 pub(crate) struct SourceFile<'a> {
     pub(super) text: &'a str,
     pub(super) secrets: &'a FileSecrets<'a>,
+    pub(super) bounds: &'a CallBounds,
     pub(super) mistakes: RefCell<Vec<FileError>>,
 }
 
@@ -144,6 +146,23 @@ impl<'a> FileTable<'a> {
             self.mismatch(key, "a text in quotes", value);
         }
         text
+    }
+
+    /// A number as it is written. A text is taken as well: what it means is judged by who asks.
+    pub(crate) fn number(&self, key: &str) -> Option<String> {
+        let value = self.get(key)?;
+        let number = value.as_integer().map(ToString::to_string);
+        let number = number.or_else(|| value.as_float().map(ToString::to_string));
+        let number = number.or_else(|| value.as_str().map(str::to_owned));
+        if number.is_none() {
+            self.mismatch(key, "a number", value);
+        }
+        number
+    }
+
+    /// What limits of webhooks may be.
+    pub(crate) fn bounds(&self) -> &CallBounds {
+        self.sheet.bounds
     }
 
     pub(crate) fn required_text(&self, key: &str) -> Option<&'a str> {

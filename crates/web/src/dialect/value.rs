@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use model::call_limits::CallBounds;
 use model::policy::{Policies, Policy};
 use model::tenant::{DialectName, Permission, Tenant};
 
@@ -17,6 +18,7 @@ use crate::gateway::api::Api;
 pub struct Dialects {
     pub(super) all: Vec<Arc<Dialect>>,
     retention: LogRetention,
+    bounds: Arc<CallBounds>,
 }
 
 pub(crate) struct Dialect {
@@ -37,9 +39,22 @@ pub(crate) struct Dialect {
 }
 
 impl Dialects {
-    pub(crate) fn new(all: Vec<Dialect>, retention: LogRetention) -> Self {
+    pub(crate) fn new(mut all: Vec<Dialect>, retention: LogRetention, bounds: CallBounds) -> Self {
+        let bounds = Arc::new(bounds);
+        for dialect in &mut all {
+            dialect.policy.bounds = Arc::clone(&bounds);
+        }
         let all = all.into_iter().map(Arc::new).collect();
-        Self { all, retention }
+        Self {
+            all,
+            retention,
+            bounds,
+        }
+    }
+
+    /// What limits of webhooks may be.
+    pub(crate) fn bounds(&self) -> &Arc<CallBounds> {
+        &self.bounds
     }
 
     pub fn policies(&self) -> Policies {

@@ -14,5 +14,5 @@ pub use crate::dialect::value::Dialects;
 /// Every dialect there is.
 pub fn all(options: &DialectOptions) -> Dialects {
     let all = vec![pretix::dialect(options), openticket::dialect(options)];
-    Dialects::new(all, options.retention.clone())
+    Dialects::new(all, options.retention.clone(), options.bounds.clone())
 }

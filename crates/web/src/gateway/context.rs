@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use model::call_limits::CallBounds;
 use model::signing::Keyring;
 use model::time::Clock;
 
@@ -17,6 +18,8 @@ pub(crate) struct Context {
     pub(crate) rng: SharedRng,
     /// Seals secrets.
     pub(crate) keyring: Arc<Keyring>,
+    /// What limits of webhooks may be.
+    pub(crate) bounds: Arc<CallBounds>,
     pub(crate) intake_metrics: IntakeMetrics,
     pub(crate) intake_warnings: IntakeWarnings,
 }

@@ -7,6 +7,7 @@ pub(crate) mod faulty_store;
 mod fuzz;
 pub(crate) mod harness;
 mod idempotency;
+mod limits;
 mod never_500;
 mod own_headers;
 mod pages;

@@ -6,6 +6,8 @@ mod bench;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod call_limits;
+#[cfg(test)]
 mod cloud_events;
 #[cfg(test)]
 mod copy;

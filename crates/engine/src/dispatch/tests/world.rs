@@ -510,6 +510,7 @@ pub(super) fn policy() -> Policy {
         content_type: "application/json".to_owned(),
         event_naming: EventNaming::default(),
         retention_ms: 30 * 24 * HOUR_MS,
+        bounds: Arc::default(),
     }
 }
 

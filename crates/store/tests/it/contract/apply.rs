@@ -41,6 +41,8 @@ fn declared_webhook(url: &str, topic: &str) -> DeclaredWebhook {
         retries_max: None,
         fresh: WebhookDefaults::default(),
         secrets: DeclaredSecrets::default(),
+        limits: None,
+        cloud_events: None,
     }
 }
 

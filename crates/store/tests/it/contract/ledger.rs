@@ -1,6 +1,7 @@
 //! Accepting, pending webhooks, and what is due.
 
 use bytes::Bytes;
+use model::call_limits::CallLimits;
 use model::contract::{DueQuery, PendingWebhook, StoreError, WebhookTarget};
 use model::filter::{Filter, MatchKey, SubscriptionSet};
 use model::id::{NotificationId, TenantId, WebhookId};
@@ -354,6 +355,7 @@ fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
         dialect: DialectName::new("pretix"),
         tenant_key: "bigevents".to_owned(),
         cloud_events: None,
+        limits: CallLimits::default(),
         key: None,
         target_url: "https://user:secret@example.org/hook".to_owned(),
         headers: Headers::default(),

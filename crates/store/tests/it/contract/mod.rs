@@ -4,6 +4,7 @@ pub(crate) mod harness;
 
 mod apply;
 mod bulk_jobs;
+pub(crate) mod call_limits;
 mod catalog;
 mod clock;
 pub(crate) mod cloud_events;

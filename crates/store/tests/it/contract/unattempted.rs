@@ -240,6 +240,8 @@ fn a_refused_change_leaves_what_was_not_tried_as_it_was() {
         retries_max: None,
         fresh: WebhookDefaults::default(),
         secrets: DeclaredSecrets::default(),
+        limits: None,
+        cloud_events: None,
     }];
     let mut taken = declaration("bigevents");
     taken.tokens = vec![DeclaredToken {

@@ -177,6 +177,8 @@ fn a_tenant_has_as_many_webhooks_as_it_may_and_no_more() {
         retries_max: None,
         fresh: WebhookDefaults::default(),
         secrets: DeclaredSecrets::default(),
+        limits: None,
+        cloud_events: None,
     };
     let declaration = Declaration {
         webhooks: vec![declared],
@@ -393,6 +395,8 @@ fn a_declared_webhook_keeps_what_was_made_for_it_and_comes_back_by_its_key() {
         headers: None,
         retries_max: None,
         secrets: DeclaredSecrets::default(),
+        limits: None,
+        cloud_events: None,
         fresh: WebhookDefaults {
             key: Some(nonce.to_owned()),
             headers: headers("X-Nonce", nonce),

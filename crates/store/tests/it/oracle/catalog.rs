@@ -38,6 +38,8 @@ impl History {
                     retries_max: None,
                     fresh: WebhookDefaults::default(),
                     secrets: DeclaredSecrets::default(),
+                    limits: None,
+                    cloud_events: None,
                 })
                 .collect(),
             tokens: (0..self.draw.below(3))

@@ -1,6 +1,8 @@
 //! The page of one delivery: what was accepted, its state and why, what comes next and when, and
 //! every attempt.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use model::delivery::{DeliveryState, DispatchState};
 use model::id::DeliveryId;
@@ -64,7 +66,7 @@ struct StateView<'a> {
     ended_at: Option<DisplayTime>,
     plan: Option<RetryPlan>,
     /// Why it is due and not sent, if that is known.
-    unsent: Option<&'static str>,
+    unsent: Option<Cow<'static, str>>,
     in_the_air: bool,
     rule: Option<String>,
     off: Option<(DisplayTime, &'static str)>,
@@ -216,7 +218,11 @@ async fn state(
     visit: &Visit,
     around: &StateContext,
 ) -> Result<HtmlFragment, PageError> {
+    let (tenant, id) = (visit.tenant()?.id, detail.row.id.webhook);
+    let limits = visit.ask(move |s| s.call_limits(tenant, id)).await?;
     let policy = visit.policy()?;
+    let limited = policy.limited(&limits);
+    let policy = limited.as_ref().unwrap_or(policy);
     let at = dispatch_state(&visit.context, &detail.row, visit.now).await;
     Ok(state_view(
         detail,
@@ -340,6 +346,8 @@ impl Feed for DeliveryFeed {
                 });
             };
             let webhook = context.store.ask(|s| s.webhook(tenant, id.webhook)).await?;
+            let limits = context.store.ask(|s| s.call_limits(tenant, id.webhook));
+            let limited = self.policy.limited(&limits.await?);
             let mut news = FeedUpdate {
                 mark: mark.clone(),
                 again,
@@ -357,7 +365,7 @@ impl Feed for DeliveryFeed {
             let part = state_view(
                 &detail,
                 webhook.as_ref(),
-                &self.policy,
+                limited.as_ref().unwrap_or(&self.policy),
                 &self.around,
                 (at, now),
             )?;

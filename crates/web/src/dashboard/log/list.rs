@@ -264,13 +264,16 @@ async fn of(visit: &Visit, id: WebhookId) -> Result<LogSubject, PageError> {
     };
     let running = visit.ask(|s| s.running_bulk_jobs(tenant, id)).await?;
     let name = name_of(visit, &webhook)?;
+    let limits = visit.ask(|s| s.call_limits(tenant, id)).await?;
+    let policy = visit.policy()?;
+    let limited = policy.limited(&limits);
     Ok(LogSubject {
         id,
         name,
         target_url: TextExcerpt::line(&target::masked(&webhook.target_url), URL_ROOM),
         is_deleted: false,
         off: webhook.disabled.map(off),
-        rule: plan::rule(visit.policy()?, webhook.retries_max),
+        rule: plan::rule(limited.as_ref().unwrap_or(policy), webhook.retries_max),
         bulk_jobs: running
             .into_iter()
             .map(|bulk_job| {

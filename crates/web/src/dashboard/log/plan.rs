@@ -261,6 +261,8 @@ fn span(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
     use model::delivery::DeliveryState;
     use model::policy::EventNaming;
@@ -288,6 +290,7 @@ mod tests {
             content_type: String::new(),
             event_naming: EventNaming::default(),
             retention_ms: 0,
+            bounds: Arc::default(),
         }
     }
 

@@ -63,6 +63,7 @@ fn deed(action: &str, detail: &Value) -> String {
     match action {
         "webhook.created" => "created the webhook".to_owned(),
         "webhook.changed" => "changed the webhook".to_owned(),
+        "webhook.limits" => "changed how often and for how long the webhook is called".to_owned(),
         "webhook.cloud_events" => format!("has calls sent as CloudEvents: {}", short("mode")),
         "signature.added" => format!("added the signature {}", short("profile")),
         "signature.rotated" => format!("rotated the key of the signature {}", short("profile")),

@@ -14,8 +14,8 @@ use toml::de::DeValue;
 use super::context::OpenTicket;
 use super::fields::{FieldLimits, Fields};
 use super::{guid, stored, wire};
-use crate::dialect::declared_secrets;
 use crate::dialect::section::{DeclarationFile, FileTable};
+use crate::dialect::{declared_secrets, limits};
 
 /// This dialect's name for the permission to hand in notifications.
 const TRIGGERS_WRITE: &str = "triggers:write";
@@ -125,7 +125,16 @@ fn webhook_of(
         "triggered_by_child_resources",
     ];
     let more = ["guid", "nonce", "enabled"];
-    entry.only(&[FIELDS.as_slice(), &more, &declared_secrets::KEYS].concat());
+    entry.only(
+        &[
+            FIELDS.as_slice(),
+            &more,
+            &declared_secrets::KEYS,
+            &limits::KEYS,
+        ]
+        .concat(),
+    );
+    let calls = limits::declared(entry);
     let secrets = declared_secrets::read(entry, &wire::HEADERS);
     let key = guid_of(entry, "guid");
     if let Some(key) = &key
@@ -160,6 +169,8 @@ fn webhook_of(
             retries_max: Some(fields.retries),
             fresh,
             secrets,
+            limits: calls.limits,
+            cloud_events: calls.cloud_events,
         }),
         Err(faults) => {
             for fault in faults {

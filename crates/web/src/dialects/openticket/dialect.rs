@@ -78,5 +78,6 @@ fn policy(options: &DialectOptions) -> Policy {
         },
         // The vendor keeps its log for up to a week.
         retention_ms: options.retention.for_dialect(NAME, 7 * DAY),
+        bounds: Arc::default(),
     }
 }

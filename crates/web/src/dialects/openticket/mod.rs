@@ -14,6 +14,7 @@ mod form_input;
 mod guid;
 mod input;
 mod intake;
+mod limits;
 mod log;
 mod lookup;
 mod members;

@@ -8,7 +8,7 @@ use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
 use model::tenant::Permission;
 
 use super::context::OpenTicket;
-use super::{cloud_events, intake, log, own_headers, signatures, webhook_tls, webhooks};
+use super::{cloud_events, intake, limits, log, own_headers, signatures, webhook_tls, webhooks};
 use crate::dialect::replay;
 use crate::gateway::api::{QueryRule, Route, TenantScope, handler};
 use crate::gateway::auth::{AuthScheme, RequiredAccess};
@@ -57,7 +57,13 @@ fn of_own_paths(open: &Arc<OpenTicket>) -> Vec<Route> {
             handler(open, cloud_events::leave_cloud_events),
         ),
     ];
+    let own_limits = vec![
+        (Method::GET, handler(open, limits::show_limits)),
+        (Method::PUT, handler(open, limits::set_limits)),
+        (Method::DELETE, handler(open, limits::clear_limits)),
+    ];
     vec![
+        own("limits", "/webhook/{guid}/willcall/limits", own_limits),
         own(
             "cloud_events",
             "/webhook/{guid}/willcall/cloudevents",

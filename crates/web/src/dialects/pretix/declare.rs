@@ -14,8 +14,8 @@ use super::action_types::ActionTypes;
 use super::fields::{FieldLimits, FieldValues};
 use super::json::{JsonObject, JsonText, JsonValue};
 use super::{faults, stored};
-use crate::dialect::declared_secrets;
 use crate::dialect::section::{DeclarationFile, FileTable, KnownEvents};
+use crate::dialect::{declared_secrets, limits};
 
 pub(super) fn declare(
     name: &DialectName,
@@ -121,7 +121,16 @@ fn webhook_of(
         "action_types",
         "comment",
     ];
-    entry.only(&[FIELDS.as_slice(), &["key"], &declared_secrets::KEYS].concat());
+    entry.only(
+        &[
+            FIELDS.as_slice(),
+            &["key"],
+            &declared_secrets::KEYS,
+            &limits::KEYS,
+        ]
+        .concat(),
+    );
+    let calls = limits::declared(entry);
     let secrets = declared_secrets::read(entry, &[]);
     let key = key_of(entry, keys);
     let mut pairs: Vec<(JsonText<'_>, JsonValue<'_>)> = Vec::new();
@@ -147,6 +156,8 @@ fn webhook_of(
             retries_max: None,
             fresh: WebhookDefaults::default(),
             secrets,
+            limits: calls.limits,
+            cloud_events: calls.cloud_events,
         }),
         Err(faults) => {
             for fault in faults {

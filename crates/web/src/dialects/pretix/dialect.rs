@@ -86,5 +86,6 @@ fn policy(options: &DialectOptions) -> Policy {
             type_prefix: String::new(),
         },
         retention_ms: options.retention.for_dialect(NAME, 30 * 24 * HOUR),
+        bounds: Arc::default(),
     }
 }

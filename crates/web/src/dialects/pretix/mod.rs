@@ -19,6 +19,7 @@ mod ids;
 mod input;
 mod intake;
 mod json;
+mod limits;
 mod load;
 mod log;
 mod notification;

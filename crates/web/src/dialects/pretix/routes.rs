@@ -10,8 +10,8 @@ use model::tenant::Permission;
 use super::context::Pretix;
 use super::json::JsonValue;
 use super::{
-    answer, cloud_events, intake, log, organizers, own_headers, refuse, signatures, webhook_tls,
-    webhooks,
+    answer, cloud_events, intake, limits, log, organizers, own_headers, refuse, signatures,
+    webhook_tls, webhooks,
 };
 use crate::gateway::api::{
     AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope, handler,
@@ -37,6 +37,7 @@ pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Route> {
     routes.extend(of_own_paths(pretix));
     routes.extend(of_own_headers(pretix));
     routes.extend(of_tls(pretix));
+    routes.push(of_limits(pretix));
     routes.extend(of_organizers(pretix));
     routes.extend(of_the_rest(pretix));
     routes
@@ -147,6 +148,23 @@ fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Route> {
         ..retry.clone()
     };
     vec![list, all, detail, retry, own_detail, own_retry]
+}
+
+/// Not pretix's: under a path of our own.
+fn of_limits(pretix: &Arc<Pretix>) -> Route {
+    Route {
+        title: "Limits",
+        verbs: vec![
+            (Method::GET, handler(pretix, limits::show_limits)),
+            (Method::PUT, handler(pretix, limits::set_limits)),
+            (Method::DELETE, handler(pretix, limits::clear_limits)),
+        ],
+        ..route(
+            "limits",
+            "/api/v1/organizers/{organizer}/webhooks/{id}/willcall/limits/",
+            "Limits",
+        )
+    }
 }
 
 /// Not pretix's: under a path of our own.

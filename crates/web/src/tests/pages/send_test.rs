@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
+use model::call_limits::CallRate;
 use model::contract::Settlement;
 use model::delivery::DispatchState;
 use model::delivery::{DeliveryState, DueDelivery, NextState};
@@ -167,6 +168,12 @@ async fn nobody_waits_for_a_slow_receiver() {
             "Not sent yet It waits, because its receiver has failed for long",
         ),
         (DispatchState::ShareLimited, "they have their share."),
+        (
+            DispatchState::RateLimited {
+                rate: CallRate::parse("0.2").unwrap(),
+            },
+            "its webhook has at most 0.2 calls a second",
+        ),
     ] {
         *app.dispatch_state.lock().unwrap() = Some(at);
         let page = edit.get(&format!("{below}/1/test/1")).await;

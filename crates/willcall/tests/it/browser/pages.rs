@@ -20,6 +20,7 @@ const PAGES: &[(&str, &str)] = &[
     ("webhook-new-company", "/t/2/webhooks/new"),
     ("webhook-edit", "/t/1/webhooks/1/edit"),
     ("webhook-disable", "/t/1/webhooks/1/disable"),
+    ("calls", "/t/1/webhooks/2/calls"),
     ("secrets", "/t/1/webhooks/2/secrets"),
     ("secrets-none", "/t/1/webhooks/1/secrets"),
     ("key-rotate", "/t/1/webhooks/2/signatures/github/rotate"),

@@ -238,7 +238,8 @@ fn mistakes_in_tokens_and_webhooks_are_found_together() {
                 "line 5, organizer.webhook.limit_events: Object with slug=nope does not exist.",
                 "line 6, organizer.webhook.x: is not known here; there are enabled, \
                  target_url, all_events, limit_events, action_types, comment, key, \
-                 signature, header, client_certificate, ca_certificates",
+                 signature, header, client_certificate, ca_certificates, calls_at_a_time, \
+                 calls_per_second, time_limit, schedule, cloud_events",
             ],
         ),
         (
