@@ -4,6 +4,8 @@
 //! Every list is a page by keyset, and every search looks at a bounded number of rows and says
 //! how far it came, so that no answer costs more with what is merely stored.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use crate::delivery::DeliveryState;
@@ -61,6 +63,51 @@ pub struct WebhookHealth {
     pub oldest_waiting_at: Option<Timestamp>,
     /// By hour, oldest first; hours in which nothing happened are left out.
     pub hours: Vec<HourlyCounts>,
+}
+
+/// Which failing webhooks are listed: those that are enabled, those that have failed for longest
+/// first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FailingQuery {
+    /// Only of these tenants; `None` is all there are.
+    pub among: Option<Vec<TenantId>>,
+    /// Those behind this one.
+    pub after: Option<(Timestamp, WebhookId)>,
+    pub limit: usize,
+}
+
+/// A webhook of which every attempt since then has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailingWebhook {
+    pub tenant: Tenant,
+    pub webhook: Webhook,
+    pub failing_since: Timestamp,
+    pub latest: LatestAttempt,
+    /// How many deliveries are owed, counted up to `limits::WAITING_COUNTED_MAX`.
+    pub waiting: BoundedCount,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FailingPage {
+    pub rows: Vec<FailingWebhook>,
+    /// Where to go on, if there may be more.
+    pub after: Option<(Timestamp, WebhookId)>,
+}
+
+/// How many webhooks fail, by tenant; those without any are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FailingCounts {
+    pub tenants: BTreeMap<TenantId, FailingCount>,
+    /// There are more than were looked at: of those that have failed for longest
+    /// `limits::SCANNED_ROWS_MAX`.
+    pub is_part: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailingCount {
+    pub count: u64,
+    /// Since when the first of them has failed.
+    pub since: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,9 +16,10 @@ use crate::contract::{
     Settlement, Store, StoreFuture, UserStore, WebhookTarget,
 };
 use crate::dashboard::{
-    AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, MatchExplanation, NewBulkJob,
-    NotificationDetail, NotificationQuery, NotificationRow, TenantQuery, TenantSettings, TokenRow,
-    WebhookHealth, WebhookSearch, WebhookSearchPage,
+    AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, FailingCounts, FailingPage,
+    FailingQuery, MatchExplanation, NewBulkJob, NotificationDetail, NotificationQuery,
+    NotificationRow, TenantQuery, TenantSettings, TokenRow, WebhookHealth, WebhookSearch,
+    WebhookSearchPage,
 };
 use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use crate::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
@@ -148,6 +149,8 @@ pub enum StoreCall {
     SetRetention,
     FindWebhooks,
     Standings,
+    Failing,
+    FailingCounts,
     LogRows,
     Notifications,
     Notification,
@@ -369,6 +372,8 @@ pass!(DashboardStore of store {
         webhooks: Vec<WebhookId>,
         since: Timestamp,
     ) -> Vec<WebhookHealth>;
+    Failing = failing(query: FailingQuery) -> FailingPage;
+    FailingCounts = failing_counts() -> FailingCounts;
     LogRows = log_rows(tenant: TenantId, deliveries: Vec<DeliveryId>) -> Vec<LogRow>;
     Notifications = notifications(
         tenant: TenantId,

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 /// "Will" in ASCII: marks a file as ours.
 pub(crate) const APPLICATION_ID: i32 = 0x5769_6c6c;
 
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 15] = [
     include_str!("../migrations/sqlite/0001_init.sql"),
     include_str!("../migrations/sqlite/0002_wide.sql"),
     include_str!("../migrations/sqlite/0003_closed.sql"),
@@ -24,10 +24,11 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("../migrations/sqlite/0012_cloud_events.sql"),
     include_str!("../migrations/sqlite/0013_webhook_tls.sql"),
     include_str!("../migrations/sqlite/0014_call_limits.sql"),
+    include_str!("../migrations/sqlite/0015_failing.sql"),
 ];
 
 /// The version that this program writes.
-pub(crate) const KNOWN: u32 = 14;
+pub(crate) const KNOWN: u32 = 15;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize);
 

@@ -247,6 +247,25 @@ parts.push((root) => {
   }
 });
 
+// A list whose rows come and go is read anew as a whole, unless somebody is within it.
+parts.push((root) => {
+  for (const list of root.querySelectorAll("[data-live=rows]")) {
+    let told = list.innerHTML;
+    const again = async () => {
+      if (document.hidden || list.contains(document.activeElement)) return;
+      const answer = await fetch(location.href).catch(() => null);
+      if (!answer?.ok || answer.redirected) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = page.getElementById(list.id);
+      if (!fresh || fresh.innerHTML === told) return;
+      told = fresh.innerHTML;
+      list.replaceChildren(...fresh.childNodes);
+      enliven(list);
+    };
+    setInterval(again, 10000);
+  }
+});
+
 // What happens while a page is open: parts of it, each an element with an id. It takes the place
 // of the one there is, or comes first into the list that its `data-in` names.
 parts.push((root) => {

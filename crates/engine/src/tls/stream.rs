@@ -1,7 +1,7 @@
 //! The stream below TLS. It counts what comes from the receiver, and has it read in small pieces
 //! where sessions are expected: so it is known how much memory a session can take at most, which
-//! the library does not say. And it holds back the end of a handshake until the request comes, which
-//! goes out with it in one piece, or until the receiver has to be heard first.
+//! the library does not say. And it holds back the end of a handshake until the request comes,
+//! which goes out with it in one piece, or until the receiver has to be heard first.
 
 use std::io;
 use std::pin::Pin;

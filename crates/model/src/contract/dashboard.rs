@@ -2,9 +2,10 @@
 
 use crate::contract::StoreFuture;
 use crate::dashboard::{
-    AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, MatchExplanation, NewBulkJob,
-    NotificationDetail, NotificationQuery, NotificationRow, TenantQuery, TenantSettings, TokenRow,
-    WebhookHealth, WebhookSearch, WebhookSearchPage,
+    AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, FailingCounts, FailingPage,
+    FailingQuery, MatchExplanation, NewBulkJob, NotificationDetail, NotificationQuery,
+    NotificationRow, TenantQuery, TenantSettings, TokenRow, WebhookHealth, WebhookSearch,
+    WebhookSearchPage,
 };
 use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, WebhookId};
 use crate::query::LogRow;
@@ -53,6 +54,16 @@ pub trait DashboardStore: Send + Sync {
         webhooks: Vec<WebhookId>,
         since: Timestamp,
     ) -> StoreFuture<Vec<WebhookHealth>>;
+
+    /// Webhooks that fail, of all tenants or of some. Looks at `limits::SCANNED_ROWS_MAX` at most.
+    ///
+    /// Errors: those of a read.
+    fn failing(&self, query: FailingQuery) -> StoreFuture<FailingPage>;
+
+    /// How many webhooks fail, by tenant. Looks at `limits::SCANNED_ROWS_MAX` at most.
+    ///
+    /// Errors: those of a read.
+    fn failing_counts(&self) -> StoreFuture<FailingCounts>;
 
     /// Those of these deliveries that are the tenant's, as lines of the log.
     ///

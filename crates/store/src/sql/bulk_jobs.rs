@@ -19,7 +19,7 @@ use crate::sql::delivery_scans::{CANCELLED, FAILED, WAITING, ahead_from, change_
 use crate::sql::job_error::JobError;
 use crate::sql::rows;
 use crate::sql::transaction::Transaction;
-use crate::sql::{id_range, query};
+use crate::sql::{id_range, owed, query};
 use crate::sql::{webhook_health, webhook_rows};
 
 shared_statements! {
@@ -84,16 +84,6 @@ shared_statements! {
         where /*postgres tenant_id = (select tenant_id from webhook where id = ?1) and */
           state in (0, 4) and webhook_id = ?1 and due_at > ?3 -
           (select coalesce(max(wall_at - schedule_at), 0) from clock where id = 1)
-        limit ?2";
-    COUNT_OWED = "
-        select 1 from delivery indexed by delivery_due
-        where /*postgres tenant_id = (select tenant_id from webhook where id = ?1) and */
-          state in (0, 4) and webhook_id = ?1
-        limit ?2";
-    COUNT_UNATTEMPTED = "
-        select 1 from fresh
-        where /*postgres tenant_id = (select tenant_id from webhook where id = ?1) and */
-          webhook_id = ?1
         limit ?2";
 }
 
@@ -347,41 +337,9 @@ pub(crate) fn count(
     }
     let parts = match what {
         BulkJobKind::ReplayUndelivered => &[COUNT_FAILED, COUNT_CANCELLED, COUNT_WAITING][..],
-        BulkJobKind::CancelPending => OWED,
+        BulkJobKind::CancelPending => owed::PARTS,
     };
-    count_parts(conn, webhook, parts, limits::COUNTED_MAX, at)
-}
-
-/// What is owed to a webhook: tried before, and never tried.
-const OWED: &[Statement] = &[COUNT_OWED, COUNT_UNATTEMPTED];
-
-/// How many deliveries are owed to a webhook, counted up to `most`.
-pub(crate) fn count_owed(
-    conn: Connection<'_>,
-    webhook: WebhookId,
-    most: usize,
-) -> Result<BoundedCount, JobError> {
-    count_parts(conn, webhook, OWED, most, Timestamp::EPOCH)
-}
-
-fn count_parts(
-    conn: Connection<'_>,
-    webhook: WebhookId,
-    parts: &[Statement],
-    most: usize,
-    at: Timestamp,
-) -> Result<BoundedCount, JobError> {
-    let (mut found, at) = (0_usize, at.as_millis());
-    for part in parts {
-        let room = rows::bound(most.saturating_add(1).saturating_sub(found));
-        let one = |_: &Row<'_>| Ok(());
-        let asked = values![webhook.0, room, at];
-        found += query::list(conn, *part, asked, one)?.len();
-    }
-    Ok(BoundedCount {
-        count: u64::try_from(found.min(most)).unwrap_or(u64::MAX),
-        more: found > most,
-    })
+    owed::count_parts(conn, webhook, parts, limits::COUNTED_MAX, at)
 }
 
 /// The columns of the table by their names.

@@ -2,9 +2,10 @@
 
 use model::contract::{DashboardStore, StoreFuture, UserStore};
 use model::dashboard::{
-    AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, MatchExplanation, NewBulkJob,
-    NotificationDetail, NotificationQuery, NotificationRow, TenantQuery, TenantSettings, TokenRow,
-    WebhookHealth, WebhookSearch, WebhookSearchPage,
+    AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, FailingCounts, FailingPage,
+    FailingQuery, MatchExplanation, NewBulkJob, NotificationDetail, NotificationQuery,
+    NotificationRow, TenantQuery, TenantSettings, TokenRow, WebhookHealth, WebhookSearch,
+    WebhookSearchPage,
 };
 use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use model::query::LogRow;
@@ -15,7 +16,9 @@ use model::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange
 use crate::sql::contract::SqlStore;
 use crate::sql::executor::{ChangeScope, Executor};
 use crate::sql::queue::JobClass;
-use crate::sql::{audit, dashboard_queries, sessions, users, webhook_health, webhook_history};
+use crate::sql::{
+    audit, dashboard_queries, failing, sessions, users, webhook_health, webhook_history,
+};
 use crate::sql::{bulk_jobs, log, notifications};
 
 impl<E: Executor> UserStore for SqlStore<E> {
@@ -158,6 +161,15 @@ impl<E: Executor> DashboardStore for SqlStore<E> {
             .read_deliveries(JobClass::Bulk, move |conn, _| {
                 webhook_health::webhook_health(conn, tenant, &webhooks, since)
             })
+    }
+
+    fn failing(&self, query: FailingQuery) -> StoreFuture<FailingPage> {
+        self.executor
+            .read(JobClass::Bulk, move |conn| failing::failing(conn, &query))
+    }
+
+    fn failing_counts(&self) -> StoreFuture<FailingCounts> {
+        self.executor.read(JobClass::Bulk, failing::counts)
     }
 
     fn log_rows(&self, tenant: TenantId, deliveries: Vec<DeliveryId>) -> StoreFuture<Vec<LogRow>> {

@@ -3,10 +3,10 @@
 use crate::sql::{Statement, merge};
 use crate::sql::{
     apply, audit, backlog, bulk_jobs, call_limits, cancel, catalog, cloud_events,
-    dashboard_queries, delivery_detail, delivery_scans, expiry, fan_out, heartbeat, id_range,
-    idempotency, log, notification_rows, notifications, own_headers, prune, read_horizon, replay,
-    sessions, signatures, stored_responses, users, webhook_health, webhook_history, webhook_rows,
-    webhook_tls, webhooks,
+    dashboard_queries, delivery_detail, delivery_scans, expiry, failing, fan_out, heartbeat,
+    id_range, idempotency, log, notification_rows, notifications, owed, own_headers, prune,
+    read_horizon, replay, sessions, signatures, stored_responses, users, webhook_health,
+    webhook_history, webhook_rows, webhook_tls, webhooks,
 };
 
 /// Every statement that both engines run.
@@ -24,6 +24,7 @@ pub(crate) fn statements() -> impl Iterator<Item = Statement> {
         delivery_detail::STATEMENTS,
         delivery_scans::STATEMENTS,
         expiry::STATEMENTS,
+        failing::STATEMENTS,
         fan_out::STATEMENTS,
         heartbeat::STATEMENTS,
         id_range::STATEMENTS,
@@ -32,6 +33,7 @@ pub(crate) fn statements() -> impl Iterator<Item = Statement> {
         merge::STATEMENTS,
         notification_rows::STATEMENTS,
         notifications::STATEMENTS,
+        owed::STATEMENTS,
         own_headers::STATEMENTS,
         prune::STATEMENTS,
         read_horizon::STATEMENTS,

@@ -18,7 +18,7 @@ use crate::sql::job_error::JobError;
 use crate::sql::row_budget::RowBudget;
 use crate::sql::rows;
 use crate::sql::transaction::Transaction;
-use crate::sql::{bulk_jobs, query, webhook_rows};
+use crate::sql::{owed, query, webhook_rows};
 
 shared_statements! {
     // A success in the batch begins anew; else the first failure stays the first.
@@ -245,7 +245,7 @@ fn health_of(
         failing_since: failing_since.flatten(),
         next_due_at,
         retrying: retrying.is_some(),
-        waiting: bulk_jobs::count_owed(conn, webhook, limits::WAITING_COUNTED_MAX)?,
+        waiting: owed::count(conn, webhook, limits::WAITING_COUNTED_MAX)?,
         oldest_waiting_at: oldest.into_iter().min(),
         hours: query::list(conn, HOURS, values![webhook.0, hour(since)], hourly_counts)?,
     })

@@ -2,7 +2,9 @@
 //! the same answers.
 
 use model::contract::{DueQuery, RecoveryQuery, Store, StoreError, StoreFuture};
-use model::dashboard::{AuditQuery, BulkJobKind, NotificationQuery, TenantQuery, WebhookSearch};
+use model::dashboard::{
+    AuditQuery, BulkJobKind, FailingQuery, NotificationQuery, TenantQuery, WebhookSearch,
+};
 use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, WebhookId};
 use model::lease::Epoch;
 use model::query::{DeliveryStatus, LogCursor, LogQuery, WebhookQuery};
@@ -93,6 +95,12 @@ impl Interview<'_> {
             };
             self.ask(format!("tenants like {text}"), store.find_tenants(query));
         }
+        let query = FailingQuery {
+            limit: 20,
+            ..FailingQuery::default()
+        };
+        self.ask("failing".to_owned(), store.failing(query));
+        self.ask("failing counts".to_owned(), store.failing_counts());
         for hash in self.topics.hashes.clone() {
             self.ask(format!("grants of {:?}", hash.0[0]), store.grants(hash));
             for key in self.topics.idempotency_keys.clone() {

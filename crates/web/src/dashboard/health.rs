@@ -39,11 +39,10 @@ pub(crate) struct WaitingDeliveries {
 }
 
 impl WaitingDeliveries {
-    fn of(health: &WebhookHealth) -> Option<Self> {
-        (health.waiting.count > 0).then(|| Self {
-            count: health.waiting,
-            oldest: health.oldest_waiting_at.map(DisplayTime),
-        })
+    /// Nothing if none waits.
+    pub(crate) fn new(count: BoundedCount, oldest: Option<Timestamp>) -> Option<Self> {
+        let oldest = oldest.map(DisplayTime);
+        (count.count > 0).then_some(Self { count, oldest })
     }
 
     /// `138 deliveries wait`.
@@ -90,7 +89,9 @@ impl WebhookStatus {
             more,
             at: at.map(DisplayTime),
             next: None,
-            waiting: health.and_then(WaitingDeliveries::of),
+            waiting: health.and_then(|health| {
+                WaitingDeliveries::new(health.waiting, health.oldest_waiting_at)
+            }),
         };
         if let Some(disabled) = webhook.disabled {
             let more = match disabled.cause {

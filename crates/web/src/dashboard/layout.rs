@@ -44,6 +44,7 @@ pub(crate) enum Tab {
     Notifications,
     Settings,
     People,
+    Failing,
 }
 
 /// Messages after a form was sent, by their names in the query (`?said=`).

@@ -9,6 +9,7 @@ mod calls;
 mod calls_view;
 mod error_page;
 mod explanation;
+mod failing;
 mod faults;
 mod health;
 mod layout;
@@ -62,6 +63,7 @@ fn routes() -> Vec<PageRoute> {
         send_test::routes(),
         notifications::routes(),
         explanation::routes(),
+        failing::routes(),
     ];
     tables.into_iter().flatten().collect()
 }

@@ -26,8 +26,8 @@ use crate::transport::host::{host_of, is_secure, vet_headers};
 use crate::transport::query::Query;
 
 /// The first segments of the paths of pages.
-const ROOTS: [&str; 8] = [
-    "", "account", "assets", "link", "sign-in", "sign-out", "t", "users",
+const ROOTS: [&str; 9] = [
+    "", "account", "assets", "failing", "link", "sign-in", "sign-out", "t", "users",
 ];
 
 /// The dashboard: its pages, and what they are given.

@@ -9,7 +9,7 @@ use model::tenant::Tenant;
 use super::layout::{Shell, Tab, path_of};
 use super::page::{PageAccess, PageRoute, get};
 use super::response::{PageError, PageResponse, go_to, page};
-use super::view;
+use super::view::{self, DisplayTime};
 use super::visit::Visit;
 
 #[derive(Template)]
@@ -30,6 +30,14 @@ struct TenantLine {
     kind: &'static str,
     path: String,
     role: &'static str,
+    failing: Option<FailingTenant>,
+}
+
+/// How many webhooks of a tenant fail.
+struct FailingTenant {
+    count: u64,
+    since: DisplayTime,
+    path: String,
 }
 
 pub(super) fn routes() -> Vec<PageRoute> {
@@ -54,7 +62,15 @@ async fn list(visit: Visit) -> Result<PageResponse, PageError> {
     let has_more = found.len() > PAGE_ROWS_MAX;
     found.truncate(PAGE_ROWS_MAX);
     let last = found.last().map(|tenant| tenant.id).filter(|_| has_more);
-    let row = |tenant: &Tenant| row(&visit, tenant, user.role_at(tenant.id));
+    let failing = visit.ask(|store| store.failing_counts()).await?;
+    let row = |tenant: &Tenant| TenantLine {
+        failing: failing.tenants.get(&tenant.id).map(|found| FailingTenant {
+            count: found.count,
+            since: DisplayTime(found.since),
+            path: format!("/failing?tenant={}", tenant.id),
+        }),
+        ..row(&visit, tenant, user.role_at(tenant.id))
+    };
     let shown = TenantsPage {
         shell: Shell::of(&visit, Tab::None, "Tenants"),
         rows: found.iter().map(row).collect(),
@@ -78,5 +94,6 @@ fn row(visit: &Visit, tenant: &Tenant, role: Option<model::users::Role>) -> Tena
         kind: dashboard.map_or("Tenant", |dashboard| dashboard.tenant_word),
         path: path_of(tenant),
         role: role.map_or("", model::users::Role::as_str),
+        failing: None,
     }
 }

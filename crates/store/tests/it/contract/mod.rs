@@ -9,6 +9,7 @@ mod catalog;
 mod clock;
 pub(crate) mod cloud_events;
 mod dashboard;
+mod failing;
 pub(crate) mod fan_out;
 mod history;
 mod idempotency;

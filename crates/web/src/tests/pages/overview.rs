@@ -26,11 +26,11 @@ async fn whoever_has_one_tenant_goes_straight_there_and_nobody_sees_anothers() {
     app.role(user.id, company, Some(Role::Edit)).await;
     let two = anna.get("/").await;
     assert!(
-        two.says("Big Events bigevents Organizer, pretix look"),
+        two.says("Big Events bigevents Organizer, pretix none fails look"),
         "{}",
         two.words()
     );
-    assert!(two.says("Company, OpenTicket edit"));
+    assert!(two.says("Company, OpenTicket none fails edit"));
     assert!(!two.body.contains("othercorp"));
     let found = anna.get("/?q=GRAND").await;
     assert!(found.says("Grand Hall") && !found.says("Big Events"));
@@ -66,6 +66,76 @@ async fn the_first_visit_of_a_tenant_explains_the_first_step() {
     assert!(!empty.body.contains("/webhooks/new"));
 }
 
+/// Ends an attempt at what is due first.
+async fn settle(app: &TestApp, outcome: Outcome, state: DeliveryState) {
+    app.pass_ms(1_000);
+    let due = app.due().await;
+    let delivery = due.first().unwrap().delivery.clone();
+    let at = app.now();
+    let settled = Settlement {
+        stale: None,
+        id: delivery.id,
+        round: delivery.round,
+        attempts: delivery.attempts,
+        webhook_version: 1,
+        ended_at: at,
+        attempt: Attempt {
+            began_at: at,
+            duration_ms: 0,
+            url: "https://example.org/hook".into(),
+            request_headers: Headers::default(),
+            outcome,
+        },
+        next: NextState {
+            state,
+            due_at: (state == DeliveryState::Pending).then_some(at),
+            began_at: at,
+            round_began_at: at,
+            disables_webhook: false,
+            pauses_until: None,
+            early: false,
+        },
+    };
+    let settled = app.store.settle(Epoch::FIRST, [settled].into());
+    settled.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_fails_is_listed_over_all_tenants_for_whom_they_are_until_it_succeeds() {
+    let app = TestApp::new().await;
+    let tenant = app.tenant("bigevents").await;
+    let webhook = app.webhook(&["pretix.event.order.paid"]).await;
+    let mut root = app.administrator().await;
+    let mut look = app.browser_with(Role::Look).await;
+    let stranger = app.user("stranger", false).await;
+    let mut stranger = app.browser_of(stranger.id).await;
+    assert!(root.get("/failing").await.says("Nothing fails"));
+    let body = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
+    app.ask(asking("POST", INTAKE).json(body)).await;
+    settle(&app, no_connection(), DeliveryState::Pending).await;
+    for browser in [&mut root, &mut look] {
+        let page = browser.get("/failing").await;
+        assert!(page.says("1 delivery waits"), "{}", page.words());
+        let link = format!("href=\"/t/{tenant}/webhooks/{webhook}\"");
+        assert!(page.body.contains(&link));
+        let only = browser.get(&format!("/failing?tenant={tenant}")).await;
+        assert!(only.says("Only of Big Events"), "{}", only.words());
+        assert!(only.body.contains(&link));
+    }
+    assert!(root.get("/failing?tenant=2").await.says("Nothing fails"));
+    // No page of the list, and whoever may see nothing sees nothing.
+    assert_eq!(root.get("/failing?after=x.y&tenant=z").await.status, 200);
+    for path in ["/failing", &format!("/failing?tenant={tenant}")] {
+        assert!(stranger.get(path).await.says("Nothing fails"), "{path}");
+    }
+    let all = root.get("/").await;
+    assert!(all.says("1 failing since"), "{}", all.words());
+    assert!(all.body.contains(&format!("/failing?tenant={tenant}\"")));
+    settle(&app, answered(), DeliveryState::Delivered).await;
+    assert!(root.get("/failing").await.says("Nothing fails"));
+    assert!(!root.get("/").await.says("1 failing"));
+}
+
 #[tokio::test]
 async fn a_webhook_is_shown_with_how_it_is_doing() {
     let app = TestApp::new().await;
@@ -81,38 +151,7 @@ async fn a_webhook_is_shown_with_how_it_is_doing() {
         (no_connection(), DeliveryState::Pending, "Failing since"),
         (answered(), DeliveryState::Delivered, "Healthy"),
     ] {
-        app.pass_ms(1_000);
-        let due = app.due().await;
-        let delivery = due.first().unwrap().delivery.clone();
-        let at = app.now();
-        let settled = Settlement {
-            stale: None,
-            id: delivery.id,
-            round: delivery.round,
-            attempts: delivery.attempts,
-            webhook_version: 1,
-            ended_at: at,
-            attempt: Attempt {
-                began_at: at,
-                duration_ms: 0,
-                url: "https://example.org/hook".into(),
-                request_headers: Headers::default(),
-                outcome,
-            },
-            next: NextState {
-                state,
-                due_at: (state == DeliveryState::Pending).then_some(at),
-                began_at: at,
-                round_began_at: at,
-                disables_webhook: false,
-                pauses_until: None,
-                early: false,
-            },
-        };
-        app.store
-            .settle(Epoch::FIRST, [settled].into())
-            .await
-            .unwrap();
+        settle(&app, outcome, state).await;
         let page = look.get(&path).await;
         assert!(page.says(words), "{}", page.words());
         let detail = format!("href=\"{path}/deliveries/dlv_1_{webhook}\"");

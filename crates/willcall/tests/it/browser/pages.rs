@@ -12,6 +12,7 @@ use super::{House, PAID};
 /// Pages by the name of their picture.
 const PAGES: &[(&str, &str)] = &[
     ("tenants", "/"),
+    ("failing", "/failing"),
     ("webhooks", "/t/1"),
     ("webhooks-none", "/t/2"),
     ("webhook", "/t/1/webhooks/2"),
