@@ -15,16 +15,13 @@ use crate::sql::{Connection, Row, dashboard_queries, owed, query, rows, webhook_
 
 shared_statements! {
     FAILING = "
-        select f.webhook_id, f.failing_since, f.notification_id, f.ended_at, f.success, f.words,
+        select s.webhook_id, s.failing_since, s.notification_id, s.ended_at, s.success, s.words,
           w.tenant_id, w.disabled_at
-        from (
-          select webhook_id, failing_since, notification_id, ended_at, success, words
-          from standing indexed by standing_failing
-          where failing_since is not null and (failing_since, webhook_id) > (?1, ?2)
-          order by failing_since, webhook_id
-          limit ?3) f
-        join webhook w on w.id = f.webhook_id
-        order by f.failing_since, f.webhook_id" | "
+        from standing s indexed by standing_failing
+        cross join webhook w on w.id = s.webhook_id
+        where s.failing_since is not null and (s.failing_since, s.webhook_id) > (?1, ?2)
+        order by s.failing_since, s.webhook_id
+        limit ?3" | "
         select f.webhook_id, f.failing_since, f.notification_id, f.ended_at, f.success, f.words,
           w.tenant_id, w.disabled_at
         from (
