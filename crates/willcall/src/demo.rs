@@ -11,12 +11,13 @@ mod receivers;
 mod screen;
 mod watch;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use model::limits::TOKEN_LETTERS;
 use model::policy::Policies;
 use model::tenant::Tenant;
@@ -41,24 +42,50 @@ const EXCHANGE_LIMIT_MS: u32 = 2_000;
 /// Time limit for one dialect's part.
 const SHOW_LIMIT: Duration = Duration::from_secs(60);
 
-pub(crate) async fn run(once: bool) -> Result<ExitCode> {
+pub(crate) fn arguments() -> [Arg; 2] {
+    let once = "Exit when the demo is over; exit status 0 only if every delivery ended as expected";
+    let listen = "Address and port to serve on [default: 127.0.0.1:8080, or any free port if that \
+                  is taken]";
+    [
+        Arg::new("once")
+            .long("once")
+            .action(ArgAction::SetTrue)
+            .help(once),
+        Arg::new("listen")
+            .long("listen")
+            .value_name("ADDRESS:PORT")
+            .value_parser(value_parser!(SocketAddr))
+            .help(listen),
+    ]
+}
+
+/// Runs it until it is over or somebody ends it.
+pub(crate) async fn run(matches: &ArgMatches) -> Result<ExitCode> {
+    let once = matches.get_flag("once");
+    let listen = matches.get_one::<SocketAddr>("listen").copied();
     let mut signals = Signals::listen()?;
     let folder = fresh_folder()?;
-    let ended = on_folder(&folder, once, &mut signals).await;
+    let ended = on_folder(&folder, once, listen, &mut signals).await;
     std::fs::remove_dir_all(&folder)
         .with_context(|| format!("the demo's folder {} cannot be removed", folder.display()))?;
     ended
 }
 
-async fn on_folder(folder: &Path, once: bool, signals: &mut Signals) -> Result<ExitCode> {
+async fn on_folder(
+    folder: &Path,
+    once: bool,
+    listen: Option<SocketAddr>,
+    signals: &mut Signals,
+) -> Result<ExitCode> {
     let config = Config::for_demo(folder.to_owned())?;
     let app = assemble::build(&config, accelerated).await?;
-    let listener = match listen::bind(config.listen).await {
-        Ok(listener) => listener,
+    let listener = match (listen, listen::bind(listen.unwrap_or(config.listen)).await) {
+        (_, Ok(listener)) => listener,
+        (Some(_), Err(error)) => return Err(error),
         // Another program has the usual port: take any free one.
-        Err(_) => listen::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?,
+        (None, Err(_)) => listen::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?,
     };
-    let address = listener.local_addr()?;
+    let address = reachable(listener.local_addr()?);
     let server = ServerHandle::begin(
         listener,
         app.site.clone(),
@@ -89,6 +116,18 @@ async fn on_folder(folder: &Path, once: bool, signals: &mut Signals) -> Result<E
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Where this machine itself reaches a server that listens there.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let here = match address.ip() {
+        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
+    };
+    match address.ip().is_unspecified() {
+        true => SocketAddr::new(here, address.port()),
+        false => address,
+    }
 }
 
 /// Runs every dialect's part. Returns whether everything ended as expected, and commands to try.

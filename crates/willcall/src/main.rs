@@ -45,7 +45,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::arguments::text;
@@ -80,7 +80,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
         telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto)?;
         say::aside()?;
         descriptors::raise();
-        return runtime()?.block_on(demo::run(matches.get_flag("once")));
+        return runtime()?.block_on(demo::run(matches));
     }
     if name == "bench" {
         telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto)?;
@@ -175,12 +175,7 @@ fn command() -> Command {
         .subcommand(
             Command::new("demo")
                 .about("Run a server on a temporary store with sample receivers, and print every attempt")
-                .arg(
-                    Arg::new("once")
-                        .long("once")
-                        .action(ArgAction::SetTrue)
-                        .help("Exit when the demo is over; exit status 0 only if every delivery ended as expected"),
-                ),
+                .args(demo::arguments()),
         )
         .subcommand(
             Command::new("bench")

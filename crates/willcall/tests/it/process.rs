@@ -185,3 +185,34 @@ fn few_descriptors_are_shared_out_and_the_limit_is_raised_as_far_as_it_may_be() 
     receiver.next();
     assert!(!server.log().contains("cannot accept"), "{}", server.log());
 }
+
+#[test]
+fn the_demo_listens_where_it_is_told_and_its_link_signs_in_there() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_willcall"));
+    demo.args(["demo", "--listen", "0.0.0.0:0"]);
+    let mut demo = demo.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let mut links = lines.map_while(Result::ok).filter_map(|line| {
+        let rest = line.trim().strip_prefix("http://")?;
+        let (address, secret) = rest.split_once("/link/")?;
+        Some((address.to_owned(), secret.to_owned()))
+    });
+    let (address, secret) = links.next().expect("it prints one");
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    let client = crate::harness::Client {
+        address: address.parse().unwrap(),
+        authorization: String::new(),
+    };
+    let path = format!("/link/{secret}");
+    let answer = client.exchange("GET", &path, "").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+    assert!(answer.contains("set-cookie"), "{answer}");
+    // Where somebody listens already nobody else does, and the error says so.
+    let again = crate::harness::willcall(&["demo", "--listen", &address]);
+    assert!(!again.status.success());
+    let words = String::from_utf8(again.stderr).unwrap();
+    assert!(words.contains("cannot listen on"), "{words}");
+    let id = demo.id().to_string();
+    assert!(Command::new("kill").arg(&id).status().unwrap().success());
+    demo.wait().unwrap();
+}
