@@ -48,6 +48,9 @@ need prlimit util-linux
 need ip iproute2
 need strace strace
 need setpriv util-linux
+need zsh zsh
+need fish fish
+need groff groff
 need tinyproxy tinyproxy
 need microsocks microsocks
 need_postgresql

@@ -75,6 +75,26 @@ pub fn migrate_database(settings: &DatabaseSettings) -> Result<SchemaVersions, O
     apart(|| postgres::migrate::migrate(&Session::open(settings, "willcall migrate")?))
 }
 
+/// What this program stores with.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreVersions {
+    /// Of SQLite.
+    pub sqlite: &'static str,
+    /// Of the schema of a file.
+    pub file_schema: u32,
+    /// Of the schema of a database.
+    pub database_schema: u32,
+}
+
+/// The versions of what this program stores with: it reads schemas up to these and writes these.
+pub fn store_versions() -> StoreVersions {
+    StoreVersions {
+        sqlite: rusqlite::version(),
+        file_schema: migrate::KNOWN,
+        database_schema: postgres::migrate::known(),
+    }
+}
+
 /// Copies the store in the file at `path` into a database, or goes on with a copy of it, and checks
 /// that all is there. After that the file is not used any more. Nobody may have either open.
 /// `watch` is told each step, and may give the copy up with a reason.

@@ -1,5 +1,5 @@
 //! The binary: reads the command line and runs one command: serve, demo, bench, apply, user, token,
-//! doctor, migrate, copy, backup, restore or recover.
+//! doctor, migrate, copy, backup, restore, recover, completions or man; or tells its version.
 //!
 //! Each command lives in the file of its name. This file only dispatches.
 
@@ -12,6 +12,7 @@ mod assemble;
 mod background_writer;
 mod backup;
 mod bad_requests;
+mod completions;
 mod config;
 mod connections;
 mod copy;
@@ -23,6 +24,7 @@ mod doctor;
 mod fast_path;
 mod http1;
 mod listen;
+mod man;
 mod migrate;
 mod overflow;
 mod prefixed_stream;
@@ -39,6 +41,7 @@ mod terminal;
 mod token;
 mod trust;
 mod user;
+mod version;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -72,10 +75,19 @@ fn main() -> ExitCode {
 }
 
 fn run(matches: &ArgMatches) -> Result<ExitCode> {
-    let Some((name, matches)) = matches.subcommand() else {
-        // clap has already insisted on a subcommand.
+    if version::told(matches) {
         return Ok(ExitCode::SUCCESS);
-    };
+    }
+    match matches.subcommand() {
+        Some(("completions", matches)) => completions::run(&command(), matches),
+        Some(("man", _)) => man::run(command()),
+        Some((name, matches)) => return run_with_settings(name, matches),
+        None => command().print_help()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_with_settings(name: &str, matches: &ArgMatches) -> Result<ExitCode> {
     if name == "demo" {
         telemetry::start(tracing::Level::ERROR, config::LogFormat::Auto)?;
         say::aside()?;
@@ -162,10 +174,10 @@ fn command() -> Command {
         "log_format",
     ];
     Command::new("willcall")
-        .version(env!("CARGO_PKG_VERSION"))
+        .disable_version_flag(true)
+        .args(version::arguments())
         .about("Webhook sender for ticketing platforms: delivers at least once, whatever crashes")
         .after_help("Try `willcall demo` first. The documentation is in the folder docs of the source tree.")
-        .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
             Command::new("serve")
@@ -217,4 +229,5 @@ fn command() -> Command {
                 .about("Check settings, store, clock, name lookup and certificates, and report problems")
                 .args(config::arguments(&config::all_keys())),
         )
+        .subcommands([completions::command(), man::command()])
 }

@@ -117,6 +117,11 @@ pub(crate) fn preview(session: &Session) -> Result<SchemaVersions, OpenError> {
     missing.map_err(|error| error.into_open_error(session))
 }
 
+/// The version that this program writes.
+pub(crate) fn known() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
 /// The names of all tables that there are after the last migration.
 pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
     let sql = MIGRATIONS.iter().map(|migration| migration.sql);

@@ -52,6 +52,8 @@ mod proxies;
 #[cfg(test)]
 mod receivers;
 #[cfg(test)]
+mod shells;
+#[cfg(test)]
 mod signatures;
 #[cfg(test)]
 mod smoke;

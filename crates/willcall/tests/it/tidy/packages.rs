@@ -33,6 +33,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("askama", &["web"]),
     ("base64", &["model", "web", "sim"]),
     ("clap", &["bench", "willcall", "sim"]),
+    ("clap_complete", &["willcall"]),
     ("dns-lookup", &["engine"]),
     ("encoding_rs", &["web"]),
     ("getrandom", &["willcall", "sim"]),
