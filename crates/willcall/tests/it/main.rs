@@ -26,6 +26,8 @@ mod faults;
 #[cfg(test)]
 mod floods;
 #[cfg(test)]
+mod front;
+#[cfg(test)]
 mod full;
 #[cfg(test)]
 mod harness;
@@ -37,6 +39,8 @@ mod kill;
 mod live;
 #[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod monitoring;
 #[cfg(test)]
 mod names;
 #[cfg(test)]

@@ -39,9 +39,9 @@ struct Metric {
 }
 
 /// The metrics of a scrape by name, and the names of its samples with their labels.
-struct Scrape {
+pub(crate) struct Scrape {
     metrics: BTreeMap<String, Metric>,
-    samples: BTreeSet<(String, String)>,
+    pub(crate) samples: BTreeSet<(String, String)>,
 }
 
 impl Scrape {
@@ -140,7 +140,7 @@ impl Metric {
 }
 
 /// The metrics of a server that was asked for something of each kind.
-fn scrape() -> Scrape {
+pub(crate) fn scrape() -> Scrape {
     let folder = tempfile::tempdir().unwrap();
     assert!(apply(folder.path(), TENANT).status.success());
     let server = Server::start(folder.path(), &[]);
@@ -196,7 +196,7 @@ fn the_operators_guide_names_metrics_that_exist() {
 }
 
 /// The names of a store's metrics where it is in a database.
-fn on_postgres() -> BTreeSet<String> {
+pub(crate) fn on_postgres() -> BTreeSet<String> {
     let mut registry = prometheus_client::registry::Registry::default();
     store::probe::postgres_metrics(&mut registry);
     let mut text = String::new();

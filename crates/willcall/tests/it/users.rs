@@ -9,7 +9,7 @@ use crate::harness::{API, Server, TENANT, apply, willcall};
 const PASSWORD: &str = "correct horse battery\n";
 
 /// Runs the binary on this folder with a text on its standard input.
-fn with_input(folder: &Path, arguments: &[&str], input: &str) -> Output {
+pub(crate) fn with_input(folder: &Path, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_willcall"))
         .args(arguments)
         .args(["--data-dir", folder.to_str().unwrap()])
