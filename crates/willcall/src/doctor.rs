@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 
 use self::finding::{Finding, Verdict};
 use self::server::RunningServer;
+pub(crate) use self::server::readiness;
 use crate::config::Config;
 use crate::descriptors;
 use crate::sealed::OpeningReport;

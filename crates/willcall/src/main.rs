@@ -1,5 +1,6 @@
 //! The binary: reads the command line and runs one command: serve, demo, bench, apply, user, token,
-//! doctor, migrate, copy, backup, restore, recover, completions or man; or tells its version.
+//! doctor, ready, migrate, copy, backup, restore, recover, completions or man; or it tells its
+//! version.
 //!
 //! Each command lives in the file of its name. This file only dispatches.
 
@@ -28,6 +29,7 @@ mod man;
 mod migrate;
 mod overflow;
 mod prefixed_stream;
+mod ready;
 mod sealed;
 mod secret;
 mod serve;
@@ -128,6 +130,7 @@ fn run_with_settings(name: &str, matches: &ArgMatches) -> Result<ExitCode> {
             "recover" => backup::recover(&config).map(|()| ExitCode::SUCCESS),
             "copy" => copy::run(&config, matches).map(|()| ExitCode::SUCCESS),
             "doctor" => doctor::run(&config).await,
+            "ready" => Ok(ready::run(&config)),
             "migrate" => migrate::run(&config).await.map(|()| ExitCode::SUCCESS),
             "user" => user::run(&config, what, matches)
                 .await
@@ -229,5 +232,5 @@ fn command() -> Command {
                 .about("Check settings, store, clock, name lookup and certificates, and report problems")
                 .args(config::arguments(&config::all_keys())),
         )
-        .subcommands([completions::command(), man::command()])
+        .subcommands([ready::command(), completions::command(), man::command()])
 }

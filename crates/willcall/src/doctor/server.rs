@@ -64,6 +64,11 @@ pub(super) fn ready(config: &Config, running: RunningServer) -> Option<Finding> 
     })
 }
 
+/// The status and the words of the server's answer at `/readyz`.
+pub(crate) fn readiness(listen: SocketAddr) -> std::io::Result<(u16, String)> {
+    ask(reached(listen), "/readyz")
+}
+
 /// The address at which this machine reaches a server that listens on `listen`.
 fn reached(listen: SocketAddr) -> SocketAddr {
     let ip: IpAddr = match listen.ip() {

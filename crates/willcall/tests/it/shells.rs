@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::harness::willcall;
+use crate::harness::{Server, willcall};
 
 fn printed(arguments: &[&str]) -> String {
     let output = willcall(arguments);
@@ -155,4 +155,20 @@ fn the_version_is_short_and_with_verbose_everything_that_a_report_should_say() {
     assert!(long.contains("dialects: pretix, openticket\n"), "{long}");
     let alone = willcall(&["--verbose"]);
     assert_eq!(alone.status.code(), Some(2), "{alone:?}");
+}
+
+#[test]
+fn a_health_check_asks_the_running_server_and_says_what_it_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let listen = server.address.to_string();
+    assert!(printed(&["ready", "--listen", &listen]).starts_with("ok"));
+    server.kill();
+    let gone = willcall(&["ready", "--listen", &listen]);
+    assert_eq!(gone.status.code(), Some(1), "{gone:?}");
+    let words = String::from_utf8(gone.stderr).unwrap();
+    assert!(
+        words.contains(&format!("no server answers at {listen}: ")),
+        "{words}"
+    );
 }
