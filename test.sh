@@ -19,12 +19,28 @@ as_root=
 install() {
     echo "$1 is missing; installing Debian's package $2"
     $as_root apt-get update -qq
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2" >/dev/null
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $2 >/dev/null
 }
 
 need() {
     # need COMMAND PACKAGE: installs Debian's package if the command is missing.
     command -v "$1" >/dev/null 2>&1 || install "$1" "$2"
+}
+
+need_idle() {
+    # need_idle PROGRAM PACKAGE: the same for a server that Debian starts when it is installed.
+    command -v "$1" >/dev/null 2>&1 && return 0
+    policy=/usr/sbin/policy-rc.d
+    made=
+    if ! [ -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy >/dev/null
+        $as_root chmod +x $policy
+        made=$policy
+    fi
+    install "$1" "--no-install-recommends $2" || { $as_root rm -f $made; exit 1; }
+    $as_root rm -f $made
+    # Nor is it to start with the machine.
+    [ ! -d /run/systemd/system ] || $as_root systemctl disable --quiet "$2"
 }
 
 need_postgresql() {
@@ -53,6 +69,12 @@ need fish fish
 need groff groff
 need tinyproxy tinyproxy
 need microsocks microsocks
+need_idle /usr/sbin/nginx nginx
+need_idle caddy caddy
+need_idle promtool prometheus
+need mmdebstrap mmdebstrap
+need systemd-analyze systemd
+need dpkg-shlibdeps dpkg-dev
 need_postgresql
 need chromium chromium
 need chromedriver chromium-driver
@@ -78,6 +100,8 @@ step "libraries for Rust" cargo build --quiet --locked --manifest-path $librarie
 step format cargo fmt --all --check
 step lints cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 step tests cargo test --workspace --locked --quiet
+# With the program that the tests have built.
+step "Debian package" packaging/try-deb.sh
 # The simulator, in a build of its own that has the deliberate faults, none of them on by itself.
 sim() {
     cargo run --quiet --locked --profile sim -p sim --features mutations -- "$@"

@@ -3,6 +3,7 @@
 use super::*;
 
 mod proxy;
+mod settings_file;
 
 fn load(flags: &[&str], variables: &[(&str, &str)]) -> Result<Config> {
     let command = clap::Command::new("willcall").args(arguments(&all_keys()));
