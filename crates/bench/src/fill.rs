@@ -252,6 +252,7 @@ impl DirectStore {
                 pauses_until: None,
                 early: false,
             },
+            handshake: None,
         }
     }
 

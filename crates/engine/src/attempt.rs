@@ -4,6 +4,8 @@
 //! the name to the end of the response, has one deadline, also if it takes a second connection. If
 //! this process stood still until the deadline, an attempt that has sent nothing begins once more.
 
+mod handshake;
+
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -12,9 +14,11 @@ use std::time::Duration;
 
 use model::attempt::{Attempt, Failure, FailureKind, HttpResponse, Outcome};
 use model::delivery::DueDelivery;
+use model::handshake::HandshakeAnswer;
 use model::limits::STALL_DETECTED_MS;
 use model::mutation::{Mutation, is_on};
 use model::time::{Clock, Timestamp};
+use model::webhook::Headers;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
@@ -46,6 +50,8 @@ pub(crate) struct AttemptResult {
     pub(crate) stale: Option<Box<Attempt>>,
     /// What its response takes of the memory budget until it is written.
     pub(crate) held: Option<HeldReservation>,
+    /// What the receiver answered when it was asked whether it agrees to be called.
+    pub(crate) handshake: Option<Box<HandshakeAnswer>>,
 }
 
 /// An attempt that runs.
@@ -56,6 +62,11 @@ struct AttemptRun<'a> {
     began_at: Timestamp,
     began: Instant,
     stale: Option<Box<Attempt>>,
+    /// The receiver is to be asked first whether it agrees to be called.
+    asks_first: bool,
+    handshake: Option<Box<HandshakeAnswer>>,
+    /// Nothing but that question was sent, with these lines.
+    asked_with: Option<Headers>,
 }
 
 impl AttemptRunner {
@@ -86,11 +97,12 @@ impl AttemptRunner {
     }
 
     /// Makes one attempt at `due`, and a call before it if that was on a pooled connection that had
-    /// ended.
+    /// ended. `asks_first`: the receiver is asked before whether it agrees to be called.
     pub(crate) async fn attempt(
         &self,
         target: &PreparedTarget,
         due: &DueDelivery,
+        asks_first: bool,
     ) -> AttemptResult {
         let course = AttemptRun {
             runner: self,
@@ -99,6 +111,9 @@ impl AttemptRunner {
             began_at: self.clock.now(),
             began: Instant::now(),
             stale: None,
+            asks_first,
+            handshake: None,
+            asked_with: None,
         };
         course.run().await
     }
@@ -119,6 +134,7 @@ impl AttemptRun<'_> {
             ended_at: self.runner.clock.now(),
             stale: self.stale,
             held,
+            handshake: self.handshake,
         }
     }
 
@@ -142,6 +158,11 @@ impl AttemptRun<'_> {
         let mut limit = Deadline::from_here(target.policy.exchange_limit_ms);
         // The one timer of the attempt. It is not even set if the response is there at once.
         let mut alarm = pin!(sleep_until(limit.deadline()));
+        if self.asks_first
+            && let Err(failure) = self.shake_hands(endpoint, &mut limit, alarm.as_mut()).await
+        {
+            return Outcome::Failed(failure);
+        }
         let request = target.request(self.due, self.began_at);
         while let Some((mut connection, idle)) = runner.pool.take(endpoint) {
             let exchanging = connection.exchange(&request, limit, alarm.as_mut(), reservation);
@@ -163,17 +184,42 @@ impl AttemptRun<'_> {
             }
             return on_pooled_connection(exchange.outcome);
         }
+        let stream = match self.connect(endpoint, &mut limit, alarm.as_mut()).await {
+            Ok(stream) => stream,
+            Err(failure) => return Outcome::Failed(failure),
+        };
+        let request = self.signed_now(request);
+        let mut connection = Connection::new(stream);
+        let opening = runner.pool.opening(endpoint);
+        let exchange = connection
+            .exchange(&request, limit, alarm, reservation)
+            .await;
+        drop(opening);
+        if exchange.reusable {
+            runner.pool.put(endpoint, connection, None);
+        }
+        exchange.outcome
+    }
+
+    /// A new connection, by a deadline that is another one if this process stood still.
+    async fn connect(
+        &mut self,
+        endpoint: &Endpoint,
+        limit: &mut Deadline,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Result<Box<dyn Stream>, Failure> {
+        let (runner, target) = (self.runner, self.target);
         let context = LookupContext {
             tenant: target.tenant,
             since: Some(target.seen_at),
             succeeded: target.succeeded,
         };
-        let mut dialled = self.dial(endpoint, context, limit, alarm.as_mut()).await;
+        let mut dialled = self.dial(endpoint, context, *limit, alarm.as_mut()).await;
         // Nothing is lost by that: another lookup has what was found, and a receiver that took a
         // connection takes another.
-        if dialled.is_err() && stood_still(limit) {
-            limit = self.begin_anew(alarm.as_mut());
-            dialled = self.dial(endpoint, context, limit, alarm.as_mut()).await;
+        if dialled.is_err() && stood_still(*limit) {
+            *limit = self.begin_anew(alarm.as_mut());
+            dialled = self.dial(endpoint, context, *limit, alarm.as_mut()).await;
         }
         // One call of this attempt was made and is in the log, so it cannot count as not made.
         while let Some(what) = self
@@ -188,27 +234,14 @@ impl AttemptRun<'_> {
                 break;
             }
             sleep_until(wait).await;
-            dialled = self.dial(endpoint, context, limit, alarm.as_mut()).await;
+            dialled = self.dial(endpoint, context, *limit, alarm.as_mut()).await;
         }
-        let stream = match dialled {
-            Ok(stream) => stream,
-            Err(failure) => return Outcome::Failed(failure),
-        };
+        let stream = dialled?;
         if Instant::now() >= limit.deadline() {
-            limit = self.begin_anew(alarm.as_mut());
+            *limit = self.begin_anew(alarm);
         }
         runner.opened.inc();
-        let request = self.signed_now(request);
-        let mut connection = Connection::new(stream);
-        let opening = runner.pool.opening(endpoint);
-        let exchange = connection
-            .exchange(&request, limit, alarm, reservation)
-            .await;
-        drop(opening);
-        if exchange.reusable {
-            runner.pool.put(endpoint, connection, None);
-        }
-        exchange.outcome
+        Ok(stream)
     }
 
     /// Receivers refuse a signature that is minutes old, and connecting took time.
@@ -263,7 +296,10 @@ impl AttemptRun<'_> {
             began_at: self.began_at,
             duration_ms: millis(self.began.elapsed()),
             url: Arc::clone(&self.target.shown_url),
-            request_headers: self.target.recorded(&self.due.headers),
+            request_headers: match &self.asked_with {
+                Some(lines) => lines.clone(),
+                None => self.target.recorded(&self.due.headers),
+            },
             outcome,
         }
     }

@@ -56,12 +56,12 @@ use crate::concurrency::{FAST_MS, LoadSignal, timed_out};
 use crate::fair_share::InFlightId;
 use crate::health::{Health, Stall};
 use crate::lane::{AttemptEffect, Pause, TargetSnapshot, WebhookLookup};
-use crate::lanes::{Lanes, NextAttempt};
+use crate::lanes::Lanes;
 use crate::mailbox::{Mail, Mailbox, StateQuery};
 use crate::metrics::{Metrics, class};
 use crate::ownership::{AskedAt, Ownership};
 use crate::renewal::Renewal;
-use crate::request::PreparedTarget;
+use crate::request::{Agreement, PreparedTarget};
 use crate::schedule_clock::{BEAT, ScheduleClock};
 use crate::settlement::SettlementQueue;
 use crate::shortage::{Shortage, shortage_of};
@@ -315,27 +315,22 @@ impl Dispatcher {
             .settlements
             .is_full(self.in_flight.len(), max_in_flight)
         {
-            let Some(NextAttempt {
-                attempt_id,
-                prepared,
-                due,
-                concurrency_limit,
-            }) = self.lanes.next_call(now)
-            else {
+            let Some(next) = self.lanes.next_call(now) else {
                 break;
             };
             self.begun = true;
-            self.metrics.begun(concurrency_limit);
+            self.metrics.begun(next.concurrency_limit);
             let runner = Arc::clone(&self.runner);
             let begun_at = self.schedule_clock.at(now);
             // In a box, because spawning moves what is spawned several times.
             self.in_flight.spawn(Box::pin(async move {
-                let result = runner.attempt(&prepared, &due).await;
+                let attempting = runner.attempt(&next.prepared, &next.due, next.asks_first);
+                let result = attempting.await;
                 Box::new(FinishedAttempt {
-                    attempt_id,
+                    attempt_id: next.attempt_id,
                     begun_at,
-                    delivery: due.delivery,
-                    prepared,
+                    delivery: next.due.delivery,
+                    prepared: next.prepared,
                     result,
                 })
             }));
@@ -462,6 +457,7 @@ impl Dispatcher {
             ended_at,
             stale,
             held,
+            handshake,
         } = result;
         let (id, outcome) = (delivery.id, &attempt.outcome);
         if shortage_of(outcome).is_some() {
@@ -496,19 +492,10 @@ impl Dispatcher {
                 until,
                 by: Arc::clone(&prepared),
             }),
+            agreement: handshake.as_deref().and_then(Agreement::of),
         };
-        if let Some(until) = next.pauses_until {
-            self.metrics.pauses.inc();
-            tracing::debug!(webhook = %id.webhook, %until, "its receiver asks for a pause");
-        }
         let transition = self.lanes.landed(attempt_id, id, effect);
-        let webhook = id.webhook;
-        if next.disables_webhook {
-            self.metrics.disabled.inc();
-            tracing::info!(%webhook, "its receiver answered 410 Gone, the webhook is disabled");
-        } else {
-            messages::transition(webhook, class, transition);
-        }
+        messages::effect(&self.metrics, id.webhook, &next, (class, transition));
         let settlement = Settlement {
             id,
             round: delivery.round,
@@ -518,6 +505,7 @@ impl Dispatcher {
             stale,
             attempt,
             next,
+            handshake,
         };
         self.settlements.push(settlement, held, Instant::now());
     }

@@ -72,6 +72,8 @@ pub(crate) struct Begun {
     pub(crate) due: DueDelivery,
     pub(crate) prepared: Arc<PreparedTarget>,
     pub(crate) concurrency_limit: usize,
+    /// The receiver is to be asked first whether it agrees.
+    pub(crate) asks_first: bool,
 }
 
 impl Lane {
@@ -127,9 +129,12 @@ impl Lane {
         self.state == LaneState::Ready
     }
 
-    /// How many calls a second its webhook may have, if it says so.
+    /// How many calls a second its webhook may have, if it or its receiver says so.
     pub(crate) fn rate(&self) -> Option<CallRate> {
-        self.receiver.target.as_ref()?.rate
+        let own = self.receiver.target.as_ref().and_then(|own| own.rate);
+        let agreement = self.receiver.agreement.as_ref();
+        let agreed = agreement.and_then(|agreement| agreement.rate);
+        own.into_iter().chain(agreed).min()
     }
 
     /// When its next call may begin, if not now.
@@ -270,6 +275,9 @@ impl Lane {
             }
         }
         self.state = LaneState::Ready;
+        let known = self.receiver.agreement.take();
+        let handshake = prepared.handshake.as_ref();
+        self.receiver.agreement = handshake.and_then(|own| own.agreement(known));
         self.receiver.target = Some(Arc::clone(&prepared));
         if is_new && self.is_circuit_open() {
             self.give_back(0, shares);
@@ -454,9 +462,8 @@ impl Lane {
 
     /// The most that its webhook may have in flight.
     fn most(&self, most: usize) -> usize {
-        let own = self.receiver.target.as_ref();
-        own.and_then(|own| own.calls_at_a_time)
-            .map_or(most, |own| own.min(most))
+        let own = self.receiver.calls_at_a_time();
+        own.map_or(most, |own| own.min(most))
     }
 
     /// Whether as many are in flight as may be.
@@ -479,16 +486,17 @@ impl Lane {
     /// How many may be in flight if somebody asks for more: never more than the webhook says.
     fn asked_limit(&self, most: usize) -> usize {
         let beside = self.concurrency_limit(most, false) + ASKED_BESIDE;
-        let own = self.receiver.target.as_ref();
-        own.and_then(|own| own.calls_at_a_time)
-            .map_or(beside, |own| own.min(beside))
+        let own = self.receiver.calls_at_a_time();
+        own.map_or(beside, |own| own.min(beside))
     }
 
     /// Begins the first that is ready, or that somebody asked for. It must be one that may go.
     pub(crate) fn begin(&mut self, asked: bool, now: Instant) -> Option<Begun> {
         let prepared = Arc::clone(self.receiver.target.as_ref().filter(|_| self.is_ready())?);
         let due = self.deliveries.begin(asked)?;
-        if prepared.rate.is_some() {
+        let asks_first = self.receiver.is_to_agree();
+        // What is asked may set a rate, from this call on.
+        if self.rate().is_some() || asks_first {
             self.receiver.meter.begin(now);
         }
         let concurrency = &mut self.receiver.concurrency;
@@ -498,6 +506,7 @@ impl Lane {
             due,
             prepared,
             concurrency_limit,
+            asks_first,
         })
     }
 
@@ -527,8 +536,11 @@ impl Lane {
                 false => ReceiverSpeed::Fast,
             };
         }
+        if let Some(agreement) = effect.agreement {
+            receiver.agreed(agreement);
+        }
         let in_flight = self.deliveries.in_flight();
-        let own = receiver.target.as_ref().and_then(|own| own.calls_at_a_time);
+        let own = receiver.calls_at_a_time();
         let most = own.map_or(max_concurrency, |own| own.min(max_concurrency));
         let concurrency = &mut receiver.concurrency;
         concurrency.observe(effect.signal, in_flight, most);

@@ -107,6 +107,8 @@ pub(crate) struct NextAttempt {
     pub(crate) due: DueDelivery,
     /// What its lane's receiver may have at once.
     pub(crate) concurrency_limit: u32,
+    /// Its receiver is to be asked first whether it agrees.
+    pub(crate) asks_first: bool,
 }
 
 impl Lanes {
@@ -443,6 +445,7 @@ impl Lanes {
             due,
             prepared,
             concurrency_limit,
+            asks_first,
         } = lane.begin(asked, now)?;
         let attempt_id = self.shares.take_off(webhook, tenant, host, kind, now);
         self.review(webhook);
@@ -451,6 +454,7 @@ impl Lanes {
             prepared,
             due,
             concurrency_limit: u32::try_from(concurrency_limit).unwrap_or(u32::MAX),
+            asks_first,
         })
     }
 

@@ -398,7 +398,7 @@ mod tests {
             "willcall_attempts_total{outcome=\"2xx\"} 0\n",
             "willcall_attempts_total{outcome=\"4xx\"} 0\n",
             "willcall_attempts_total{outcome=\"410\"} 1\n",
-            "willcall_attempt_duration_seconds_count 14\n",
+            "willcall_attempt_duration_seconds_count 15\n",
             "willcall_attempts_in_flight 0\n",
             "willcall_slow_attempts_in_flight 0\n",
             "willcall_deliveries_buffered 0\n",

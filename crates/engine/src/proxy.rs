@@ -372,7 +372,8 @@ fn unreachable_words(failure: &Failure) -> String {
         | FailureKind::Stale
         | FailureKind::Unsigned
         | FailureKind::SealedHeader
-        | FailureKind::TlsSettings => why,
+        | FailureKind::TlsSettings
+        | FailureKind::Handshake => why,
     }
 }
 

@@ -8,6 +8,7 @@
 //! known, and would make each delivery's block of headers different (the store keeps equal blocks
 //! once).
 
+mod handshake;
 mod headers;
 mod own_lines;
 
@@ -32,6 +33,8 @@ use model::time::Timestamp;
 use model::webhook::Headers;
 use tokio::time::Instant;
 
+pub(crate) use self::handshake::{Agreement, PreparedHandshake};
+
 use self::headers::{RequestHeaders, title_case};
 use self::own_lines::{OwnLine, own_lines, own_tls};
 use crate::response::CUT;
@@ -43,6 +46,9 @@ use crate::transport::Endpoint;
 const COPIED_BODY_BYTES_MAX: usize = 8 * 1024;
 
 const METHOD: &str = "POST";
+
+/// Of the question whether a receiver agrees to be called.
+const QUESTION_METHOD: &str = "OPTIONS";
 
 /// Lines that say how the request is framed or where it goes: ours alone.
 const OURS: [HeaderName; 9] = [
@@ -77,6 +83,8 @@ pub(crate) struct PreparedTarget {
     pub(crate) rate: Option<CallRate>,
     /// The receiver asked not to be called before.
     pub(crate) paused_until: Option<Timestamp>,
+    /// Its receiver is to agree before it is called.
+    pub(crate) handshake: Option<Box<PreparedHandshake>>,
     target_url: String,
     tls: Option<Arc<OwnTls>>,
     /// What a receiver may send back and the log may not show.
@@ -112,6 +120,8 @@ struct RequestTemplate {
     own: Vec<HeaderName>,
     dedupe: Option<DedupeHeader>,
     event: Option<Box<CloudEventForm>>,
+    /// The line that says who has the receiver's agreement, if that is needed.
+    origin: Headers,
     signer: Option<Box<Signer>>,
     /// No other line has the name of one that it makes, so that they go last.
     signs_last: bool,
@@ -141,6 +151,8 @@ struct DedupeHeader {
 
 impl PreparedTarget {
     pub(crate) fn new(target: &WebhookTarget, policy: Arc<Policy>, keyring: &Keyring) -> Self {
+        let handshake = PreparedHandshake::of(target, &policy).map(Box::new);
+        let origin = handshake.as_ref().map(|own| own.origin());
         let own = own_lines(target, keyring);
         let mut secrets = secrets(target);
         for line in own.iter().flatten() {
@@ -149,7 +161,8 @@ impl PreparedTarget {
         let tls = own_tls(target, keyring);
         let known_tls = tls.clone().unwrap_or_default();
         let call = own.and_then(|own| {
-            let call = RequestTemplate::new(target, &policy, own, tls?);
+            let origin = origin.unwrap_or_default();
+            let call = RequestTemplate::new(target, &policy, (own, origin), tls?);
             let call = call.map_err(|detail| Failure::new(FailureKind::BadTarget, detail));
             call.and_then(|call| call.signing(target, keyring))
         });
@@ -167,6 +180,7 @@ impl PreparedTarget {
             shown_url: target::masked(&target.target_url).into(),
             retries_max: target.retries_max,
             paused_until: target.paused_until,
+            handshake,
             target_url: target.target_url.clone(),
             tls: known_tls,
             secrets,
@@ -201,6 +215,14 @@ impl PreparedTarget {
         }
     }
 
+    /// The question whether the receiver agrees to be called, and what is written of its lines.
+    pub(crate) fn question(&self) -> (Request, Headers) {
+        match (&self.call, &self.handshake) {
+            (Ok(call), Some(handshake)) => call.question(handshake),
+            (Ok(_) | Err(_), _) => (Request::default(), Headers::default()),
+        }
+    }
+
     /// What is wrong with the webhook's client certificate at this time, if it has ended.
     pub(crate) fn expired_certificate(&self, now: Timestamp) -> Option<String> {
         self.tls.as_ref()?.expired(now)
@@ -224,6 +246,11 @@ impl PreparedTarget {
             }
             outcome @ (Outcome::Answered(_) | Outcome::Failed(_)) => outcome,
         }
+    }
+
+    /// The reason without credentials of the webhook.
+    pub(crate) fn reason_without_secrets(&self, reason: &str) -> String {
+        self.blanked_note(reason).into()
     }
 
     /// A note may show the beginning of a line, which may end within a secret.
@@ -299,7 +326,7 @@ impl RequestTemplate {
     fn new(
         webhook: &WebhookTarget,
         policy: &Policy,
-        given: Vec<OwnLine>,
+        (given, origin): (Vec<OwnLine>, Headers),
         tls: Option<Arc<OwnTls>>,
     ) -> Result<Self, String> {
         let target = Target::parse(&webhook.target_url).map_err(|bad| bad.0)?;
@@ -355,6 +382,7 @@ impl RequestTemplate {
                     CloudEventForm::new(mode, naming, &webhook.tenant_key, &policy.content_type);
                 Box::new(form)
             }),
+            origin,
             signer: None,
             signs_last: true,
             signed: Headers::default(),
@@ -404,6 +432,21 @@ impl RequestTemplate {
         let mut lines = self.lines_with(own);
         put(&mut lines, &self.signed);
         shown(&lines, &self.own)
+    }
+
+    /// The question whether the receiver agrees: the same lines without those of a body.
+    fn question(&self, handshake: &PreparedHandshake) -> (Request, Headers) {
+        let mut lines = self.lines_with(&Headers::default());
+        let of_body = [header::CONTENT_LENGTH, header::CONTENT_TYPE];
+        lines.remove(|name| of_body.contains(name) || name.as_str().starts_with(HEADER_PREFIX));
+        put(&mut lines, &handshake.lines());
+        let path = self.request_line.get(METHOD.len()..).unwrap_or_default();
+        let mut bytes = [QUESTION_METHOD.as_bytes(), path].concat();
+        let recorded = shown(&lines, &self.own);
+        lines.write(&mut bytes);
+        bytes.extend_from_slice(b"\r\n");
+        let body = Bytes::new();
+        (Request { bytes, body }, recorded)
     }
 
     fn request(&self, due: &DueDelivery, now: Timestamp) -> Request {
@@ -476,6 +519,7 @@ impl RequestTemplate {
             lines.remove(|name| name.as_str().starts_with(HEADER_PREFIX));
             put(&mut lines, &event.constant_headers());
         }
+        put(&mut lines, &self.origin);
         if let Some(authorization) = &self.authorization {
             lines.put(header::AUTHORIZATION, authorization.clone());
         }

@@ -235,9 +235,10 @@ impl SettlementQueue {
     }
 }
 
-/// Whether somebody else wants to see it soon: it is no plain success.
+/// Whether somebody else wants to see it soon: it is no plain success. What a receiver agreed to
+/// is one of these, because it would be asked again.
 fn matters(settlement: &Settlement) -> bool {
-    settlement.next.state != DeliveryState::Delivered
+    settlement.next.state != DeliveryState::Delivered || settlement.handshake.is_some()
 }
 
 fn heard_bytes(settlement: &Settlement) -> usize {

@@ -102,6 +102,8 @@ pub enum FailureKind {
     SealedHeader,
     /// Nothing was sent, because what the webhook has of its own for TLS cannot be used.
     TlsSettings,
+    /// Only a question was sent: the receiver did not agree to be called.
+    Handshake,
 }
 
 named!(
@@ -119,6 +121,7 @@ named!(
         Unsigned = "unsigned",
         SealedHeader = "sealed_header",
         TlsSettings = "tls_settings",
+        Handshake = "handshake",
     }
 );
 
@@ -208,6 +211,9 @@ impl Failure {
             }
             FailureKind::TlsSettings => {
                 "What the webhook has of its own for TLS cannot be used, so nothing was sent"
+            }
+            FailureKind::Handshake => {
+                "The receiver did not agree to be called, so nothing but that question was sent"
             }
         };
         if self.detail.is_empty() {

@@ -39,6 +39,8 @@ pub struct CallRate(u32);
 pub struct CallBounds {
     pub calls_at_a_time_max: u32,
     pub time_limit_ms_max: u32,
+    /// The name under which this server asks receivers whether they agree, if it has one.
+    pub origin: Option<String>,
     /// Besides the dialect's own, which needs no name.
     pub schedules: BTreeMap<String, Schedule>,
 }
@@ -76,6 +78,17 @@ impl CallRate {
         self.0
     }
 
+    /// The fastest that never has more calls in a minute; `None` if that is no bound.
+    pub fn of_minute(calls: u32) -> Option<Self> {
+        let micros = u64::from(calls) * 1_000_000 / 60;
+        u32::try_from(micros).ok().and_then(Self::of_micros)
+    }
+
+    /// How many calls a minute it has at most.
+    pub fn per_minute(self) -> u64 {
+        (u64::from(self.0) * 60).div_ceil(1_000_000)
+    }
+
     /// From one call to the next.
     pub fn interval(self) -> Duration {
         Duration::from_nanos(1_000_000_000_000_000_u64.div_ceil(u64::from(self.0)))
@@ -96,6 +109,7 @@ impl Default for CallBounds {
         Self {
             calls_at_a_time_max: 32,
             time_limit_ms_max: 60_000,
+            origin: None,
             schedules: BTreeMap::new(),
         }
     }
@@ -212,6 +226,7 @@ mod tests {
         CallBounds {
             calls_at_a_time_max: 8,
             time_limit_ms_max: 20_000,
+            origin: None,
             schedules: [("patient".to_owned(), schedule)].into(),
         }
     }

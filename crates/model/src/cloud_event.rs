@@ -9,6 +9,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::delivery::DueDelivery;
+use crate::handshake::Handshake;
 use crate::named::named;
 use crate::policy::EventNaming;
 use crate::webhook::Headers;
@@ -39,6 +40,21 @@ named!(
     }
 );
 
+/// How calls of a webhook are CloudEvents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudEvents {
+    pub mode: CloudEventMode,
+    /// Its receiver is asked before the first call.
+    pub handshake: Option<Handshake>,
+}
+
+/// The same as somebody chooses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CloudEventChoice {
+    pub mode: CloudEventMode,
+    pub handshake: bool,
+}
+
 /// What the events of one webhook have in common.
 #[derive(Debug, Clone)]
 pub struct CloudEventForm {
@@ -46,6 +62,15 @@ pub struct CloudEventForm {
     source: String,
     type_prefix: String,
     content_type: String,
+}
+
+impl CloudEvents {
+    pub fn choice(&self) -> CloudEventChoice {
+        CloudEventChoice {
+            mode: self.mode,
+            handshake: self.handshake.is_some(),
+        }
+    }
 }
 
 impl CloudEventForm {

@@ -93,6 +93,7 @@ pub mod contract;
 pub mod dashboard;
 pub mod disk_fault;
 pub mod gate;
+pub mod handshake;
 pub mod idempotency;
 pub mod lease;
 pub mod lease_table;

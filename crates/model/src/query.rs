@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::attempt::{Attempt, Outcome};
 use crate::call_limits::CallLimits;
-use crate::cloud_event::CloudEventMode;
+use crate::cloud_event::CloudEventChoice;
 use crate::declared_secrets::DeclaredSecrets;
 use crate::delivery::DeliveryState;
 use crate::id::{DeliveryId, WebhookId};
@@ -257,7 +257,7 @@ pub struct DeclaredWebhook {
     /// `None`: keep what is there.
     pub limits: Option<CallLimits>,
     /// `None`: keep what is there; `Some(None)`: no CloudEvents.
-    pub cloud_events: Option<Option<CloudEventMode>>,
+    pub cloud_events: Option<Option<CloudEventChoice>>,
 }
 
 /// What is made for a webhook once, and stays.

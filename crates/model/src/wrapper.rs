@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::call_limits::CallLimits;
-use crate::cloud_event::CloudEventMode;
+use crate::cloud_event::{CloudEventChoice, CloudEvents};
 use crate::contract::{
     Backend, Backlog, BacklogCursor, Catalog, CommitSubscriber, DashboardStore, DuePage, DueQuery,
     Frontend, Intake, Leases, Outbox, PendingWebhook, ReplayRequest, ReplayResult, SealedId,
@@ -259,11 +259,11 @@ pass!(Catalog of store {
     WebhookByKey = webhook_by_key(tenants: Vec<TenantId>, key: String) -> Option<Webhook>;
     CreateWebhook = create_webhook(webhook: NewWebhook, actor: String, at: Timestamp) -> Webhook;
     SaveWebhook = save_webhook(webhook: Webhook, actor: String, at: Timestamp) -> Webhook;
-    CloudEvents = cloud_events(tenant: TenantId, webhook: WebhookId) -> Option<CloudEventMode>;
+    CloudEvents = cloud_events(tenant: TenantId, webhook: WebhookId) -> Option<CloudEvents>;
     SetCloudEvents = set_cloud_events(
         tenant: TenantId,
         webhook: WebhookId,
-        mode: Option<CloudEventMode>,
+        choice: Option<CloudEventChoice>,
         actor: String,
         at: Timestamp,
     ) -> ();

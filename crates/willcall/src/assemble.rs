@@ -74,6 +74,7 @@ pub(crate) fn dialects(config: &Config) -> Dialects {
                 .unwrap_or(u32::MAX),
             time_limit_ms_max: config.max_call_seconds.saturating_mul(1_000),
             schedules: config.schedules.clone(),
+            origin: config.public_name().map(str::to_owned),
         },
         extra_action_types: config.action_types.iter().map(action_type).collect(),
     };

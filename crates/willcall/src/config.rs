@@ -14,7 +14,7 @@ mod store;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -322,6 +322,18 @@ impl Config {
     /// If a setting is unknown, has a wrong value, or is given under two names in one place.
     pub(crate) fn load(matches: &ArgMatches) -> Result<Self> {
         Self::gather(matches, &environment())?.check()
+    }
+
+    /// The name under which others know this server: the first that is not its own machine's.
+    pub(crate) fn public_name(&self) -> Option<&str> {
+        let is_here = |name: &str| {
+            let address = name.parse().is_ok_and(|own: IpAddr| own.is_loopback());
+            address || name == "localhost" || name.ends_with(".localhost")
+        };
+        let names = self.allowed_hosts.iter().map(String::as_str);
+        names
+            .filter(|name| !name.is_empty())
+            .find(|name| !is_here(name))
     }
 
     /// The defaults, with the store in the folder `data_dir`, and with receivers on this machine

@@ -157,7 +157,8 @@ fn runtime() -> Result<Runtime> {
 }
 
 /// Settings that decide what an operator's file may say.
-const OF_A_FILE: [&str; 8] = [
+const OF_A_FILE: [&str; 9] = [
+    "allowed_hosts",
     "max_concurrency_per_webhook",
     "max_call_time",
     "schedules",

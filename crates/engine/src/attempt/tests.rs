@@ -1,14 +1,17 @@
 //! One attempt against receivers of every kind, on paused time and streams in memory.
 
+mod handshakes;
+
 use std::future::Future;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use model::attempt::{BodyEnd, Failure};
-use model::call_limits::CallLimits;
+use model::call_limits::{CallBounds, CallLimits};
 use model::contract::WebhookTarget;
 use model::delivery::Delivery;
+use model::handshake::Handshake;
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::limits;
 use model::policy::{EventNaming, Policy};
@@ -175,7 +178,11 @@ fn given(scripts: Vec<Script>) -> Given {
 impl Given {
     async fn made(&self) -> AttemptResult {
         self.caller
-            .attempt(&prepared("http://user:pw@receiver.test/hook"), &due())
+            .attempt(
+                &prepared("http://user:pw@receiver.test/hook"),
+                &due(),
+                false,
+            )
             .await
     }
 
@@ -193,6 +200,15 @@ impl Given {
 }
 
 fn prepared(url: &str) -> PreparedTarget {
+    prepared_with(url, None, None)
+}
+
+/// One whose receiver is to agree, asked under this name.
+fn prepared_with(url: &str, handshake: Option<Handshake>, origin: Option<&str>) -> PreparedTarget {
+    let bounds = CallBounds {
+        origin: origin.map(str::to_owned),
+        ..CallBounds::default()
+    };
     let policy = Policy {
         schedule: Schedule {
             delays_ms: vec![],
@@ -208,7 +224,7 @@ fn prepared(url: &str) -> PreparedTarget {
         content_type: "application/json".to_owned(),
         event_naming: EventNaming::default(),
         retention_ms: 1,
-        bounds: Arc::default(),
+        bounds: Arc::new(bounds),
     };
     let target = WebhookTarget {
         webhook: WebhookId(1),
@@ -229,6 +245,7 @@ fn prepared(url: &str) -> PreparedTarget {
         enabled: true,
         signatures: Vec::new(),
         own_headers: Vec::new(),
+        handshake,
     };
     PreparedTarget::new(&target, Arc::new(policy), &Keyring::default())
 }
@@ -479,7 +496,7 @@ async fn a_long_answer_has_room_for_as_long_as_whoever_got_it_wants() {
     let affordable = || given.room.nothing().afford(all);
     assert_eq!(affordable(), all);
     let prepared = prepared("http://receiver.test/hook");
-    let AttemptResult { attempt, held, .. } = given.caller.attempt(&prepared, &due()).await;
+    let AttemptResult { attempt, held, .. } = given.caller.attempt(&prepared, &due(), false).await;
     drop(attempt);
     assert_eq!(affordable(), all - 7 * STEP_BYTES);
     drop(held);
@@ -531,7 +548,9 @@ async fn a_dial_that_never_ends_is_ended() {
         ..given.caller
     };
     let began = Instant::now();
-    let AttemptResult { attempt, .. } = caller.attempt(&prepared("http://a.test/"), &due()).await;
+    let AttemptResult { attempt, .. } = caller
+        .attempt(&prepared("http://a.test/"), &due(), false)
+        .await;
     assert_eq!(failed(&attempt.outcome).kind, FailureKind::TimeLimit);
     assert!(timed_out(&attempt.outcome));
     assert_eq!(began.elapsed(), Duration::from_secs(30));
@@ -580,7 +599,7 @@ async fn frozen(first: Duration, scripts: Vec<Script>) -> (Attempt, Duration, us
     let prepared = prepared("https://a.test/");
     let due = due();
     let stands_still = tokio::time::advance(Duration::from_secs(34));
-    let (made, ()) = tokio::join!(caller.attempt(&prepared, &due), stands_still);
+    let (made, ()) = tokio::join!(caller.attempt(&prepared, &due, false), stands_still);
     let asked = dial.began.load(Ordering::Relaxed);
     (made.attempt, began.elapsed(), asked)
 }
@@ -620,7 +639,7 @@ async fn an_attempt_begins_anew_once_however_often_the_process_stands_still() {
 async fn a_url_that_cannot_be_called_is_a_failure_without_its_credentials() {
     let given = given(vec![says(b"")]);
     let prepared = prepared("ftp://user:secret@receiver.test/");
-    let AttemptResult { attempt, .. } = given.caller.attempt(&prepared, &due()).await;
+    let AttemptResult { attempt, .. } = given.caller.attempt(&prepared, &due(), false).await;
     assert_eq!(failed(&attempt.outcome).kind, FailureKind::BadTarget);
     assert!(!format!("{attempt:?}").contains("secret"));
     assert_eq!(given.dialled(), 0);
@@ -657,7 +676,7 @@ async fn a_swept_pool_keeps_nothing_old_and_never_more_than_its_bound() {
     let given = given(vec![answers(usize::MAX)]);
     for number in 0..6 {
         let prepared = prepared(&format!("http://receiver-{number}.test/"));
-        let AttemptResult { attempt, .. } = given.caller.attempt(&prepared, &due()).await;
+        let AttemptResult { attempt, .. } = given.caller.attempt(&prepared, &due(), false).await;
         assert!(attempt.outcome.is_success());
     }
     assert_eq!(given.pool.count(), 4);
@@ -675,7 +694,7 @@ async fn places_whose_connections_are_gone_do_not_keep_others_from_theirs() {
     for round in 0..4 {
         for number in 0..6 {
             let AttemptResult { attempt, stale, .. } =
-                given.caller.attempt(&to(number), &due()).await;
+                given.caller.attempt(&to(number), &due(), false).await;
             assert!(attempt.outcome.is_success(), "{round} {number}");
             assert_eq!(stale, None);
             tokio::task::yield_now().await;
@@ -914,7 +933,7 @@ async fn an_answer_before_the_request_was_read_counts_and_the_line_is_not_kept()
     due.body = Bytes::from(vec![b'x'; 200_000]);
     let AttemptResult { attempt, .. } = given
         .caller
-        .attempt(&prepared("http://a.test/"), &due)
+        .attempt(&prepared("http://a.test/"), &due, false)
         .await;
     assert_eq!(attempt.outcome.status(), Some(200));
     assert_eq!(given.pool.count(), 0);
@@ -978,7 +997,7 @@ async fn a_stream_is_asked_for_in_the_name_of_the_tenant_and_with_what_is_known_
     let mut prepared = prepared("http://a.test/");
     for succeeded in [false, true] {
         prepared.succeeded = succeeded;
-        given.caller.attempt(&prepared, &due()).await;
+        given.caller.attempt(&prepared, &due(), false).await;
     }
     let asker = |succeeded| LookupContext {
         tenant: prepared.tenant,

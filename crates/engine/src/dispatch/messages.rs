@@ -3,15 +3,36 @@
 use std::collections::BTreeSet;
 
 use model::contract::WebhookTarget;
+use model::delivery::NextState;
 use model::id::WebhookId;
 use model::limits::NAMED_SCHEDULES_MAX;
 use model::policy::Policy;
 use model::time::ClockDoubt;
 
 use crate::circuit_breaker::CircuitTransition;
+use crate::metrics::Metrics;
+
+/// Logs and counts what a receiver asks for, and logs how it fares.
+pub(super) fn effect(
+    metrics: &Metrics,
+    webhook: WebhookId,
+    next: &NextState,
+    (class, transition): (&str, Option<CircuitTransition>),
+) {
+    if let Some(until) = next.pauses_until {
+        metrics.pauses.inc();
+        tracing::debug!(%webhook, %until, "its receiver asks for a pause");
+    }
+    if next.disables_webhook {
+        metrics.disabled.inc();
+        tracing::info!(%webhook, "its receiver answered 410 Gone, the webhook is disabled");
+    } else {
+        self::transition(webhook, class, transition);
+    }
+}
 
 /// Logs a transition of a webhook's circuit breaker, if there is one.
-pub(super) fn transition(webhook: WebhookId, class: &str, transition: Option<CircuitTransition>) {
+fn transition(webhook: WebhookId, class: &str, transition: Option<CircuitTransition>) {
     match transition {
         Some(CircuitTransition::FailuresBegan) => {
             tracing::info!(%webhook, class, "deliveries begin to fail");

@@ -6,6 +6,7 @@ mod clocks;
 mod fair_share;
 mod fairness;
 mod faults;
+mod handshakes;
 mod hostile;
 mod kept_connections;
 mod load;

@@ -9,7 +9,7 @@ use crate::concurrency::{ConcurrencyLimit, LoadSignal};
 use crate::fair_queue::HostId;
 use crate::fair_share::ReceiverSpeed;
 use crate::meter::Meter;
-use crate::request::{PreparedTarget, TargetHash};
+use crate::request::{Agreement, PreparedTarget, TargetHash};
 
 /// What is remembered of the receiver, whatever the state.
 #[derive(Default)]
@@ -27,6 +27,34 @@ pub(super) struct Receiver {
     /// Attempts that have been in flight for long.
     pub(super) slow: usize,
     pub(super) pause: Option<Pause>,
+    /// It agreed to be called, where it is to.
+    pub(super) agreement: Option<Agreement>,
+}
+
+impl Receiver {
+    /// It has to agree before it is called, and did not yet.
+    pub(super) fn is_to_agree(&self) -> bool {
+        let target = self.target.as_ref();
+        target.is_some_and(|own| own.handshake.is_some()) && self.agreement.is_none()
+    }
+
+    /// Takes an agreement up, if it is to what the webhook is now.
+    pub(super) fn agreed(&mut self, agreement: Agreement) {
+        let target = self.target.as_ref();
+        let handshake = target.and_then(|own| own.handshake.as_ref());
+        if let Some(handshake) = handshake {
+            self.agreement = handshake.agreement(Some(agreement));
+        }
+    }
+
+    /// The most of its calls that may be in flight, as far as the webhook says.
+    pub(super) fn calls_at_a_time(&self) -> Option<usize> {
+        match self.is_to_agree() {
+            // It is asked once, and not by each call that begins meanwhile.
+            true => Some(1),
+            false => self.target.as_ref()?.calls_at_a_time,
+        }
+    }
 }
 
 /// A receiver's request to be left alone: nothing is read or taken up before.
@@ -66,4 +94,6 @@ pub(crate) struct AttemptEffect {
     pub(crate) gone: bool,
     /// The receiver wants nothing for a while.
     pub(crate) pause: Option<Pause>,
+    /// It agreed to be called.
+    pub(crate) agreement: Option<Agreement>,
 }

@@ -108,6 +108,7 @@ fn open_limited(tenant: i64, host: &str, limits: CallLimits) -> WebhookLookup {
         enabled: true,
         signatures: Vec::new(),
         own_headers: Vec::new(),
+        handshake: None,
     };
     WebhookLookup::Callable(TargetSnapshot {
         prepared: Arc::new(PreparedTarget::new(
@@ -198,6 +199,7 @@ fn well() -> AttemptEffect {
         slow: false,
         gone: false,
         pause: None,
+        agreement: None,
     }
 }
 

@@ -57,6 +57,7 @@ fn target(url: &str, lines: &[(&str, &str)]) -> WebhookTarget {
         enabled: true,
         signatures: Vec::new(),
         own_headers: Vec::new(),
+        handshake: None,
     }
 }
 
@@ -355,6 +356,7 @@ fn no_value_brings_a_line_of_its_own() {
             enabled: true,
             signatures: Vec::new(),
             own_headers: Vec::new(),
+            handshake: None,
         };
         let policy = Policy {
             user_agent: format!("Willcall{value}"),

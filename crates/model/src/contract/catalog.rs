@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::call_limits::CallLimits;
-use crate::cloud_event::CloudEventMode;
+use crate::cloud_event::{CloudEventChoice, CloudEvents};
 use crate::contract::StoreFuture;
 use crate::id::{DeliveryId, TenantId, WebhookId};
 use crate::own_header::{OwnHeader, OwnHeaderChange, OwnHeaderId, StoredOwnHeader};
@@ -157,23 +157,25 @@ pub trait Catalog: Send + Sync {
     /// `Conflict(WebhookKey)` if it has no key yet and is given one that is taken.
     fn save_webhook(&self, webhook: Webhook, actor: String, at: Timestamp) -> StoreFuture<Webhook>;
 
-    /// Whether calls of a webhook of the tenant are CloudEvents, and in which mode.
+    /// Whether calls of a webhook of the tenant are CloudEvents, in which mode, and whether its
+    /// receiver agreed to them.
     ///
     /// Errors: those of a read.
     fn cloud_events(
         &self,
         tenant: TenantId,
         webhook: WebhookId,
-    ) -> StoreFuture<Option<CloudEventMode>>;
+    ) -> StoreFuture<Option<CloudEvents>>;
 
-    /// Changes that, and writes an audit entry if it is a change.
+    /// Changes that, and writes an audit entry if it is a change. A handshake that is chosen where
+    /// there was none begins anew; another mode leaves it as it is.
     ///
     /// Errors: those of a change; `Stale` if the webhook is not there.
     fn set_cloud_events(
         &self,
         tenant: TenantId,
         webhook: WebhookId,
-        mode: Option<CloudEventMode>,
+        choice: Option<CloudEventChoice>,
         actor: String,
         at: Timestamp,
     ) -> StoreFuture<()>;

@@ -8,6 +8,7 @@ use crate::call_limits::CallLimits;
 use crate::cloud_event::CloudEventMode;
 use crate::contract::StoreFuture;
 use crate::delivery::{DueDelivery, NextState};
+use crate::handshake::{Handshake, HandshakeAnswer};
 use crate::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use crate::lease::Epoch;
 use crate::own_header::OwnHeader;
@@ -147,6 +148,8 @@ pub struct WebhookTarget {
     pub own_headers: Vec<OwnHeader>,
     /// `None`: calls are as their dialect has them.
     pub cloud_events: Option<CloudEventMode>,
+    /// Its receiver is to agree before the first call.
+    pub handshake: Option<Handshake>,
     pub tls: WebhookTls,
     pub limits: CallLimits,
 }
@@ -252,6 +255,9 @@ pub struct Settlement {
     pub stale: Option<Box<Attempt>>,
     pub attempt: Attempt,
     pub next: NextState,
+    /// What the receiver answered when it was asked whether it agrees. It is kept beside the
+    /// webhook, as long as that has the same choice.
+    pub handshake: Option<Box<HandshakeAnswer>>,
 }
 
 impl Settlement {

@@ -56,6 +56,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0008_failing.sql"),
         oldest: 7,
     },
+    // Nor that a receiver is to agree before it is called.
+    Migration {
+        sql: include_str!("../../migrations/postgres/0009_handshake.sql"),
+        oldest: 9,
+    },
 ];
 
 /// One step of the schema.

@@ -27,6 +27,7 @@ use crate::postgres::health_columns::HealthColumns;
 use crate::postgres::settle_columns::{DeliveryColumns, KeyColumns, SettleColumns, integer};
 use crate::postgres::tx::PostgresTx;
 use crate::postgres::{locks, schedule, unattempted};
+use crate::sql::handshake;
 use crate::sql::heartbeat::{schedule_at, wall_at};
 use crate::sql::job_error::{CorruptRow, JobError};
 use crate::sql::row::ReadRow;
@@ -140,7 +141,8 @@ pub(crate) fn settle(tx: &mut PostgresTx<'_>, batch: &[Settlement]) -> Result<()
         }
         let asks = decided.iter().any(|one| {
             let next = &one.settlement.next;
-            next.disables_webhook || next.pauses_until.is_some()
+            let answers = one.settlement.handshake.is_some();
+            next.disables_webhook || next.pauses_until.is_some() || answers
         });
         // With the last part, if nothing follows it.
         let is_last = number == parts.len() && !asks;
@@ -311,6 +313,14 @@ fn obey(tx: &mut PostgresTx<'_>, decided: &[Decided<'_>]) -> Result<(), JobError
     }
     for (until, settlement) in pauses.into_values() {
         webhooks::pause(tx, settlement, until)?;
+    }
+    let answers = decided.iter().filter_map(|one| {
+        let answer = one.settlement.handshake.as_deref();
+        Some((one.settlement.id.webhook, answer?))
+    });
+    // Of a webhook the latest.
+    for (webhook, answer) in answers.collect::<BTreeMap<_, _>>() {
+        handshake::write(tx, webhook, answer)?;
     }
     for Decided { settlement, .. } in decided {
         if settlement.next.disables_webhook {

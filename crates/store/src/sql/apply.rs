@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::call_limits::CallLimits;
-use model::cloud_event::CloudEventMode;
+use model::cloud_event::CloudEventChoice;
 use model::contract::{Conflict, StoreError};
 use model::declared_secrets::DeclaredSecrets;
 use model::id::{TenantId, WebhookId};
@@ -514,7 +514,7 @@ fn apply_calls(
     context: &ApplyContext<'_>,
     webhook: &Webhook,
     limits: Option<CallLimits>,
-    events: Option<Option<CloudEventMode>>,
+    events: Option<Option<CloudEventChoice>>,
 ) -> Result<Vec<String>, JobError> {
     let mut names = Vec::new();
     if webhook.is_deleted() {
@@ -526,8 +526,8 @@ fn apply_calls(
     {
         names.push("limits".to_owned());
     }
-    if let Some(mode) = events
-        && cloud_events::set_mode(tx, place, mode, actor, at)?
+    if let Some(choice) = events
+        && cloud_events::choose(tx, place, choice, actor, at)?
     {
         names.push("cloud_events".to_owned());
     }

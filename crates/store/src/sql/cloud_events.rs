@@ -1,6 +1,6 @@
-//! Whether calls of webhooks are CloudEvents.
+//! Whether calls of webhooks are CloudEvents, and whether their receivers are asked before.
 
-use model::cloud_event::CloudEventMode;
+use model::cloud_event::{CloudEventChoice, CloudEventMode, CloudEvents};
 use model::contract::StoreError;
 use model::id::{TenantId, WebhookId};
 use model::time::Timestamp;
@@ -10,20 +10,31 @@ use crate::sql::audit::AuditRecord;
 use crate::sql::job_error::JobError;
 use crate::sql::row::ReadRow;
 use crate::sql::transaction::Transaction;
-use crate::sql::{Connection, query, rows, webhook_rows};
+use crate::sql::{Connection, handshake, query, rows, webhook_rows};
 
 shared_statements! {
-    MODE = "select cloud_events from webhook where id = ?1 and tenant_id = ?2";
+    CHOSEN = "
+        select cloud_events, handshake_since, handshake_at, handshake_url, handshake_origin,
+          handshake_rate, handshake_refused
+        from webhook
+        where id = ?1 and tenant_id = ?2";
     SET_MODE = "update webhook set cloud_events = ?2 where id = ?1";
+    SET_HANDSHAKE = "
+        update webhook
+        set handshake_since = ?2, handshake_at = null, handshake_url = null,
+          handshake_origin = null, handshake_rate = null, handshake_refused = null
+        where id = ?1";
 }
 
-pub(crate) fn mode(
+pub(crate) fn chosen(
     conn: Connection<'_>,
     tenant: TenantId,
     webhook: WebhookId,
-) -> Result<Option<CloudEventMode>, JobError> {
-    let found = query::first(conn, MODE, values![webhook.0, tenant.0], |row| {
-        stored(row.column(0)?)
+) -> Result<Option<CloudEvents>, JobError> {
+    let found = query::first(conn, CHOSEN, values![webhook.0, tenant.0], |row| {
+        let mode = stored(row.column(0)?)?;
+        let handshake = handshake::stored(row, 1)?;
+        Ok(mode.map(|mode| CloudEvents { mode, handshake }))
     })?;
     Ok(found.flatten())
 }
@@ -33,27 +44,36 @@ pub(crate) fn stored(number: Option<i64>) -> Result<Option<CloudEventMode>, JobE
     Ok(number.map(rows::cloud_event_mode).transpose()?)
 }
 
-/// Changes the mode of a webhook that is there. Answers whether that was a change.
-pub(crate) fn set_mode(
+/// Changes the choice of a webhook that is there. Answers whether that was a change.
+pub(crate) fn choose(
     tx: &mut dyn Transaction,
     (tenant, webhook): (TenantId, WebhookId),
-    new: Option<CloudEventMode>,
+    new: Option<CloudEventChoice>,
     actor: &str,
     at: Timestamp,
 ) -> Result<bool, JobError> {
     if webhook_rows::find(tx.conn(), tenant, webhook)?.is_none() {
         return Err(StoreError::Stale.into());
     }
-    if mode(tx.conn(), tenant, webhook)? == new {
+    let old = chosen(tx.conn(), tenant, webhook)?.map(|events| events.choice());
+    if old == new {
         return Ok(false);
     }
-    let number = new.map(rows::cloud_event_number);
+    let number = new.map(|new| rows::cloud_event_number(new.mode));
     tx.execute(SET_MODE, values![webhook.0, number])?;
+    let asks = |choice: Option<CloudEventChoice>| choice.is_some_and(|choice| choice.handshake);
+    if asks(old) != asks(new) {
+        let since = asks(new).then_some(at.as_millis());
+        tx.execute(SET_HANDSHAKE, values![webhook.0, since])?;
+    }
     tx.post_commit().changed(webhook);
     tx.post_commit().catalog_changed();
     AuditRecord::new(tenant, at, actor, "webhook.cloud_events")
         .about(webhook)
-        .with(json!({ "mode": new.map(CloudEventMode::as_str) }))
+        .with(json!({
+            "mode": new.map(|new| new.mode.as_str()),
+            "handshake": asks(new),
+        }))
         .write(tx)?;
     Ok(true)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::call_limits::CallLimits;
-use model::cloud_event::CloudEventMode;
+use model::cloud_event::{CloudEventChoice, CloudEvents};
 use model::contract::{Catalog, Intake, ReplayRequest, ReplayResult, SealedId, StoreFuture};
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
@@ -196,9 +196,9 @@ impl<E: Executor> Catalog for SqlStore<E> {
         &self,
         tenant: TenantId,
         webhook: WebhookId,
-    ) -> StoreFuture<Option<CloudEventMode>> {
+    ) -> StoreFuture<Option<CloudEvents>> {
         self.executor.read(JobClass::Work, move |conn| {
-            cloud_events::mode(conn, tenant, webhook)
+            cloud_events::chosen(conn, tenant, webhook)
         })
     }
 
@@ -206,13 +206,13 @@ impl<E: Executor> Catalog for SqlStore<E> {
         &self,
         tenant: TenantId,
         webhook: WebhookId,
-        mode: Option<CloudEventMode>,
+        choice: Option<CloudEventChoice>,
         actor: String,
         at: Timestamp,
     ) -> StoreFuture<()> {
         let scope = ChangeScope::Tenant(tenant);
         self.executor.change(scope, 1, move |tx| {
-            cloud_events::set_mode(tx, (tenant, webhook), mode, &actor, at).map(drop)
+            cloud_events::choose(tx, (tenant, webhook), choice, &actor, at).map(drop)
         })
     }
 

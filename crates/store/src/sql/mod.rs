@@ -29,6 +29,7 @@ pub(crate) mod executor;
 pub(crate) mod expiry;
 pub(crate) mod failing;
 pub(crate) mod fan_out;
+pub(crate) mod handshake;
 pub(crate) mod heartbeat;
 pub(crate) mod id_range;
 pub(crate) mod idempotency;

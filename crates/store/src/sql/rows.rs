@@ -128,6 +128,7 @@ numbered! {
     Unsigned = 11,
     SealedHeader = 12,
     TlsSettings = 13,
+    Handshake = 14,
 }
 
 numbered! {

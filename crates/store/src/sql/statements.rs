@@ -3,9 +3,9 @@
 use crate::sql::{Statement, merge};
 use crate::sql::{
     apply, audit, backlog, bulk_jobs, call_limits, cancel, catalog, cloud_events,
-    dashboard_queries, delivery_detail, delivery_scans, expiry, failing, fan_out, heartbeat,
-    id_range, idempotency, log, notification_rows, notifications, owed, own_headers, prune,
-    read_horizon, replay, sessions, signatures, stored_responses, users, webhook_health,
+    dashboard_queries, delivery_detail, delivery_scans, expiry, failing, fan_out, handshake,
+    heartbeat, id_range, idempotency, log, notification_rows, notifications, owed, own_headers,
+    prune, read_horizon, replay, sessions, signatures, stored_responses, users, webhook_health,
     webhook_history, webhook_rows, webhook_tls, webhooks,
 };
 
@@ -20,6 +20,7 @@ pub(crate) fn statements() -> impl Iterator<Item = Statement> {
         catalog::STATEMENTS,
         call_limits::STATEMENTS,
         cloud_events::STATEMENTS,
+        handshake::STATEMENTS,
         dashboard_queries::STATEMENTS,
         delivery_detail::STATEMENTS,
         delivery_scans::STATEMENTS,

@@ -11,6 +11,7 @@ use model::id::DeliveryId;
 use model::mutation::{Mutation, is_on};
 use rusqlite::{CachedStatement, OptionalExtension, params};
 
+use crate::sql::handshake;
 use crate::sql::job_error::JobError;
 use crate::sql::rows;
 use crate::sql::webhook_health::{BatchHealth, HourlyOutcome};
@@ -136,6 +137,9 @@ fn settle_one<'a>(
     }
     if let Some(until) = settlement.next.pauses_until {
         webhooks::pause(tx, settlement, until)?;
+    }
+    if let Some(answer) = &settlement.handshake {
+        handshake::write(tx, settlement.id.webhook, answer)?;
     }
     if settlement.next.disables_webhook {
         webhooks::disable_gone(tx, settlement)?;

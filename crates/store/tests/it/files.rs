@@ -399,6 +399,12 @@ fn a_store_of_an_earlier_version_is_brought_up_to_date_with_all_it_has() {
         alter table webhook drop column calls_in_million_s;
         alter table webhook drop column time_limit_ms;
         alter table webhook drop column schedule;
+        alter table webhook drop column handshake_since;
+        alter table webhook drop column handshake_at;
+        alter table webhook drop column handshake_url;
+        alter table webhook drop column handshake_origin;
+        alter table webhook drop column handshake_rate;
+        alter table webhook drop column handshake_refused;
         alter table delivery drop column tried_at; pragma user_version = 1",
     )
     .unwrap();

@@ -22,7 +22,7 @@ use crate::sqlite::harness::{
     Given, answered, at, declaration, delivered, delivery_id, ended, failed, gone, headers, pair,
     retry, settlement, wait,
 };
-use crate::sqlite::{call_limits, own_headers, signatures, webhook_tls};
+use crate::sqlite::{call_limits, handshakes, own_headers, signatures, webhook_tls};
 
 /// A text that PostgreSQL cannot hold as it is.
 const HOSTILE: &str = "a\0b\u{1}c\u{2} É 'x'";
@@ -246,7 +246,9 @@ fn work(given: &Given, webhooks: &[WebhookId]) {
         ..retry(60_000)
     };
     settle(ids[4], 3, 250, answered(429), paused);
+    given.ask_first(webhooks[4], 252);
     let stale = Settlement {
+        handshake: Some(Box::new(handshakes::granted(252, Some(120)))),
         stale: Some(Box::new(crate::sqlite::harness::attempt(
             255,
             failed(FailureKind::Stale),

@@ -1,10 +1,10 @@
-//! The form for how a webhook is called: its limits, and whether calls are CloudEvents.
-//! `calls_view.rs` shows it on the webhook's page.
+//! The form for how a webhook is called: its limits, whether calls are CloudEvents, and whether its
+//! receiver is to agree to them. `calls_view.rs` shows it on the webhook's page.
 
 use askama::Template;
 use http::StatusCode;
 use model::call_limits::{CallBounds, CallLimits, TypedLimits};
-use model::cloud_event::CloudEventMode;
+use model::cloud_event::{CloudEventChoice, CloudEventMode};
 use model::contract::StoreError;
 use model::refusal::Refusal;
 use model::users::Role;
@@ -18,6 +18,7 @@ use super::response::{PageError, PageResponse, go_to, page_with};
 use super::visit::Visit;
 use super::webhook::name_of;
 use super::webhook_form::{find, path_to};
+use crate::dialect::cloud_events::handshake_fault;
 use crate::dialect::limits::time_limit_words;
 use crate::gateway::store::refused;
 
@@ -42,6 +43,15 @@ struct CallsPage {
     /// The chosen schedule, which the operator does not have any more.
     missing: Option<String>,
     mode: String,
+    handshake: bool,
+    /// The name under which receivers are asked.
+    origin: Option<String>,
+}
+
+/// What the form has of CloudEvents, as it is typed.
+struct TypedEvents {
+    mode: String,
+    handshake: bool,
 }
 
 pub(super) fn routes() -> Vec<PageRoute> {
@@ -55,16 +65,25 @@ pub(super) fn routes() -> Vec<PageRoute> {
 
 async fn ask(visit: Visit) -> Result<PageResponse, PageError> {
     let webhook = find(&visit).await?;
-    let (limits, mode) = stored(&visit, &webhook).await?;
-    let mode = mode.map_or(PLAIN, CloudEventMode::as_str);
-    let typed = (limits.typed(), mode.to_owned());
-    form(&visit, &webhook, typed, Faults::default())
+    let (limits, events) = stored(&visit, &webhook).await?;
+    let choice = events.map(|events| events.choice());
+    let mode = choice.map_or(PLAIN, |choice| choice.mode.as_str());
+    let events = TypedEvents {
+        mode: mode.to_owned(),
+        handshake: choice.is_some_and(|choice| choice.handshake),
+    };
+    form(
+        &visit,
+        &webhook,
+        (limits.typed(), events),
+        Faults::default(),
+    )
 }
 
 fn form(
     visit: &Visit,
     webhook: &Webhook,
-    (typed, mode): (TypedLimits, String),
+    (typed, events): (TypedLimits, TypedEvents),
     faults: Faults,
 ) -> Result<PageResponse, PageError> {
     let status = match faults.is_empty() {
@@ -89,7 +108,9 @@ fn form(
             missing: typed.schedule.as_ref().filter(is_missing).cloned(),
             faults,
             typed,
-            mode,
+            mode: events.mode,
+            handshake: events.handshake,
+            origin: bounds.origin.clone(),
             name,
         },
     )
@@ -107,22 +128,36 @@ async fn save(visit: Visit) -> Result<PageResponse, PageError> {
         time_limit: text("time_limit"),
         schedule: text("schedule"),
     };
-    let named = text("cloud_events").unwrap_or_else(|| PLAIN.to_owned());
+    let events = TypedEvents {
+        mode: text("cloud_events").unwrap_or_else(|| PLAIN.to_owned()),
+        handshake: text("handshake").is_some(),
+    };
     let mut faults = Faults::default();
-    let mode: Option<CloudEventMode> = named.parse().ok();
-    if mode.is_none() && named != PLAIN {
+    let mode: Option<CloudEventMode> = events.mode.parse().ok();
+    if mode.is_none() && events.mode != PLAIN {
         faults.add("cloud_events", "Choose one of the forms below.");
     }
-    let judged = typed.judged(&visit.policy()?.bounds);
+    let bounds = &visit.policy()?.bounds;
+    if let Some(words) = handshake_fault(events.handshake, bounds) {
+        faults.add("handshake", words);
+    } else if events.handshake && mode.is_none() {
+        faults.add(
+            "handshake",
+            "It goes with CloudEvents: choose one of their forms as well.",
+        );
+    }
+    let judged = typed.judged(bounds);
     let limits = match judged {
         Ok(limits) if faults.is_empty() => limits,
-        Ok(_) => return form(&visit, &webhook, (typed, named), faults),
+        Ok(_) => return form(&visit, &webhook, (typed, events), faults),
         Err(wrong) => {
             wrong.iter().for_each(|fault| faults.add_fault(fault));
-            return form(&visit, &webhook, (typed, named), faults);
+            return form(&visit, &webhook, (typed, events), faults);
         }
     };
-    change(&visit, &webhook, limits, mode).await?;
+    let handshake = events.handshake;
+    let choice = mode.map(|mode| CloudEventChoice { mode, handshake });
+    change(&visit, &webhook, limits, choice).await?;
     let path = path_to(visit.tenant()?, webhook.id);
     Ok(go_to(&format!("{path}?said=calls-saved")))
 }
@@ -131,7 +166,7 @@ async fn change(
     visit: &Visit,
     webhook: &Webhook,
     limits: CallLimits,
-    mode: Option<CloudEventMode>,
+    choice: Option<CloudEventChoice>,
 ) -> Result<(), Refusal> {
     let (tenant, id, at) = (webhook.tenant, webhook.id, visit.now);
     let store = visit.context.store.get();
@@ -141,6 +176,6 @@ async fn change(
     };
     let saved = store.set_call_limits(tenant, id, limits, visit.actor(), at);
     saved.await.map_err(gone)?;
-    let saved = store.set_cloud_events(tenant, id, mode, visit.actor(), at);
+    let saved = store.set_cloud_events(tenant, id, choice, visit.actor(), at);
     saved.await.map_err(gone)
 }

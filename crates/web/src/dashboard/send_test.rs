@@ -289,6 +289,7 @@ pub(super) fn was_sent(outcome: &Outcome) -> bool {
             | FailureKind::Unsigned
             | FailureKind::SealedHeader
             | FailureKind::TlsSettings
+            | FailureKind::Handshake
             | FailureKind::Short
             | FailureKind::LookUp
             | FailureKind::Forbidden

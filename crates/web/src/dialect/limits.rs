@@ -3,24 +3,26 @@
 
 use http::StatusCode;
 use model::call_limits::{CallBounds, CallLimits, CallRate, FIELDS, TypedLimits};
-use model::cloud_event::CloudEventMode;
+use model::cloud_event::{CloudEventChoice, CloudEventMode};
 use model::contract::StoreError;
 use model::refusal::Refusal;
 use model::webhook::Webhook;
 use serde_json::{Value, json};
 
+use super::cloud_events::handshake_fault;
 use super::own_block::{Fields, answer, no_content};
 use super::section::FileTable;
 use crate::gateway::api::{AdmittedRequest, ApiResponse};
 use crate::gateway::store::refused;
 
 /// The keys of a webhook in a file that say how it is called.
-pub(crate) const KEYS: [&str; 5] = [
+pub(crate) const KEYS: [&str; 6] = [
     "calls_at_a_time",
     "calls_per_second",
     "time_limit",
     "schedule",
     "cloud_events",
+    "handshake",
 ];
 
 /// In a file: no limit, and no CloudEvents.
@@ -29,7 +31,7 @@ const NONE: &str = "none";
 /// What a file says of how a webhook is called. `None`: nothing, so that it stays.
 pub(crate) struct DeclaredCalls {
     pub(crate) limits: Option<CallLimits>,
-    pub(crate) cloud_events: Option<Option<CloudEventMode>>,
+    pub(crate) cloud_events: Option<Option<CloudEventChoice>>,
 }
 
 pub(crate) async fn show(
@@ -126,7 +128,24 @@ pub(crate) fn declared(entry: &FileTable<'_>) -> DeclaredCalls {
             None
         }
     };
-    let cloud_events = entry.text("cloud_events").and_then(|text| match text {
+    DeclaredCalls {
+        limits,
+        cloud_events: declared_events(entry),
+    }
+}
+
+/// A file that names the form of calls says of the handshake, too.
+fn declared_events(entry: &FileTable<'_>) -> Option<Option<CloudEventChoice>> {
+    let handshake = entry.flag("handshake").unwrap_or(false);
+    if let Some(words) = handshake_fault(handshake, entry.bounds()) {
+        entry.wrong("handshake", words);
+    }
+    let named = entry.text("cloud_events");
+    if handshake && named.is_none_or(|name| name == NONE) {
+        let words = "goes with cloud_events, which has to be binary or structured";
+        entry.wrong("handshake", words);
+    }
+    match named? {
         NONE => Some(None),
         name => {
             let mode: Option<CloudEventMode> = name.parse().ok();
@@ -134,12 +153,8 @@ pub(crate) fn declared(entry: &FileTable<'_>) -> DeclaredCalls {
                 let names = CloudEventMode::ALL.map(CloudEventMode::as_str).join(", ");
                 entry.wrong("cloud_events", format!("has to be one of {names}, {NONE}"));
             }
-            mode.map(Some)
+            mode.map(|mode| Some(CloudEventChoice { mode, handshake }))
         }
-    });
-    DeclaredCalls {
-        limits,
-        cloud_events,
     }
 }
 

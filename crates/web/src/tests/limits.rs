@@ -23,6 +23,7 @@ fn options() -> DialectOptions {
         bounds: CallBounds {
             calls_at_a_time_max: 8,
             time_limit_ms_max: 20_000,
+            origin: None,
             schedules: [("patient".to_owned(), patient)].into(),
         },
         ..DialectOptions::default()

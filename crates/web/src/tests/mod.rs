@@ -5,6 +5,7 @@ mod coverage;
 mod declared_secrets;
 pub(crate) mod faulty_store;
 mod fuzz;
+mod handshakes;
 pub(crate) mod harness;
 mod idempotency;
 mod limits;

@@ -63,6 +63,7 @@ pub(super) struct World {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) at: Timestamp,
+    pub(super) method: http::Method,
     pub(super) host: String,
     pub(super) path: String,
     pub(super) body: String,
@@ -76,6 +77,8 @@ pub(super) enum Does {
     AnswersAfter(u16, Duration),
     /// With `Retry-After`.
     Busy(u16, &'static str),
+    /// With these lines.
+    Says(u16, &'static [(&'static str, &'static str)]),
     Hangs,
 }
 
@@ -373,6 +376,11 @@ impl Net {
         self.most.lock().unwrap().get(host).copied().unwrap_or(0)
     }
 
+    /// Connections that were opened.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.lock().unwrap().len()
+    }
+
     /// How many are open now.
     pub(super) fn open(&self) -> usize {
         self.running.lock().unwrap().get("").copied().unwrap_or(0)
@@ -450,10 +458,12 @@ async fn serve(
     net.enter(host);
     let visit = Visit(net, host);
     let path = request.uri().path().to_owned();
+    let method = request.method().clone();
     let headers = request.headers().clone();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let call = Call {
         at: net.clock.now(),
+        method,
         host: host.to_owned(),
         path,
         body: String::from_utf8(body.to_vec()).unwrap(),
@@ -467,6 +477,13 @@ async fn serve(
             response
                 .headers_mut()
                 .insert(http::header::RETRY_AFTER, after);
+            status
+        }
+        Does::Says(status, lines) => {
+            for (name, value) in lines {
+                let value = http::HeaderValue::from_static(value);
+                response.headers_mut().append(*name, value);
+            }
             status
         }
         Does::AnswersAfter(status, wait) => {

@@ -91,6 +91,7 @@ pub(super) fn settlement(id: DeliveryId, ended_at: i64, outcome: Outcome) -> Set
             pauses_until: None,
             early: false,
         },
+        handshake: None,
     }
 }
 

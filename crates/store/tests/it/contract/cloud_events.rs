@@ -1,6 +1,6 @@
 //! Whether calls of a webhook are CloudEvents: chosen, shown, and part of what calling it takes.
 
-use model::cloud_event::CloudEventMode;
+use model::cloud_event::{CloudEventChoice, CloudEventMode};
 use model::contract::StoreError;
 use model::id::{TenantId, WebhookId};
 
@@ -13,21 +13,29 @@ impl Given {
         mode: Option<CloudEventMode>,
         time: i64,
     ) -> Result<(), StoreError> {
-        self.choose(self.tenant, webhook, mode, time)
+        self.choose(self.tenant, webhook, mode.map(without), time)
     }
 
-    fn choose(
+    pub(crate) fn choose(
         &self,
         tenant: TenantId,
         webhook: WebhookId,
-        mode: Option<CloudEventMode>,
+        choice: Option<CloudEventChoice>,
         time: i64,
     ) -> Result<(), StoreError> {
         let actor = "test".to_owned();
         wait(
             self.store
-                .set_cloud_events(tenant, webhook, mode, actor, at(time)),
+                .set_cloud_events(tenant, webhook, choice, actor, at(time)),
         )
+    }
+}
+
+/// A mode without a handshake.
+fn without(mode: CloudEventMode) -> CloudEventChoice {
+    CloudEventChoice {
+        mode,
+        handshake: false,
     }
 }
 
@@ -46,7 +54,10 @@ fn a_mode_is_shown_and_comes_with_what_calling_the_webhook_takes() {
     ] {
         given.send_cloud_events(webhook, mode, 10).unwrap();
         let shown = wait(given.store.cloud_events(tenant, webhook));
-        assert_eq!(shown.unwrap(), mode);
+        assert_eq!(
+            shown.unwrap().map(|events| events.choice()),
+            mode.map(without)
+        );
         let targets = given
             .store
             .webhook_targets(given.epoch(), vec![webhook, plain]);

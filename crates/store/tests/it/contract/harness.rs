@@ -263,6 +263,7 @@ pub(crate) fn settlement(
         ended_at: at(ended_at),
         attempt: attempt(ended_at, outcome),
         next,
+        handshake: None,
     }
 }
 

@@ -368,6 +368,7 @@ fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
         signatures: Vec::new(),
         own_headers: Vec::new(),
         tls: WebhookTls::default(),
+        handshake: None,
     };
     assert_eq!(targets, [target]);
 }

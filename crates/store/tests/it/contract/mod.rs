@@ -11,6 +11,7 @@ pub(crate) mod cloud_events;
 mod dashboard;
 mod failing;
 pub(crate) mod fan_out;
+pub(crate) mod handshakes;
 mod history;
 mod idempotency;
 mod leases;

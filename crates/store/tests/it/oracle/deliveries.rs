@@ -186,6 +186,7 @@ impl History {
                     pauses_until: (pauses && is_pending).then(|| at(schedule + wait_ms)),
                     early: early && is_pending,
                 },
+                handshake: None,
             }
         }
     }

@@ -64,7 +64,15 @@ fn deed(action: &str, detail: &Value) -> String {
         "webhook.created" => "created the webhook".to_owned(),
         "webhook.changed" => "changed the webhook".to_owned(),
         "webhook.limits" => "changed how often and for how long the webhook is called".to_owned(),
-        "webhook.cloud_events" => format!("has calls sent as CloudEvents: {}", short("mode")),
+        "webhook.cloud_events" => {
+            let asks = detail.get("handshake").and_then(Value::as_bool) == Some(true);
+            let first = if asks {
+                ", once its receiver agrees"
+            } else {
+                ""
+            };
+            format!("has calls sent as CloudEvents: {}{first}", short("mode"))
+        }
         "signature.added" => format!("added the signature {}", short("profile")),
         "signature.rotated" => format!("rotated the key of the signature {}", short("profile")),
         "signature.former_ended" => {

@@ -74,6 +74,7 @@ async fn settle(app: &TestApp, outcome: Outcome, state: DeliveryState) {
     let at = app.now();
     let settled = Settlement {
         stale: None,
+        handshake: None,
         id: delivery.id,
         round: delivery.round,
         attempts: delivery.attempts,

@@ -95,6 +95,7 @@ impl TestApp {
                 outcome: outcome.clone(),
             },
             next,
+            handshake: None,
         }
     }
 }

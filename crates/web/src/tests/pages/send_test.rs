@@ -66,6 +66,7 @@ async fn settle(app: &TestApp, due: &DueDelivery, outcome: Outcome, duration_ms:
             round_began_at: now,
             disables_webhook: false,
         },
+        handshake: None,
     };
     app.store
         .settle(Epoch::FIRST, [settlement].into())

@@ -798,6 +798,7 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
             disables_webhook: false,
             early: false,
         },
+        handshake: None,
     };
     app.store
         .settle(Epoch::FIRST, [settlement].into())

@@ -65,6 +65,7 @@ async fn settle(app: &TestApp, due: &DueDelivery, outcome: Outcome, state: Deliv
             pauses_until: None,
             early: false,
         },
+        handshake: None,
     };
     app.store
         .settle(Epoch::FIRST, [settlement].into())

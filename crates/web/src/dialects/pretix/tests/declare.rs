@@ -239,7 +239,7 @@ fn mistakes_in_tokens_and_webhooks_are_found_together() {
                 "line 6, organizer.webhook.x: is not known here; there are enabled, \
                  target_url, all_events, limit_events, action_types, comment, key, \
                  signature, header, client_certificate, ca_certificates, calls_at_a_time, \
-                 calls_per_second, time_limit, schedule, cloud_events",
+                 calls_per_second, time_limit, schedule, cloud_events, handshake",
             ],
         ),
         (

@@ -55,6 +55,7 @@ async fn settle(app: &TestApp, due: &DueDelivery, outcome: Outcome, state: Deliv
             disables_webhook: false,
             early: false,
         },
+        handshake: None,
     };
     app.store
         .settle(Epoch::FIRST, [settlement].into())
