@@ -30,6 +30,8 @@ mod front;
 #[cfg(test)]
 mod full;
 #[cfg(test)]
+mod handshakes;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod histories;
