@@ -99,7 +99,7 @@ pub struct FailingPage {
 pub struct FailingCounts {
     pub tenants: BTreeMap<TenantId, FailingCount>,
     /// There are more than were looked at: of those that have failed for longest
-    /// `limits::SCANNED_ROWS_MAX`.
+    /// `limits::FAILING_SCANNED_MAX`.
     pub is_part: bool,
 }
 

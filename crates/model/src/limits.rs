@@ -42,6 +42,9 @@ pub const OWN_HEADERS_BYTES_MAX: usize = 8_192;
 const _: () =
     assert!(OWN_HEADER_NAME_BYTES_MAX + OWN_HEADER_VALUE_BYTES_MAX <= OWN_HEADERS_BYTES_MAX);
 
+/// So many failing webhooks are looked at for a page, disabled ones included; then it goes on.
+pub const FAILING_SCANNED_MAX: usize = 1_000;
+
 /// So many deliveries that wait for a webhook are counted for lists and pages; then there are more.
 pub const WAITING_COUNTED_MAX: usize = 1_000;
 

@@ -55,12 +55,13 @@ pub trait DashboardStore: Send + Sync {
         since: Timestamp,
     ) -> StoreFuture<Vec<WebhookHealth>>;
 
-    /// Webhooks that fail, of all tenants or of some. Looks at `limits::SCANNED_ROWS_MAX` at most.
+    /// Webhooks that fail, of all tenants or of some. Looks at `limits::FAILING_SCANNED_MAX` at
+    /// most, so that a page may have none and still say where to go on.
     ///
     /// Errors: those of a read.
     fn failing(&self, query: FailingQuery) -> StoreFuture<FailingPage>;
 
-    /// How many webhooks fail, by tenant. Looks at `limits::SCANNED_ROWS_MAX` at most.
+    /// How many webhooks fail, by tenant. Looks at `limits::FAILING_SCANNED_MAX` at most.
     ///
     /// Errors: those of a read.
     fn failing_counts(&self) -> StoreFuture<FailingCounts>;

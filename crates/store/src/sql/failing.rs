@@ -46,7 +46,7 @@ struct FailingRow {
 /// A page of those that are enabled, of these tenants.
 pub(crate) fn failing(conn: Connection<'_>, asked: &FailingQuery) -> Result<FailingPage, JobError> {
     let found = behind(conn, asked.after)?;
-    let is_all = found.len() < limits::SCANNED_ROWS_MAX;
+    let is_all = found.len() < limits::FAILING_SCANNED_MAX;
     let mut page = FailingPage::default();
     for row in found {
         if page.rows.len() >= asked.limit {
@@ -79,7 +79,7 @@ pub(crate) fn failing(conn: Connection<'_>, asked: &FailingQuery) -> Result<Fail
 /// How many fail of each tenant, of those that have failed for longest.
 pub(crate) fn counts(conn: Connection<'_>) -> Result<FailingCounts, JobError> {
     let found = behind(conn, None)?;
-    let is_part = found.len() >= limits::SCANNED_ROWS_MAX;
+    let is_part = found.len() >= limits::FAILING_SCANNED_MAX;
     let mut tenants: BTreeMap<TenantId, FailingCount> = BTreeMap::new();
     for row in found.iter().filter(|row| row.is_enabled) {
         let since = row.since;
@@ -99,7 +99,7 @@ fn behind(
     let after = after.map_or((i64::MIN, i64::MIN), |(since, webhook)| {
         (since.as_millis(), webhook.0)
     });
-    let bound = rows::bound(limits::SCANNED_ROWS_MAX);
+    let bound = rows::bound(limits::FAILING_SCANNED_MAX);
     query::list(conn, FAILING, values![after.0, after.1, bound], failing_row)
 }
 

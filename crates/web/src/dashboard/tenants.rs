@@ -21,6 +21,8 @@ struct TenantsPage {
     /// Not the first page, or not all that there are.
     is_part: bool,
     more: Option<String>,
+    /// More webhooks fail than were counted.
+    failing_is_part: bool,
 }
 
 struct TenantLine {
@@ -77,6 +79,7 @@ async fn list(visit: Visit) -> Result<PageResponse, PageError> {
         more: last.map(|id| format!("/?q={}&after={id}", view::encoded(&text))),
         text,
         is_part,
+        failing_is_part: failing.is_part,
     };
     page(&shown)
 }

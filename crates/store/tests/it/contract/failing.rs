@@ -3,6 +3,7 @@
 use model::attempt::FailureKind;
 use model::dashboard::{FailingCount, FailingQuery};
 use model::id::{TenantId, WebhookId};
+use model::limits::FAILING_SCANNED_MAX;
 use model::time::Timestamp;
 
 use super::harness::{
@@ -96,4 +97,26 @@ fn a_tenants_failing_webhooks_are_listed_and_counted_for_it() {
     given.disable(own, 200);
     let counts = wait(given.store.failing_counts()).unwrap();
     assert_eq!(counts.tenants, [].into());
+}
+
+#[test]
+fn a_page_looks_at_a_bounded_number_and_says_where_to_go_on() {
+    let given = Given::new();
+    for number in 0..FAILING_SCANNED_MAX {
+        let webhook = given.paid_webhook();
+        let time = i64::try_from(number).unwrap() + 100;
+        call(&given, webhook, time, false);
+        given.disable(webhook, time);
+    }
+    let last = given.paid_webhook();
+    call(&given, last, 9_000, false);
+    let first = wait(given.store.failing(FailingQuery {
+        limit: 9,
+        ..FailingQuery::default()
+    }));
+    let first = first.unwrap();
+    assert!(first.rows.is_empty() && first.after.is_some());
+    assert_eq!(listed(&given, None, 9), [(last, at(9_000))]);
+    let counts = wait(given.store.failing_counts()).unwrap();
+    assert!(counts.is_part && counts.tenants.is_empty());
 }
