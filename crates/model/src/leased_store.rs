@@ -17,6 +17,7 @@ use crate::id::{BulkJobId, TenantId, WebhookId};
 use crate::lease::{Epoch, Lease, Slots};
 use crate::lease_table::{LeaseTable, fence, fence_outcomes};
 use crate::limits::LEASE_MS;
+use crate::statistics::TallyRow;
 use crate::tenant::DialectName;
 use crate::time::{Heartbeat, TimeBounds, Timestamp};
 use crate::wrapper::{StoreCall, StoreWrapper};
@@ -494,5 +495,9 @@ impl Outbox for OwnerSide {
         now: TimeBounds,
     ) -> StoreFuture<bool> {
         self.within(epoch, |store, _| store.prune(Epoch::FIRST, before, now))
+    }
+
+    fn record_tallies(&self, rows: Vec<TallyRow>) -> StoreFuture<()> {
+        self.shared.store.record_tallies(rows)
     }
 }

@@ -81,6 +81,7 @@ pub mod policy;
 pub mod retry_after;
 pub mod schedule;
 pub mod signing;
+pub mod statistics;
 
 pub mod address;
 pub mod proxy;

@@ -365,6 +365,26 @@ pub const SCHEDULE_NAME_BYTES_MAX: usize = 50;
 pub const SCHEDULE_WAITS_MAX: usize = 100;
 pub const SCHEDULE_MS_MAX: i64 = 30 * 86_400_000;
 
+/// Tallies that are written down at once: some milliseconds of work.
+pub const TALLY_ROWS_MAX: usize = 500;
+
+/// What the tallies of a running period may take: a webhook is this many cells, and each range of
+/// response times that it had is one more. Some megabytes; what is more is written down early.
+pub const TALLY_CELLS_MAX: usize = 262_144;
+pub const TALLY_WEBHOOK_CELLS: usize = 8;
+
+/// Tallies of five minutes are kept for so long behind their hour: the chart of a day shows half
+/// hours. Then they become tallies of hours.
+pub const TALLIES_FINE_MS: i64 = 26 * 3_600_000;
+
+/// Tallies are kept for so long: the chart of 30 days, and the half day that it may begin before.
+pub const TALLIES_KEPT_MS: i64 = 31 * 86_400_000;
+
+/// Rows of one webhook or tenant in one period that are read: each node writes one, more after a
+/// restart, or with so many webhooks that tallies are written down early.
+pub const TALLY_PARTS_MAX: usize = 1_024;
+
+const _: () = assert!(TALLIES_FINE_MS < TALLIES_KEPT_MS);
 const _: () = assert!(CALL_RATE_MICROS_MIN < CALL_RATE_MICROS_MAX);
 const _: () = assert!(FREE_BYTES_MIN < FREE_BYTES_LOW);
 const _: () = assert!(NOTIFICATION_BODY_BYTES_MAX <= INTAKE_BODY_BYTES_MAX);

@@ -31,6 +31,7 @@ use crate::query::{
     StoredResponse, WebhookPage, WebhookQuery,
 };
 use crate::signing::{Signature, SignatureChange, SignatureId, StoredSignature};
+use crate::statistics::{AttemptTally, StatisticsQuery, TallyRow};
 use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use crate::time::{Heartbeat, TimeBounds, Timestamp};
 use crate::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange};
@@ -99,6 +100,7 @@ pub enum StoreCall {
     StepBulkJob(Epoch),
     Backlog,
     Prune(Epoch),
+    RecordTallies,
     Tenant,
     Tenants,
     Grants,
@@ -164,6 +166,7 @@ pub enum StoreCall {
     RevokeToken,
     NoteUses,
     AuditPage,
+    Statistics,
     Ping,
     Close,
     Ended,
@@ -235,6 +238,7 @@ pass!(Outbox of backend {
         before: BTreeMap<DialectName, Timestamp>,
         now: TimeBounds,
     ) -> bool;
+    RecordTallies = record_tallies(rows: Vec<TallyRow>) -> ();
 } with {
     fn subscribe(&self, listener: Arc<dyn CommitSubscriber>) {
         self.attach(listener);
@@ -408,6 +412,7 @@ pass!(DashboardStore of store {
     ) -> bool;
     NoteUses = note_uses(uses: Vec<(TokenHash, Timestamp)>) -> ();
     AuditPage = audit_page(tenant: TenantId, query: AuditQuery) -> Vec<AuditRow>;
+    Statistics = statistics(query: StatisticsQuery) -> Vec<AttemptTally>;
 } with {});
 
 pass!(Frontend of store {

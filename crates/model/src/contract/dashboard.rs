@@ -9,6 +9,7 @@ use crate::dashboard::{
 };
 use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, WebhookId};
 use crate::query::LogRow;
+use crate::statistics::{AttemptTally, StatisticsQuery};
 use crate::tenant::{Tenant, TokenHash};
 use crate::time::Timestamp;
 
@@ -163,4 +164,10 @@ pub trait DashboardStore: Send + Sync {
     ///
     /// Errors: those of a read.
     fn audit_page(&self, tenant: TenantId, query: AuditQuery) -> StoreFuture<Vec<AuditRow>>;
+
+    /// Attempts of a webhook of the tenant, or of all of its webhooks, one tally for each step. A
+    /// webhook that the tenant has not has none.
+    ///
+    /// Errors: those of a read.
+    fn statistics(&self, query: StatisticsQuery) -> StoreFuture<Vec<AttemptTally>>;
 }

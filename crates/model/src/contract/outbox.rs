@@ -13,6 +13,7 @@ use crate::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use crate::lease::Epoch;
 use crate::own_header::OwnHeader;
 use crate::signing::Signature;
+use crate::statistics::TallyRow;
 use crate::tenant::DialectName;
 use crate::time::{TimeBounds, Timestamp};
 use crate::webhook::Headers;
@@ -102,6 +103,8 @@ pub trait Outbox: Send + Sync {
     /// answers whether there may be more. What has no time there stays. A tenant with a time of its
     /// own (`DashboardStore::set_retention`) has that instead. What signing in leaves behind, bulk
     /// jobs that ended long ago, and deleted webhooks of which nothing else is left go as well.
+    /// Tallies of five minutes become tallies of hours after `limits::TALLIES_FINE_MS`, and go
+    /// after `limits::TALLIES_KEPT_MS`.
     ///
     /// Of what may end with a time it removes what has ended at `now.earliest`. What began later
     /// than `now.latest`, by a clock that was ahead, counts as begun then.
@@ -113,6 +116,12 @@ pub trait Outbox: Send + Sync {
         before: BTreeMap<DialectName, Timestamp>,
         now: TimeBounds,
     ) -> StoreFuture<bool>;
+
+    /// Writes tallies down, at most `limits::TALLY_ROWS_MAX`. No lease is needed for it: what was
+    /// attempted was attempted, whoever sends now. A row that was written before is left as it is.
+    ///
+    /// Errors: those of a change.
+    fn record_tallies(&self, rows: Vec<TallyRow>) -> StoreFuture<()>;
 }
 
 /// A webhook with pending deliveries.

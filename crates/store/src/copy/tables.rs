@@ -275,6 +275,20 @@ pub(crate) const TABLES: &[CopiedTable] = &[
         counts_ids: false,
     },
     CopiedTable {
+        name: "statistic",
+        columns: &[
+            ("minutes", Smallint),
+            ("starts_at", Bigint),
+            ("owner_id", Bigint),
+            ("part", Bigint),
+            ("tally", Bytea),
+        ],
+        from: None,
+        key: &["minutes", "starts_at", "owner_id", "part"],
+        target_key: &["minutes", "starts_at", "owner_id", "part"],
+        counts_ids: false,
+    },
+    CopiedTable {
         name: "errand",
         columns: &[
             ("id", Bigint),

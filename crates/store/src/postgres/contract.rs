@@ -11,6 +11,7 @@ use model::contract::{
 use model::id::WebhookId;
 use model::lease::{Epoch, Lease, Slots};
 use model::lease_table::fence;
+use model::statistics::TallyRow;
 use model::tenant::DialectName;
 use model::time::{Heartbeat, TimeBounds, Timestamp};
 
@@ -18,8 +19,9 @@ use crate::postgres::executor::PostgresExecutor;
 use crate::postgres::jobs::Guard;
 use crate::postgres::{due, leases, pending};
 use crate::sql::contract::SqlStore;
+use crate::sql::executor::Executor as _;
 use crate::sql::queue::JobClass;
-use crate::sql::{Connection, backlog, bulk_jobs, cancel, prune};
+use crate::sql::{Connection, backlog, bulk_jobs, cancel, prune, statistics};
 use crate::sync::lock;
 
 /// A store on PostgreSQL.
@@ -117,6 +119,12 @@ impl Outbox for Postgres {
         let whose = (BULK, Vec::new());
         self.executor
             .put_write(whose, 1, guard, move |tx| prune::prune(tx, &before, now))
+    }
+
+    fn record_tallies(&self, rows: Vec<TallyRow>) -> StoreFuture<()> {
+        self.executor.write(JobClass::Bulk, move |tx| {
+            statistics::record(tx.conn(), &rows)
+        })
     }
 }
 

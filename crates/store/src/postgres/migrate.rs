@@ -61,6 +61,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0009_handshake.sql"),
         oldest: 9,
     },
+    // A program that counts no attempts disturbs nobody.
+    Migration {
+        sql: include_str!("../../migrations/postgres/0010_statistic.sql"),
+        oldest: 9,
+    },
 ];
 
 /// One step of the schema.

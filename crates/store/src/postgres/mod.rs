@@ -55,6 +55,7 @@ pub(crate) mod settle_columns;
 pub(crate) mod shared;
 mod statement_cache;
 pub(crate) mod statements;
+pub(crate) mod statistics;
 pub(crate) mod store;
 pub(crate) mod subscriptions;
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use crate::postgres::{
     accept, clock, copy_mark, due, envelopes, fan_out, health_columns, leases, many, migrate,
-    pending, prune, settle, settle_columns, store, subscriptions, unattempted, watch, worker,
+    pending, prune, settle, settle_columns, statistics, store, subscriptions, unattempted, watch,
+    worker,
 };
 use crate::sql::statement::to_postgres;
 use crate::sql::{self, Statement, merge};
@@ -24,6 +25,7 @@ pub(crate) fn statements() -> Vec<String> {
         prune::STATEMENTS,
         settle::STATEMENTS,
         settle_columns::STATEMENTS,
+        statistics::STATEMENTS,
         subscriptions::STATEMENTS,
         unattempted::STATEMENTS,
     ];

@@ -9,6 +9,7 @@ use model::dashboard::{
 };
 use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use model::query::LogRow;
+use model::statistics::{AttemptTally, StatisticsQuery};
 use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
 use model::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange};
@@ -17,7 +18,7 @@ use crate::sql::contract::SqlStore;
 use crate::sql::executor::{ChangeScope, Executor};
 use crate::sql::queue::JobClass;
 use crate::sql::{
-    audit, dashboard_queries, failing, sessions, users, webhook_health, webhook_history,
+    audit, dashboard_queries, failing, sessions, statistics, users, webhook_health, webhook_history,
 };
 use crate::sql::{bulk_jobs, log, notifications};
 
@@ -119,6 +120,12 @@ impl<E: Executor> DashboardStore for SqlStore<E> {
     fn find_tenants(&self, query: TenantQuery) -> StoreFuture<Vec<Tenant>> {
         self.executor.read(JobClass::Bulk, move |conn| {
             dashboard_queries::find_tenants(conn, &query)
+        })
+    }
+
+    fn statistics(&self, query: StatisticsQuery) -> StoreFuture<Vec<AttemptTally>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            statistics::statistics(conn, &query)
         })
     }
 

@@ -53,6 +53,7 @@ pub(crate) mod rows;
 pub(crate) mod sessions;
 pub(crate) mod signatures;
 pub(crate) mod statements;
+pub(crate) mod statistics;
 pub(crate) mod stored_responses;
 pub(crate) mod transaction;
 pub(crate) mod untold;

@@ -26,7 +26,7 @@ use crate::sql::transaction::PruneCursor;
 use crate::sql::transaction::Transaction;
 use crate::sql::transaction::drop_some;
 use crate::sql::{expiry, id_range, query};
-use crate::sql::{stored_responses, webhook_health};
+use crate::sql::{statistics, stored_responses, webhook_health};
 
 shared_statements! {
     NEXT_WEBHOOK = "
@@ -148,6 +148,7 @@ pub(crate) fn prune(
         let kept_from = stored_responses::kept_from(tx, now.earliest)?.as_millis();
         drop_some(tx, DROP_RESPONSES, kept_from, &mut budget)?;
         expiry::prune(tx, now, &mut budget)?;
+        statistics::prune(tx, now, &mut budget)?;
     }
     let mut bounds = RetentionBounds {
         now,

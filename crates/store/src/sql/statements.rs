@@ -5,8 +5,8 @@ use crate::sql::{
     apply, audit, backlog, bulk_jobs, call_limits, cancel, catalog, cloud_events,
     dashboard_queries, delivery_detail, delivery_scans, expiry, failing, fan_out, handshake,
     heartbeat, id_range, idempotency, log, notification_rows, notifications, owed, own_headers,
-    prune, read_horizon, replay, sessions, signatures, stored_responses, users, webhook_health,
-    webhook_history, webhook_rows, webhook_tls, webhooks,
+    prune, read_horizon, replay, sessions, signatures, statistics, stored_responses, users,
+    webhook_health, webhook_history, webhook_rows, webhook_tls, webhooks,
 };
 
 /// Every statement that both engines run.
@@ -41,6 +41,7 @@ pub(crate) fn statements() -> impl Iterator<Item = Statement> {
         replay::STATEMENTS,
         sessions::STATEMENTS,
         signatures::STATEMENTS,
+        statistics::STATEMENTS,
         stored_responses::STATEMENTS,
         users::STATEMENTS,
         webhook_health::STATEMENTS,

@@ -12,13 +12,14 @@ use model::contract::{
 use model::delivery::DeliveryState;
 use model::id::WebhookId;
 use model::lease::{Epoch, Lease, Slots};
+use model::statistics::TallyRow;
 use model::tenant::DialectName;
 use model::time::{Heartbeat, TimeBounds, Timestamp};
 
 use crate::sql::contract::SqlStore;
-use crate::sql::executor::weight;
+use crate::sql::executor::{Executor as _, weight};
 use crate::sql::queue::{COMMIT_DELAY, COMMIT_DELAY_MAX, JobClass};
-use crate::sql::{backlog, bulk_jobs, cancel, prune};
+use crate::sql::{backlog, bulk_jobs, cancel, prune, statistics};
 use crate::sqlite::executor::Executor;
 use crate::sqlite::{clock, due, pending, settle};
 use crate::sync::lock;
@@ -143,6 +144,12 @@ impl Outbox for Sqlite {
         drop(self.executor.materialize());
         self.executor
             .run_once(JobClass::Bulk, 1, move |tx| prune::prune(tx, &before, now))
+    }
+
+    fn record_tallies(&self, rows: Vec<TallyRow>) -> StoreFuture<()> {
+        self.executor.write(JobClass::Bulk, move |tx| {
+            statistics::record(tx.conn(), &rows)
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use model::idempotency::{IdempotencyKey, IdempotentOperation};
 use model::notification::{AcceptResult, NewNotification};
 use model::query::{Declaration, StoredResponse};
 use model::signing::Profile;
+use model::statistics::TallyOwner;
 use model::tenant::{Event, NewToken, Permission, TokenHash, TokenKind};
 use model::time::{Heartbeat, Moment, TimeBounds};
 use model::users::{NewUser, PasswordHash, Role, UserChange};
@@ -22,7 +23,7 @@ use crate::sqlite::harness::{
     Given, answered, at, declaration, delivered, delivery_id, ended, failed, gone, headers, pair,
     retry, settlement, wait,
 };
-use crate::sqlite::{call_limits, handshakes, own_headers, signatures, webhook_tls};
+use crate::sqlite::{call_limits, handshakes, own_headers, signatures, statistics, webhook_tls};
 
 /// A text that PostgreSQL cannot hold as it is.
 const HOSTILE: &str = "a\0b\u{1}c\u{2} É 'x'";
@@ -335,7 +336,16 @@ fn changed_webhooks(given: &Given, webhooks: &[WebhookId]) {
 }
 
 /// A clock that was set back, and how far the schedule has come.
-fn later(given: &Given, _webhooks: &[WebhookId]) {
+fn later(given: &Given, webhooks: &[WebhookId]) {
+    for (starts_at, part) in [(0, 1), (0, 2), (3_600_000, 1)] {
+        let counted = statistics::tally(3, 450);
+        let owners = [
+            TallyOwner::Webhook(webhooks[0]),
+            TallyOwner::Tenant(given.tenant),
+        ];
+        let rows = owners.map(|owner| statistics::row(owner, starts_at, part, counted.clone()));
+        given.tallied(rows.to_vec());
+    }
     let beat = |schedule, wall| Heartbeat {
         at: Moment {
             schedule: at(schedule),

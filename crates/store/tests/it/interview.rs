@@ -8,6 +8,7 @@ use model::dashboard::{
 use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, WebhookId};
 use model::lease::Epoch;
 use model::query::{DeliveryStatus, LogCursor, LogQuery, WebhookQuery};
+use model::statistics::StatisticsPeriod;
 use model::tenant::{DialectName, TokenHash};
 use model::time::Timestamp;
 
@@ -187,6 +188,16 @@ impl Interview<'_> {
         }
         let health = store.standings(tenant, webhooks.to_vec(), at(0));
         self.ask(format!("health of webhooks of {tenant:?}"), health);
+        self.statistics(tenant, None);
+    }
+
+    fn statistics(&mut self, tenant: TenantId, webhook: Option<WebhookId>) {
+        for period in StatisticsPeriod::ALL {
+            let now = self.topics.now.plus_ms(4_000_000);
+            let query = period.query(tenant, webhook, now);
+            let question = format!("attempts of {webhook:?} of {tenant:?} in {period:?}");
+            self.ask(question, self.store.statistics(query));
+        }
     }
 
     fn webhook(&mut self, tenant: TenantId, webhook: WebhookId) {
@@ -203,6 +214,7 @@ impl Interview<'_> {
         );
         let tls = store.webhook_tls(tenant, webhook);
         self.ask(format!("certificates {of}"), tls);
+        self.statistics(tenant, Some(webhook));
         let events = store.cloud_events(tenant, webhook);
         self.ask(format!("CloudEvents {of}"), events);
         let limits = store.call_limits(tenant, webhook);

@@ -50,6 +50,7 @@ fn every_table_is_strict() {
         "session",
         "signature",
         "standing",
+        "statistic",
         "tally",
         "tenant",
         "token",

@@ -8,7 +8,7 @@ use crate::postgres::statements::statements;
 use crate::postgres::tests::support::open;
 
 /// Tables that grow with what passes, or with the tenants: none is read as a whole.
-const LARGE: [&str; 24] = [
+const LARGE: [&str; 25] = [
     "attempt",
     "audience",
     "audit",
@@ -26,6 +26,7 @@ const LARGE: [&str; 24] = [
     "session",
     "signature",
     "standing",
+    "statistic",
     "tally",
     "tenant",
     "token",

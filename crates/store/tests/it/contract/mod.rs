@@ -25,6 +25,7 @@ mod recovery;
 mod replay;
 mod settle;
 pub(crate) mod signatures;
+pub(crate) mod statistics;
 pub(crate) mod unattempted;
 mod users;
 mod webhook_health;
