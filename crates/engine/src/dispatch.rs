@@ -66,6 +66,7 @@ use crate::schedule_clock::{BEAT, ScheduleClock};
 use crate::settlement::SettlementQueue;
 use crate::shortage::{Shortage, shortage_of};
 use crate::store_call::StoreCall;
+use crate::tallies::Tallies;
 use crate::tasks::Swarm;
 
 /// So often it is looked whether the wall clock was set.
@@ -108,6 +109,7 @@ pub(crate) struct Dispatcher {
     max_concurrency: usize,
     shortage: Arc<Shortage>,
     settlements: SettlementQueue,
+    tallies: Tallies,
     due: StoreCall<Vec<DuePage>>,
     due_asked: Vec<WebhookId>,
     targets: StoreCall<Vec<WebhookTarget>>,
@@ -186,6 +188,11 @@ impl Dispatcher {
             ),
             look_at: now,
             settlements: SettlementQueue::new(Arc::clone(&parts.store), parts.max_in_flight),
+            tallies: Tallies::new(
+                Arc::clone(&parts.store),
+                parts.rng.split("tallies"),
+                Arc::clone(&parts.metrics),
+            ),
             store: parts.store,
             ownership: parts.ownership,
             renewal: Renewal::new(AskedAt::now(&parts.clock)),
@@ -254,6 +261,7 @@ impl Dispatcher {
                 self.metrics.settle_batch.observe(count as f64);
             }
             self.settlements.hurry(stops);
+            self.tallies.begin(now, stops && self.in_flight.len() == 0);
             self.report(now, at);
             self.set_alarm(now, at);
             poll_fn(|cx| self.poll_all(cx)).await;
@@ -355,6 +363,7 @@ impl Dispatcher {
         stirred |= self.take_due(cx);
         stirred |= self.take_scanned(cx);
         stirred |= self.take_cancelled(cx);
+        stirred |= self.tallies.poll(cx);
         stirred |= self.take_renewed(cx);
         stirred |= self.hear_alarm(cx);
         match stirred {
@@ -481,6 +490,8 @@ impl Dispatcher {
             duration_ms = attempt.duration_ms, state = next.state.as_str(), "attempt ended");
         let is_ahead = delivery.is_early_at(began_at);
         self.count([stale.as_deref(), Some(&attempt)], next.state, is_ahead);
+        let (whose, now) = ((prepared.tenant, id.webhook), Instant::now());
+        self.tallies.count(whose, &attempt, ended_at, now);
         let effect = AttemptEffect {
             began_at,
             ended_at: ended.schedule,
@@ -507,7 +518,7 @@ impl Dispatcher {
             next,
             handshake,
         };
-        self.settlements.push(settlement, held, Instant::now());
+        self.settlements.push(settlement, held, now);
     }
 
     fn take_mail(&mut self, mail: Mail) {
@@ -739,6 +750,7 @@ impl Dispatcher {
             self.targets.waits_until(now),
             self.scanned.waits_until(now),
             self.cancelled.waits_until(now),
+            self.tallies.waits_until(now),
             self.renewal.waits_until(now, self.lease_stage()),
             // What is in flight then is dropped at once: others may send it.
             self.ownership.ends_at(),
@@ -765,7 +777,8 @@ impl Dispatcher {
         if in_flight > 0 {
             stopping.write_deadline = stopping.write_deadline.max(now + LAST_WORDS);
         }
-        let is_over = outcomes_unwritten == 0 || now >= stopping.write_deadline;
+        let is_written = outcomes_unwritten == 0 && self.tallies.is_empty();
+        let is_over = is_written || now >= stopping.write_deadline;
         (in_flight == 0 && is_over).then_some(ShutdownReport {
             attempts_dropped: stopping.dropped,
             outcomes_unwritten,

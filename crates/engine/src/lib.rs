@@ -37,6 +37,7 @@ mod shortage;
 mod sorted;
 mod store_call;
 mod sync;
+mod tallies;
 mod tasks;
 mod tls;
 mod transport;

@@ -68,6 +68,7 @@ pub(crate) struct Metrics {
     pub(crate) deferred: Counter,
     pub(crate) truncated: Counter,
     pub(crate) store_errors: Counter,
+    pub(crate) uncounted: Counter,
     pub(crate) retention_steps: Counter,
 }
 
@@ -106,6 +107,7 @@ impl Metrics {
             deferred: Counter::default(),
             truncated: Counter::default(),
             store_errors: Counter::default(),
+            uncounted: uncounted(registry),
             retention_steps: Counter::default(),
         };
         metrics.register(registry);
@@ -316,6 +318,18 @@ fn pending<'a>(
     dialects
         .map(|dialect| (dialect.clone(), gauge(dialect)))
         .collect()
+}
+
+fn uncounted(registry: &mut Registry) -> Counter {
+    let counter = Counter::default();
+    registry.register(
+        "willcall_attempts_uncounted",
+        "Attempts that are missing in statistics and charts: their tallies could not be written \
+         within five minutes, or very many webhooks were called at once. Growing: see the log, and \
+         the disk or the database",
+        counter.clone(),
+    );
+    counter
 }
 
 fn attempts(registry: &mut Registry) -> Vec<Counter> {

@@ -17,6 +17,7 @@ mod outcome_delay;
 mod pauses;
 mod real;
 mod shortage;
+mod statistics;
 mod store_trouble;
 mod world;
 

@@ -22,6 +22,7 @@ pub(super) struct Faults {
     pub(super) plan: Mutex<Plan>,
     due_asked: Mutex<Vec<usize>>,
     settled: Mutex<Vec<usize>>,
+    tallied: Mutex<usize>,
     hurried: Arc<Notify>,
 }
 
@@ -36,6 +37,10 @@ pub(super) struct Plan {
     pub(super) bulk_job: Option<StoreError>,
     /// Settlements are written, but so answered.
     pub(super) settle_lost: Option<StoreError>,
+    /// Tallies are refused so.
+    pub(super) tallies: Option<StoreError>,
+    /// Tallies are written, but so answered.
+    pub(super) tallies_lost: Option<StoreError>,
     /// Settlements with this delivery are refused as broken.
     pub(super) settle_chokes_on: Option<DeliveryId>,
     /// Reading what is due comes upon what the disk cannot read if this webhook is asked for.
@@ -64,6 +69,7 @@ impl Faults {
             plan: Mutex::default(),
             due_asked: Mutex::default(),
             settled: Mutex::default(),
+            tallied: Mutex::default(),
             hurried: Arc::default(),
         }
     }
@@ -91,6 +97,11 @@ impl Faults {
     /// How many outcomes each batch brought.
     pub(super) fn settled(&self) -> Vec<usize> {
         self.settled.lock().unwrap().clone()
+    }
+
+    /// How often tallies were to be written.
+    pub(super) fn tallied(&self) -> usize {
+        *self.tallied.lock().unwrap()
     }
 
     /// The answer, or what chaos makes of it. `refused` is asked before the work is done.
@@ -227,7 +238,7 @@ fn refused<T: Send + 'static>(error: StoreError) -> StoreFuture<T> {
     Box::pin(std::future::ready(Err(error)))
 }
 
-fn broken() -> StoreError {
+pub(super) fn broken() -> StoreError {
     StoreError::Broken(Arc::new(std::io::Error::other("a row that cannot be one")))
 }
 
@@ -253,6 +264,19 @@ impl StoreWrapper for Faults {
             StoreCall::WebhookTargets | StoreCall::CancelPending(..) => self.disturbed(work),
             StoreCall::Due(lanes) => self.around_due(&lanes, work),
             StoreCall::Settle(_, batch) => self.around_settle(&batch, work),
+            StoreCall::RecordTallies => {
+                *self.tallied.lock().unwrap() += 1;
+                let plan = self.plan.lock().unwrap();
+                match (plan.tallies.clone(), plan.tallies_lost.clone()) {
+                    (Some(error), _) => refused(error),
+                    (None, Some(error)) => {
+                        // Done when it is asked for, as the store's writer does it.
+                        drop(work());
+                        refused(error)
+                    }
+                    (None, None) => work(),
+                }
+            }
             StoreCall::StepBulkJob(_) => match self.plan.lock().unwrap().bulk_job.clone() {
                 Some(error) => refused(error),
                 None => work(),

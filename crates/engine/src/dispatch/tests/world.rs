@@ -57,6 +57,7 @@ pub(super) struct World {
     /// The wall clock's distance from what it should be.
     pub(super) step_ms: Arc<AtomicI64>,
     keys: AtomicUsize,
+    starts: u8,
 }
 
 /// A call that a receiver got.
@@ -125,6 +126,7 @@ impl World {
             began,
             step_ms,
             keys: AtomicUsize::new(0),
+            starts: 0,
         };
         world.tenant = world.add_tenant(DIALECT).await;
         world
@@ -147,12 +149,15 @@ impl World {
     }
 
     pub(super) fn start_with(&mut self, dial: Arc<dyn Dial>) {
+        // Each start draws otherwise.
+        let seed = self.starts.wrapping_add(7);
+        self.starts = self.starts.wrapping_add(1);
         let parts = Parts {
             store: Arc::clone(&self.store) as Arc<dyn Backend>,
             lease: Lease::SOLE,
             dial,
             clock: self.clock.clone(),
-            rng: SeededRng::from_seed([7; 32]),
+            rng: SeededRng::from_seed([seed; 32]),
             policies: self.policies(),
             settings: self.settings,
             gate: Gate::default(),
