@@ -9,10 +9,12 @@ const parts = [];
 // Times in the reader's zone; the exact time stays in the title.
 parts.push((root) => {
   const style = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const hour = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
+  const short = new Intl.DateTimeFormat(undefined, hour);
   for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
-    time.textContent = style.format(at);
+    time.textContent = ("short" in time.dataset ? short : style).format(at);
     time.dataset.local = "";
   }
 });
@@ -147,6 +149,35 @@ parts.push((root) => {
     for (const link of document.querySelectorAll(`a[href="#${both.id}"]`)) {
       link.href = `#${first.select.id}`;
     }
+  }
+});
+
+// What a chart says at one place: where somebody points, or goes by the arrow keys.
+parts.push((root) => {
+  for (const chart of root.querySelectorAll("[data-chart]")) {
+    const drawing = chart.querySelector("svg");
+    const told = chart.querySelector("[data-told]");
+    const steps = [...drawing.querySelectorAll("g")];
+    let at = steps.length;
+    const show = (next) => {
+      steps[at]?.classList.remove("shown");
+      at = Math.min(Math.max(next, 0), steps.length - 1);
+      steps[at].classList.add("shown");
+      told.textContent = steps[at].querySelector("title").textContent;
+    };
+    drawing.tabIndex = 0;
+    told.textContent = "Point at it, or go along it with the arrow keys.";
+    drawing.addEventListener("keydown", (event) => {
+      const ways = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: steps.length - 1 };
+      const next = ways[event.key];
+      if (next === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
+      event.preventDefault();
+      show(next);
+    });
+    drawing.addEventListener("pointerover", (event) => {
+      const step = event.target.closest("g");
+      if (step) show(steps.indexOf(step));
+    });
   }
 });
 

@@ -7,6 +7,7 @@
 mod assets;
 mod calls;
 mod calls_view;
+mod charts;
 mod error_page;
 mod explanation;
 mod failing;
@@ -52,6 +53,7 @@ fn routes() -> Vec<PageRoute> {
         tenants::routes(),
         overview::routes(),
         log::routes(),
+        charts::routes(),
         settings::routes(),
         users::routes(),
         profile::routes(),

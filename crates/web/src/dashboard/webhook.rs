@@ -10,6 +10,7 @@ use model::users::Role;
 use model::webhook::{DisableCause, Disablement, Webhook};
 
 use super::calls_view::CallsView;
+use super::charts::ChartsView;
 use super::health::{self, HistoryBar, LastCall, WebhookStatus};
 use super::layout::{Shell, Tab, path_of};
 use super::page::{PageAccess, PageRoute, get, post};
@@ -38,6 +39,7 @@ struct WebhookPage {
     calls: CallsView,
     last: Option<LastCall>,
     bar: HistoryBar,
+    statistics: ChartsView,
     created_at: DisplayTime,
     updated_at: DisplayTime,
     enabled: bool,
@@ -118,9 +120,12 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
     let described = (dialect.dashboard.describe)(&webhook);
     let name = name_of(described.name, &webhook);
     let may_edit = visit.may(Role::Edit);
+    let path = path_to(tenant, webhook.id);
+    let whose = (tenant.id, Some(webhook.id));
     let page_of = WebhookPage {
+        statistics: ChartsView::of(&visit, whose, &path).await?,
         shell: Shell::of(&visit, Tab::Webhooks, name.as_str()),
-        path: path_to(tenant, webhook.id),
+        path,
         url: masked(&webhook.target_url),
         wants: described.wants,
         health: WebhookStatus::of(&webhook, health.as_ref(), visit.now),

@@ -16,5 +16,6 @@ pub(crate) mod own_headers;
 pub(crate) mod replay;
 pub(crate) mod section;
 pub(crate) mod signatures;
+pub(crate) mod statistics;
 pub(crate) mod value;
 pub(crate) mod webhook_tls;

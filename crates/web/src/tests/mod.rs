@@ -15,4 +15,5 @@ mod pages;
 mod parameters;
 mod requests;
 mod signatures;
+mod statistics;
 mod webhook_tls;

@@ -24,6 +24,7 @@ mod refuse;
 mod routes;
 mod sample;
 mod signatures;
+mod statistics;
 mod stored;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,11 @@ use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
 use model::tenant::Permission;
 
 use super::context::OpenTicket;
-use super::{cloud_events, intake, limits, log, own_headers, signatures, webhook_tls, webhooks};
+use super::{
+    cloud_events, intake, limits, log, own_headers, signatures, statistics, webhook_tls, webhooks,
+};
 use crate::dialect::replay;
+use crate::dialect::statistics::PERIOD;
 use crate::gateway::api::{QueryRule, Route, TenantScope, handler};
 use crate::gateway::auth::{AuthScheme, RequiredAccess};
 
@@ -57,12 +60,21 @@ fn of_own_paths(open: &Arc<OpenTicket>) -> Vec<Route> {
             handler(open, cloud_events::leave_cloud_events),
         ),
     ];
+    let shown = Route {
+        takes: QueryRule::Only {
+            read: &[PERIOD],
+            write: &[],
+        },
+        verbs: vec![(Method::GET, handler(open, statistics::show_statistics))],
+        ..route("statistics", "/webhook/{guid}/willcall/statistics")
+    };
     let own_limits = vec![
         (Method::GET, handler(open, limits::show_limits)),
         (Method::PUT, handler(open, limits::set_limits)),
         (Method::DELETE, handler(open, limits::clear_limits)),
     ];
     vec![
+        shown,
         own("limits", "/webhook/{guid}/willcall/limits", own_limits),
         own(
             "cloud_events",

@@ -32,6 +32,7 @@ mod routes;
 mod sample;
 mod scopes;
 mod signatures;
+mod statistics;
 mod stored;
 #[cfg(test)]
 mod tests;

@@ -11,8 +11,9 @@ use super::context::Pretix;
 use super::json::JsonValue;
 use super::{
     answer, cloud_events, intake, limits, log, organizers, own_headers, refuse, signatures,
-    webhook_tls, webhooks,
+    statistics, webhook_tls, webhooks,
 };
+use crate::dialect::statistics::PERIOD;
 use crate::gateway::api::{
     AdmittedRequest, ApiResponse, Handler, QueryRule, Route, TenantScope, handler,
 };
@@ -38,6 +39,7 @@ pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Route> {
     routes.extend(of_own_headers(pretix));
     routes.extend(of_tls(pretix));
     routes.push(of_limits(pretix));
+    routes.extend(of_statistics(pretix));
     routes.extend(of_organizers(pretix));
     routes.extend(of_the_rest(pretix));
     routes
@@ -165,6 +167,31 @@ fn of_limits(pretix: &Arc<Pretix>) -> Route {
             "Limits",
         )
     }
+}
+
+/// Not pretix's: under a path of our own.
+fn of_statistics(pretix: &Arc<Pretix>) -> Vec<Route> {
+    let own = |name, path, handle| Route {
+        title: "Statistics",
+        takes: QueryRule::Only {
+            read: &[PERIOD, FORMAT],
+            write: &[FORMAT],
+        },
+        verbs: vec![(Method::GET, handle)],
+        ..route(name, path, "Statistics")
+    };
+    vec![
+        own(
+            "statistics",
+            "/api/v1/organizers/{organizer}/webhooks/{id}/willcall/statistics/",
+            handler(pretix, statistics::show_statistics),
+        ),
+        own(
+            "all_statistics",
+            "/api/v1/organizers/{organizer}/willcall/statistics/",
+            handler(pretix, statistics::show_all_statistics),
+        ),
+    ]
 }
 
 /// Not pretix's: under a path of our own.
