@@ -1,6 +1,7 @@
 //! What people do with the dashboard, in a real browser: with scripts, without them, and by the
 //! keyboard alone; whether every page is accessible; and its pictures.
 
+mod charts;
 mod driver;
 mod journeys;
 mod pages;
@@ -40,10 +41,16 @@ struct House {
 
 impl House {
     fn new() -> Self {
+        Self::furnished(|_| {})
+    }
+
+    /// With what is put into its store before it starts.
+    fn furnished(furnish: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let applied = apply(folder.path(), &format!("{TENANT}{COMPANY}"));
         assert!(applied.status.success(), "{applied:?}");
         add_user(folder.path());
+        furnish(folder.path());
         let status = Arc::new(AtomicU16::new(200));
         let answers = Arc::clone(&status);
         let receiver = Receiver::start(move |call| match call.path.as_str() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde_json::{Value, json};
 
+use super::charts::counted;
 use super::driver::{Browser, Wants};
 use super::{House, PAID};
 
@@ -17,6 +18,7 @@ const PAGES: &[(&str, &str)] = &[
     ("webhooks-none", "/t/2"),
     ("webhook", "/t/1/webhooks/2"),
     ("webhook-disabled", "/t/1/webhooks/3"),
+    ("statistics", "/t/1/statistics?period=7d"),
     ("webhook-new", "/t/1/webhooks/new"),
     ("webhook-new-company", "/t/2/webhooks/new"),
     ("webhook-edit", "/t/1/webhooks/1/edit"),
@@ -61,7 +63,7 @@ const PAGES: &[(&str, &str)] = &[
 
 /// A server with something on every page: webhooks that work, fail and are gone.
 fn lived_in() -> House {
-    let app = House::new();
+    let app = House::furnished(|folder| counted(folder, 2));
     let client = app.server.client();
     for path in ["/ok", "/bad", "/gone"] {
         client.webhook(&app.receiver.url(path), &[PAID]);
