@@ -2,8 +2,8 @@
 //!
 //! Each dialect has a retention of its own, and a webhook has one dialect. So pruning walks along
 //! each webhook's log until it meets what is young enough. Notifications that no webhook wanted are
-//! in no log and are found by tenant. Pruning remembers where it stopped, so that a step does not
-//! look again at what the one before had to leave.
+//! in no log and are found by tenant. Tallies of attempts come last. Pruning remembers where it
+//! stopped, so that a step does not look again at what the one before had to leave.
 //!
 //! On PostgreSQL each node prunes what belongs to its slots; what is of no webhook and of no tenant
 //! goes with the first slot.
@@ -111,6 +111,9 @@ shared_statements! {
 /// are old, so most have to be read first.
 const STEP_ROWS: usize = 1_000;
 
+/// Steps that tallies may take before it is the turn of the log again: some minutes.
+const TALLY_STEPS: u32 = 5_000;
+
 const _: () = assert!(STEP_ROWS <= limits::BULK_STEP_MAX);
 
 /// Up to where things are removed.
@@ -148,7 +151,6 @@ pub(crate) fn prune(
         let kept_from = stored_responses::kept_from(tx, now.earliest)?.as_millis();
         drop_some(tx, DROP_RESPONSES, kept_from, &mut budget)?;
         expiry::prune(tx, now, &mut budget)?;
-        statistics::prune(tx, now, &mut budget)?;
     }
     let mut bounds = RetentionBounds {
         now,
@@ -167,7 +169,16 @@ pub(crate) fn prune(
             PruneCursor::Log(webhook, from) => {
                 prune_log(tx, webhook, from, &mut bounds, &mut budget)?
             }
-            PruneCursor::Unwanted(tenant) => prune_unwanted(tx, tenant, &mut bounds, &mut budget)?,
+            PruneCursor::Unwanted(tenant) => {
+                let next = prune_unwanted(tx, tenant, &mut bounds, &mut budget)?;
+                next.or(Some(PruneCursor::Tallies(0)))
+            }
+            PruneCursor::Tallies(_) if !has_first => None,
+            PruneCursor::Tallies(steps) => {
+                statistics::prune(tx, now, &mut budget)?;
+                let goes_on = !budget.left() && steps < TALLY_STEPS;
+                goes_on.then_some(PruneCursor::Tallies(steps + 1))
+            }
         };
     }
     if has_first {

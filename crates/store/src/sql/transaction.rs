@@ -111,6 +111,8 @@ pub(crate) enum PruneCursor {
     Log(WebhookId, NotificationId),
     /// Among notifications of this tenant that no webhook wanted.
     Unwanted(TenantId),
+    /// Among tallies of attempts, after so many steps.
+    Tallies(u32),
 }
 
 impl dyn Transaction + '_ {
