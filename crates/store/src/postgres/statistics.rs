@@ -6,7 +6,6 @@ use tokio_postgres::types::ToSql;
 use crate::postgres::connection::PostgresConnection;
 use crate::sql::job_error::JobError;
 use crate::sql::row::ReadRow;
-use crate::sql::statistics::TallyPlace;
 
 statements! {
     INSERT_ALL = "
@@ -24,6 +23,9 @@ statements! {
             and owner_id = $2::bigint
           limit $4::bigint) as found";
 }
+
+/// When a period begins, whose it is, and the part.
+pub(crate) type TallyPlace = (i64, i64, i64);
 
 pub(crate) fn insert(
     conn: &PostgresConnection,

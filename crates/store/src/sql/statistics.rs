@@ -13,6 +13,7 @@ use model::statistics::{AttemptTally, PERIOD_MS, StatisticsQuery, TallyOwner, Ta
 use model::time::{TimeBounds, Timestamp};
 
 use crate::postgres;
+use crate::postgres::statistics::TallyPlace;
 use crate::sql::job_error::JobError;
 use crate::sql::row_budget::RowBudget;
 use crate::sql::transaction::Transaction;
@@ -65,9 +66,6 @@ pub(crate) fn record(conn: Connection<'_>, rows: &[TallyRow]) -> Result<(), JobE
     let rows = rows.map(|row| (place_of(row), row.tally.to_bytes()));
     write(conn, FINE, &rows.collect::<Vec<_>>())
 }
-
-/// When a period begins, whose it is, and the part.
-pub(crate) type TallyPlace = (i64, i64, i64);
 
 fn write(
     conn: Connection<'_>,
