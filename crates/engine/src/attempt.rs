@@ -16,6 +16,7 @@ use model::attempt::{Attempt, Failure, FailureKind, HttpResponse, Outcome};
 use model::delivery::DueDelivery;
 use model::handshake::HandshakeAnswer;
 use model::limits::STALL_DETECTED_MS;
+use model::mail::MailAddress;
 use model::mutation::{Mutation, is_on};
 use model::time::{Clock, Timestamp};
 use model::webhook::Headers;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::connection::Connection;
 use crate::idle_lifetime::CloseTiming;
+use crate::mail;
 use crate::pool::ConnectionPool;
 use crate::request::{PreparedTarget, Request};
 use crate::response_budget::{HeldReservation, ReadReservation, ResponseBudget};
@@ -151,6 +153,9 @@ impl AttemptRun<'_> {
 
     async fn outcome(&mut self, reservation: &mut ReadReservation<'_>) -> Outcome {
         let (runner, target) = (self.runner, self.target);
+        if let Some(to) = target.mail() {
+            return self.mail(to).await;
+        }
         let endpoint = match target.endpoint() {
             Ok(endpoint) => endpoint,
             Err(failure) => return Outcome::Failed(failure.clone()),
@@ -199,6 +204,14 @@ impl AttemptRun<'_> {
             runner.pool.put(endpoint, connection, None);
         }
         exchange.outcome
+    }
+
+    async fn mail(&self, to: &MailAddress) -> Outcome {
+        let limit = Deadline::from_here(self.target.policy.exchange_limit_ms);
+        match self.runner.dial.mail() {
+            Some(mail) => mail.send(to, self.due, limit).await,
+            None => mail::bad_target("this server sends no mail: the setting smtp_url is missing"),
+        }
     }
 
     /// A new connection, by a deadline that is another one if this process stood still.

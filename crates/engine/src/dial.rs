@@ -21,13 +21,14 @@ use rustix::net::{RecvFlags, recv};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use crate::mail::MailClient;
 use crate::proxy::{ProxyCheck, ProxyClient, TunnelHost, Upstream};
 use crate::resolver::Resolver;
 use crate::shortage::lack;
 use crate::tasks::BoxFuture;
 use crate::tls::TlsClient;
 use crate::transport::{
-    Deadline, Dial, DialFuture, Endpoint, LookupContext, SocketState, Stream, io_words,
+    Deadline, Dial, DialFuture, Endpoint, LookupContext, SendMail, SocketState, Stream, io_words,
 };
 
 /// After so long without a connection the next address is tried beside (RFC 8305, section 5,
@@ -62,6 +63,7 @@ pub struct NetDial {
     private_targets: PrivateTargets,
     tls: Arc<TlsClient>,
     proxies: Option<ProxyClient>,
+    mail: Option<MailClient>,
 }
 
 impl NetDial {
@@ -83,6 +85,7 @@ impl NetDial {
             private_targets,
             tls,
             proxies: None,
+            mail: None,
         }
     }
 
@@ -93,6 +96,12 @@ impl NetDial {
             proxies: Some(proxies),
             ..self
         }
+    }
+
+    /// The same with a mail server.
+    #[must_use]
+    pub fn with_mail(self, mail: Option<MailClient>) -> Self {
+        Self { mail, ..self }
     }
 
     /// Tries each proxy out, without calling anybody: whether it is there, and knows us.
@@ -269,6 +278,11 @@ impl Dial for NetDial {
                 Ok(tcp)
             }
         })
+    }
+
+    fn mail(&self) -> Option<&dyn SendMail> {
+        let mail = self.mail.as_ref()?;
+        Some(mail)
     }
 }
 

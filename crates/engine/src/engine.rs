@@ -39,6 +39,7 @@ pub struct Engine {
     pool: EngineTask<()>,
     bulk_jobs: EngineTask<()>,
     mailbox: Arc<Mailbox>,
+    metrics: Arc<Metrics>,
     stop: oneshot::Sender<Duration>,
     health: Health,
     alarm: Alarm,
@@ -144,7 +145,7 @@ impl Engine {
             store,
             epoch,
             clock,
-            metrics,
+            metrics: Arc::clone(&metrics),
             retention_ms,
         };
         Self {
@@ -153,6 +154,7 @@ impl Engine {
             pool: EngineTask::behind(&gate, "the connection pool", &alarm, pool.run()),
             bulk_jobs: EngineTask::behind(&gate, "the bulk jobs", &alarm, bulk_jobs.run()),
             mailbox,
+            metrics,
             stop,
             health,
             alarm,
@@ -186,6 +188,12 @@ impl Engine {
     /// A handle that says where a pending delivery stands.
     pub fn inspector(&self) -> DeliveryInspector {
         DeliveryInspector(Arc::clone(&self.mailbox))
+    }
+
+    /// Answers how many deliveries are owed, of the slots of this node, as they were last counted.
+    pub fn backlog(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let metrics = Arc::clone(&self.metrics);
+        move || metrics.owed()
     }
 
     /// Whether deliveries flow.

@@ -18,6 +18,7 @@ mod idle_lifetime;
 mod lane;
 mod lane_stats;
 mod lanes;
+mod mail;
 mod mailbox;
 mod meter;
 mod metered_lanes;
@@ -46,8 +47,11 @@ pub use dial::{ConnectFn, NetDial};
 pub use dispatch::ShutdownReport;
 pub use engine::{DeliveryInspector, Engine, Parts, Settings};
 pub use health::Health;
+pub use mail::{MailClient, MailSecurity, MailServer};
 pub use proxy::{ProxyCheck, ProxyClient, ProxyVerdict};
 pub use resolver::{Addresses, BeginLookupFn, LookupFn, LookupReply, NameError, Resolver};
 pub use tasks::BoxFuture;
 pub use tls::{RootsError, TlsClient, TlsRoots, ticketer, tls_config, tls_crypto};
-pub use transport::{Deadline, Dial, DialFuture, Endpoint, LookupContext, SocketState, Stream};
+pub use transport::{
+    Deadline, Dial, DialFuture, Endpoint, LookupContext, SendMail, SocketState, Stream,
+};

@@ -227,6 +227,12 @@ impl Metrics {
         }
     }
 
+    /// How many deliveries were pending when they were last counted.
+    pub(crate) fn owed(&self) -> u64 {
+        let all = self.pending.iter().map(|(_, gauge)| gauge.get());
+        all.filter_map(|count| u64::try_from(count).ok()).sum()
+    }
+
     /// The pending deliveries were counted.
     pub(crate) fn pending(&self, counts: &BTreeMap<DialectName, u64>) {
         for (dialect, gauge) in &self.pending {

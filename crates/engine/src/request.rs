@@ -26,6 +26,7 @@ use model::contract::WebhookTarget;
 use model::dedupe;
 use model::delivery::DueDelivery;
 use model::id::TenantId;
+use model::mail::MailAddress;
 use model::policy::Policy;
 use model::signing::{Keyring, RequestTarget, Signer};
 use model::target::{self, Target};
@@ -37,6 +38,7 @@ pub(crate) use self::handshake::{Agreement, PreparedHandshake};
 
 use self::headers::{RequestHeaders, title_case};
 use self::own_lines::{OwnLine, own_lines, own_tls};
+use crate::mail;
 use crate::response::CUT;
 use crate::tls::OwnTls;
 use crate::transport::Endpoint;
@@ -86,6 +88,8 @@ pub(crate) struct PreparedTarget {
     /// Its receiver is to agree before it is called.
     pub(crate) handshake: Option<Box<PreparedHandshake>>,
     target_url: String,
+    /// It is written to, and not called.
+    mail: Option<MailAddress>,
     tls: Option<Arc<OwnTls>>,
     /// What a receiver may send back and the log may not show.
     secrets: Vec<String>,
@@ -181,6 +185,7 @@ impl PreparedTarget {
             retries_max: target.retries_max,
             paused_until: target.paused_until,
             handshake,
+            mail: MailAddress::of_target(&target.target_url).and_then(Result::ok),
             target_url: target.target_url.clone(),
             tls: known_tls,
             secrets,
@@ -199,6 +204,11 @@ impl PreparedTarget {
         self.target_url.hash(&mut hasher);
         self.tls.hash(&mut hasher);
         TargetHash(hasher.finish())
+    }
+
+    /// The address that is written to, if the target is one.
+    pub(crate) fn mail(&self) -> Option<&MailAddress> {
+        self.mail.as_ref()
     }
 
     /// Where the receiver listens, if the URL can be called at all.
@@ -293,6 +303,9 @@ impl PreparedTarget {
 
     /// What is written of its lines.
     pub(crate) fn recorded(&self, own: &Headers) -> Headers {
+        if let Some(to) = &self.mail {
+            return mail::recorded(to, own);
+        }
         match &self.call {
             Err(_) => Headers::default(),
             Ok(call) if own.is_empty() => call.recorded.clone(),

@@ -6,8 +6,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::attempt::{Failure, FailureKind};
+use model::attempt::{Failure, FailureKind, Outcome};
+use model::delivery::DueDelivery;
 use model::id::TenantId;
+use model::mail::MailAddress;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::time::Instant;
 
@@ -23,6 +25,22 @@ pub trait Dial: Send + Sync {
         context: LookupContext,
         limit: Deadline,
     ) -> DialFuture<'a>;
+
+    /// Who sends mail, if anybody does.
+    fn mail(&self) -> Option<&dyn SendMail> {
+        None
+    }
+}
+
+/// Sends mail to the operator's mail server.
+pub trait SendMail: Send + Sync {
+    /// Sends what a delivery has to say to this address. Ends by the deadline `limit`.
+    fn send<'a>(
+        &'a self,
+        to: &'a MailAddress,
+        due: &'a DueDelivery,
+        limit: Deadline,
+    ) -> BoxFuture<'a, Outcome>;
 }
 
 pub type DialFuture<'a> = BoxFuture<'a, Result<Box<dyn Stream>, Failure>>;

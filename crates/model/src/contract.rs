@@ -6,6 +6,7 @@
 //! | [`Catalog`] | any node | configuration and the log |
 //! | [`UserStore`] | any node | users, their sessions and roles |
 //! | [`DashboardStore`] | any node | what the dashboard shows beside that |
+//! | [`AlertStore`] | any node | incidents, and who was told of them |
 //! | [`Leases`] | whoever sends | becoming and staying the owner of slots |
 //! | [`Outbox`] | the owner of slots | what its webhooks are owed, and what became of it |
 //!
@@ -36,6 +37,7 @@
 //!
 //! [`NotificationQuery`]: crate::dashboard::NotificationQuery
 
+mod alerts;
 mod catalog;
 mod dashboard;
 mod error;
@@ -44,6 +46,7 @@ mod leases;
 mod outbox;
 mod users;
 
+pub use alerts::{AlertStore, WatchRecord};
 pub use catalog::{Catalog, SealedId, SealedSecret};
 pub use dashboard::DashboardStore;
 pub use error::{Conflict, StoreError, StoreFuture};
@@ -59,7 +62,7 @@ pub use crate::disk_fault::DiskFault;
 pub use crate::replay::{ReplayFilter, ReplayRequest, ReplayResult, ReplayScope};
 
 /// What any node may ask.
-pub trait Frontend: Intake + Catalog + UserStore + DashboardStore {
+pub trait Frontend: Intake + Catalog + UserStore + DashboardStore + AlertStore {
     /// Answers once a change could be made durable, with a sentence for each thing that is worth
     /// knowing of the disk.
     ///

@@ -12,7 +12,7 @@ use crate::delivery::DeliveryState;
 use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, WebhookId};
 use crate::named::named;
 use crate::query::AuditEntry;
-use crate::tenant::{Permissions, Tenant, TokenKind};
+use crate::tenant::{DialectName, Permissions, Tenant, TokenKind};
 use crate::time::Timestamp;
 use crate::webhook::{Disablement, Headers, Webhook};
 
@@ -21,6 +21,8 @@ use crate::webhook::{Disablement, Headers, Webhook};
 pub struct TenantQuery {
     /// Only these; `None` is all there are.
     pub among: Option<Vec<TenantId>>,
+    /// None of this dialect, if all there are are asked for.
+    pub but_dialect: Option<DialectName>,
     /// Within the name or the key, whatever the case of ASCII letters; may be empty.
     pub text: String,
     /// Those behind this one.

@@ -39,6 +39,7 @@
 //! | when it is tried again | [`schedule`], [`retry_after`], [`policy`] |
 //! | who gets a notification | [`filter`], [`webhook`] |
 //! | what may be called, through what | [`target`], [`address`], [`url_marks`], [`proxy`] |
+//! | what is written to instead | [`mail`] |
 //! | by what a receiver knows a delivery again | [`dedupe`] |
 //! | how a receiver verifies a call | [`signing`] |
 //! | lines that somebody gives a webhook | [`own_header`] |
@@ -47,6 +48,7 @@
 //! | who may do what | [`tenant`] (tokens), [`users`], [`password`] |
 //! | why a request is refused | [`refusal`], [`disk_fault`] |
 //! | what is done once under a key | [`idempotency`] |
+//! | who is told that something is wrong | [`incident`] |
 //! | time and chance | [`time`], [`rng`] |
 //! | bounds | [`limits`] |
 //! | faults on purpose, for the simulator | [`mutation`] |
@@ -96,9 +98,11 @@ pub mod disk_fault;
 pub mod gate;
 pub mod handshake;
 pub mod idempotency;
+pub mod incident;
 pub mod lease;
 pub mod lease_table;
 pub mod leased_store;
+pub mod mail;
 pub mod mutation;
 pub mod query;
 pub mod refusal;

@@ -42,6 +42,15 @@ pub const OWN_HEADERS_BYTES_MAX: usize = 8_192;
 const _: () =
     assert!(OWN_HEADER_NAME_BYTES_MAX + OWN_HEADER_VALUE_BYTES_MAX <= OWN_HEADERS_BYTES_MAX);
 
+/// So many incidents of a kind are looked at in a round of the watch: those that began first.
+pub const INCIDENTS_MAX: usize = 1_000;
+
+/// So many webhooks are named in an alert; of more it has the number.
+pub const ALERT_WEBHOOKS_MAX: usize = 20;
+
+/// Incidents that ended are forgotten after this long.
+pub const INCIDENT_RETENTION_MS: i64 = 7 * 24 * 3_600_000;
+
 /// So many failing webhooks are looked at for a page, disabled ones included; then it goes on.
 pub const FAILING_SCANNED_MAX: usize = 1_000;
 

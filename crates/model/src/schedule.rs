@@ -45,6 +45,22 @@ impl Schedule {
         Some(final_attempt_at.map_or(due_at, |at| due_at.min(at)))
     }
 
+    /// About when a delivery is given up whose first attempt began then, if every attempt fails:
+    /// jitter and the attempts themselves come on top. `retries_max` is the webhook's.
+    pub fn gives_up_at(&self, first_began_at: Timestamp, retries_max: Option<u32>) -> Timestamp {
+        let most = retries_max.and_then(|most| usize::try_from(most).ok());
+        let most = most.unwrap_or(usize::MAX);
+        let waits = self.delays_ms.iter().take(most);
+        let all_ms = waits.fold(0_i64, |all, ms| all.saturating_add(*ms));
+        let whole = most > self.delays_ms.len();
+        let after_ms = match self.final_attempt_after_ms {
+            Some(last_ms) if whole => last_ms,
+            Some(last_ms) => all_ms.min(last_ms),
+            None => all_ms,
+        };
+        first_began_at.plus_ms(after_ms)
+    }
+
     /// The same schedule with every wait divided by `factor`; for showing it to people.
     #[must_use]
     pub fn accelerated(&self, factor: i64) -> Self {
@@ -108,6 +124,23 @@ mod tests {
         );
         assert_eq!(schedule().due_at(5, first, last, &mut rng), None);
         assert_eq!(schedule().due_at(2, first, last.plus_ms(1), &mut rng), None);
+    }
+
+    #[test]
+    fn a_delivery_is_given_up_with_its_last_retry() {
+        let first = Timestamp::from_millis(1_000);
+        let after = |retries| schedule().gives_up_at(first, retries).ms_since(first);
+        assert_eq!(after(None), 24 * HOUR);
+        assert_eq!(after(Some(2)), 5_000 + HOUR);
+        assert_eq!(after(Some(0)), 0);
+        let endless = Schedule {
+            final_attempt_after_ms: None,
+            ..schedule()
+        };
+        assert_eq!(
+            endless.gives_up_at(first, None).ms_since(first),
+            5_000 + 13 * HOUR
+        );
     }
 
     #[test]

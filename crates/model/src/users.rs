@@ -114,6 +114,14 @@ pub fn judge_name(name: &str) -> Result<String, Fault> {
 }
 
 impl User {
+    /// What this user may do at what belongs to `tenant`, or with `None` to the server.
+    pub fn role_over(&self, tenant: Option<TenantId>) -> Option<Role> {
+        match tenant {
+            Some(tenant) => self.role_at(tenant),
+            None => (self.active && self.administrator).then_some(Role::Administer),
+        }
+    }
+
     /// What this user may do at `tenant`; nothing if `None`.
     pub fn role_at(&self, tenant: TenantId) -> Option<Role> {
         if !self.active {

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use crate::call_limits::CallLimits;
 use crate::cloud_event::{CloudEventChoice, CloudEvents};
 use crate::contract::{
-    Backend, Backlog, BacklogCursor, Catalog, CommitSubscriber, DashboardStore, DuePage, DueQuery,
-    Frontend, Intake, Leases, Outbox, PendingWebhook, ReplayRequest, ReplayResult, SealedId,
-    Settlement, Store, StoreFuture, UserStore, WebhookTarget,
+    AlertStore, Backend, Backlog, BacklogCursor, Catalog, CommitSubscriber, DashboardStore,
+    DuePage, DueQuery, Frontend, Intake, Leases, Outbox, PendingWebhook, ReplayRequest,
+    ReplayResult, SealedId, Settlement, Store, StoreFuture, UserStore, WatchRecord, WebhookTarget,
 };
 use crate::dashboard::{
     AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, FailingCounts, FailingPage,
@@ -23,6 +23,7 @@ use crate::dashboard::{
 };
 use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use crate::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
+use crate::incident::{WatchQuery, Watched};
 use crate::lease::{Epoch, Lease};
 use crate::notification::{AcceptResult, NewNotification};
 use crate::own_header::{OwnHeader, OwnHeaderChange, OwnHeaderId, StoredOwnHeader};
@@ -167,6 +168,9 @@ pub enum StoreCall {
     NoteUses,
     AuditPage,
     Statistics,
+    Watched,
+    /// With how many alerts.
+    RecordIncidents(usize),
     Ping,
     Close,
     Ended,
@@ -413,6 +417,14 @@ pass!(DashboardStore of store {
     NoteUses = note_uses(uses: Vec<(TokenHash, Timestamp)>) -> ();
     AuditPage = audit_page(tenant: TenantId, query: AuditQuery) -> Vec<AuditRow>;
     Statistics = statistics(query: StatisticsQuery) -> Vec<AttemptTally>;
+} with {});
+
+pass!(AlertStore of store {
+    Watched = watched(query: WatchQuery) -> Watched;
+    RecordIncidents(round.alerts.len()) = record_incidents(
+        round: WatchRecord,
+        at: Timestamp,
+    ) -> bool;
 } with {});
 
 pass!(Frontend of store {

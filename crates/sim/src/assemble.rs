@@ -112,6 +112,7 @@ pub(crate) fn start(parts: NodeParts<'_>) -> RunningNode {
         }),
         dispatch_state: Arc::new(move |id| inspector.dispatch_state(id)),
         metrics: Arc::new(String::new),
+        backlog: Arc::new(|| 0),
     };
     RunningNode {
         engine,

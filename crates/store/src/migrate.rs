@@ -9,7 +9,7 @@ use rusqlite::Connection;
 /// "Will" in ASCII: marks a file as ours.
 pub(crate) const APPLICATION_ID: i32 = 0x5769_6c6c;
 
-const MIGRATIONS: [&str; 17] = [
+const MIGRATIONS: [&str; 18] = [
     include_str!("../migrations/sqlite/0001_init.sql"),
     include_str!("../migrations/sqlite/0002_wide.sql"),
     include_str!("../migrations/sqlite/0003_closed.sql"),
@@ -27,10 +27,11 @@ const MIGRATIONS: [&str; 17] = [
     include_str!("../migrations/sqlite/0015_failing.sql"),
     include_str!("../migrations/sqlite/0016_handshake.sql"),
     include_str!("../migrations/sqlite/0017_statistic.sql"),
+    include_str!("../migrations/sqlite/0018_incident.sql"),
 ];
 
 /// The version that this program writes.
-pub(crate) const KNOWN: u32 = 17;
+pub(crate) const KNOWN: u32 = 18;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize);
 

@@ -16,6 +16,7 @@ mod sync;
 mod tasks;
 mod tools;
 mod transport;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -25,3 +26,4 @@ pub use site::{Parts, Site, WebSettings, build};
 pub use tools::HealthCheck;
 pub use transport::body::{Body, BodyObserver};
 pub use transport::limit::{TimeLimit, within};
+pub use watch::{AlertSettings, BacklogCount};

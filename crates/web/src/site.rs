@@ -30,6 +30,7 @@ use crate::rng::SharedRng;
 use crate::tools::{self, HealthCheck, Tools};
 use crate::transport::body::Body;
 use crate::transport::well_known;
+use crate::watch::{AlertSettings, BacklogCount, Watch, WatchMetrics};
 
 /// Everything the site is given.
 pub struct Parts {
@@ -49,6 +50,8 @@ pub struct Parts {
     pub dispatch_state: DispatchLookup,
     /// Renders what `/metrics` answers.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// How many deliveries are owed.
+    pub backlog: BacklogCount,
 }
 
 /// What an operator may choose about the site.
@@ -58,6 +61,10 @@ pub struct WebSettings {
     pub hosts: Vec<String>,
     /// Proxies that are believed when they say who asks.
     pub proxies: Networks,
+    /// Where people reach this server, for links in alerts; without a slash at the end.
+    pub public_url: String,
+    /// Since when what is wrong is told.
+    pub alerts: AlertSettings,
 }
 
 /// Every dialect's routes, the dashboard, and what an operator's tools ask for. Cheap to clone.
@@ -73,6 +80,8 @@ struct SiteParts {
     dashboard: Arc<Dashboard>,
     key_sets: Arc<KeySets>,
     tools: Arc<Tools>,
+    watch: Arc<Watch>,
+    stopping: watch::Receiver<bool>,
 }
 
 /// Puts the parts together. What is counted is registered in `registry`.
@@ -90,12 +99,25 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
         intake_warnings: IntakeWarnings::default(),
     };
     let (apis, hosts) = (parts.dialects.apis(), parts.settings.hosts.clone());
+    let dialects = Arc::new(parts.dialects);
+    let watch = Watch {
+        store: store.clone(),
+        clock: parts.clock.clone(),
+        dialects: Arc::clone(&dialects),
+        policies: parts.policies.clone(),
+        settings: parts.settings.alerts,
+        public_url: parts.settings.public_url,
+        health: Arc::clone(&parts.health),
+        backlog: parts.backlog,
+        metrics: WatchMetrics::register(registry),
+    };
+    let stopping = parts.stopping.clone();
     let page_context = PageContext {
         store: store.clone(),
         clock: parts.clock.clone(),
         rng,
         keyring: parts.keyring,
-        dialects: parts.dialects,
+        dialects,
         policies: parts.policies,
         hosts: parts.settings.hosts,
         proxies: parts.settings.proxies,
@@ -122,6 +144,8 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
             dashboard: Arc::new(Dashboard::new(page_context)),
             key_sets: Arc::new(key_sets),
             tools: Arc::new(tools),
+            watch: Arc::new(watch),
+            stopping,
         }),
         peer: None,
     }
@@ -133,6 +157,18 @@ impl Site {
     pub fn asked_from(self, peer: IpAddr) -> Self {
         let peer = Some(peer);
         Self { peer, ..self }
+    }
+
+    /// Looks for what has gone wrong and tells those who asked to be told, until the server stops.
+    pub fn watch(&self) -> impl Future<Output = ()> + Send + 'static {
+        let watch = Arc::clone(&self.inner.watch);
+        watch.run(self.inner.stopping.clone())
+    }
+
+    /// One look of the watch; how many alerts came of it.
+    #[cfg(test)]
+    pub(crate) async fn look(&self) -> usize {
+        self.inner.watch.round().await.unwrap()
     }
 
     /// Whether an operator's tools ask for this path.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use model::call_limits::CallBounds;
 use model::contract::{Backend, Frontend, Store};
 use model::gate::Gate;
+use model::incident::AlertRules;
 use model::policy::Policies;
 use model::rng::SeededRng;
 use model::time::{Clock, Timestamp};
@@ -69,6 +70,7 @@ pub(crate) fn dialects(config: &Config) -> Dialects {
         extra_triggers: config.triggers.clone(),
         strict_triggers: config.strict_triggers,
         strict_action_types: config.strict_action_types,
+        mail: config.mail.is_some(),
         bounds: CallBounds {
             calls_at_a_time_max: u32::try_from(config.max_concurrency_per_webhook)
                 .unwrap_or(u32::MAX),
@@ -113,7 +115,7 @@ pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Polici
 
     let tls = tls(config, &stopping, &mut meters)?;
     let resolver = engine::Resolver::of_system(&mut meters);
-    let dial = dial(config, resolver.clone(), tls, &mut meters);
+    let dial = dial(config, resolver.clone(), tls, &mut meters).with_mail(mail(config)?);
     let engine = engine::Engine::start(
         engine::Parts {
             store: Arc::clone(&store) as Arc<dyn Backend>,
@@ -156,10 +158,12 @@ pub(crate) async fn build(config: &Config, policies: impl Fn(Policies) -> Polici
         }),
         dispatch_state: Arc::new(move |id| inspector.dispatch_state(id)),
         metrics: Arc::new(move || rendered_text(registry.get())),
+        backlog: Arc::new(engine.backlog()),
     };
     let site = web::build(parts, &mut meters);
     telemetry::register(&mut meters);
     drop(rendered.set(meters));
+    tasks::spawn(site.watch());
     Ok(App {
         store,
         engine,
@@ -198,8 +202,34 @@ pub(crate) fn dial(
     engine::NetDial::new(resolver, config.private_targets.clone(), tls).through(proxies)
 }
 
+/// What sends mail, if a mail server is set.
+pub(crate) fn mail(config: &Config) -> Result<Option<engine::MailClient>> {
+    let Some(server) = &config.mail else {
+        return Ok(None);
+    };
+    let roots = TrustFiles::new(&config.ca_files).extra()?;
+    let client = engine::MailClient::new(server, &roots);
+    let client = client.map_err(|words| anyhow::anyhow!("the mail server {server:?}: {words}"))?;
+    Ok(Some(client))
+}
+
+/// Where people reach this server.
+fn public_url(config: &Config) -> String {
+    let by_name = || config.public_name().map(|name| format!("https://{name}"));
+    let own = config.public_url.clone().or_else(by_name);
+    own.unwrap_or_else(|| format!("http://{}", config.listen))
+}
+
 fn web_settings(config: &Config) -> web::WebSettings {
     web::WebSettings {
+        public_url: public_url(config),
+        alerts: web::AlertSettings {
+            rules: AlertRules {
+                failing_after_ms: config.alert_failing_minutes.saturating_mul(60_000),
+                ..AlertRules::default()
+            },
+            backlog_above: Some(config.alert_backlog),
+        },
         hosts: config.allowed_hosts.clone(),
         proxies: config.trusted_proxies.clone(),
     }

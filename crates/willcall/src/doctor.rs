@@ -6,6 +6,7 @@ mod clock;
 mod database;
 mod file;
 mod finding;
+mod mail;
 mod proxy;
 mod server;
 
@@ -41,6 +42,7 @@ pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
     let running = server::running(config);
     findings.push(look_up(config).await);
     findings.extend(proxy::findings(config).await);
+    findings.extend(mail::findings(config).await);
     findings.extend([
         certificates(config),
         open_files(config),

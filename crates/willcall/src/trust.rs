@@ -47,6 +47,15 @@ impl TrustFiles {
         Ok(engine::tls_config(&files)?)
     }
 
+    /// The texts of the extra files.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub(crate) fn extra(&self) -> Result<Vec<Vec<u8>>> {
+        let files = self.extra.iter().map(|path| Ok(named(path)?.1));
+        files.collect()
+    }
+
     fn stamps(&self) -> Vec<Stamp> {
         let stamp = |path: &PathBuf| {
             let file = std::fs::metadata(path).ok()?;

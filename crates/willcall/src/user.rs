@@ -260,6 +260,7 @@ async fn list(store: &dyn Frontend) -> Result<()> {
 async fn roles(store: &dyn Frontend, user: &User) -> Result<String> {
     let query = TenantQuery {
         among: Some(user.roles.keys().copied().collect()),
+        but_dialect: None,
         text: String::new(),
         after: None,
         limit: PAGE_ROWS_MAX,

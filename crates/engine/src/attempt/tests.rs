@@ -1,6 +1,7 @@
 //! One attempt against receivers of every kind, on paused time and streams in memory.
 
 mod handshakes;
+mod mail;
 
 use std::future::Future;
 use std::sync::Mutex;

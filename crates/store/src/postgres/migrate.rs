@@ -66,6 +66,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0010_statistic.sql"),
         oldest: 9,
     },
+    // Nor how alerts are delivered.
+    Migration {
+        sql: include_str!("../../migrations/postgres/0011_incident.sql"),
+        oldest: 11,
+    },
 ];
 
 /// One step of the schema.

@@ -1,6 +1,6 @@
 //! The contract's parts for users and the dashboard, as jobs of an executor.
 
-use model::contract::{DashboardStore, StoreFuture, UserStore};
+use model::contract::{AlertStore, DashboardStore, StoreFuture, UserStore, WatchRecord};
 use model::dashboard::{
     AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, FailingCounts, FailingPage,
     FailingQuery, MatchExplanation, NewBulkJob, NotificationDetail, NotificationQuery,
@@ -8,6 +8,7 @@ use model::dashboard::{
     WebhookSearchPage,
 };
 use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
+use model::incident::{WatchQuery, Watched};
 use model::query::LogRow;
 use model::statistics::{AttemptTally, StatisticsQuery};
 use model::tenant::{Tenant, TokenHash};
@@ -15,10 +16,12 @@ use model::time::Timestamp;
 use model::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange};
 
 use crate::sql::contract::SqlStore;
-use crate::sql::executor::{ChangeScope, Executor};
+use crate::sql::executor::{ChangeScope, Executor, shares};
 use crate::sql::queue::JobClass;
+use crate::sql::transaction::Transaction;
 use crate::sql::{
-    audit, dashboard_queries, failing, sessions, statistics, users, webhook_health, webhook_history,
+    audit, dashboard_queries, failing, incidents, sessions, statistics, users, webhook_health,
+    webhook_history,
 };
 use crate::sql::{bulk_jobs, log, notifications};
 
@@ -294,5 +297,21 @@ impl<E: Executor> DashboardStore for SqlStore<E> {
         self.executor.read(JobClass::Work, move |conn| {
             audit::page(conn, tenant, &query)
         })
+    }
+}
+
+impl<E: Executor> AlertStore for SqlStore<E> {
+    fn watched(&self, query: WatchQuery) -> StoreFuture<Watched> {
+        self.executor
+            .read(JobClass::Bulk, move |conn| incidents::watched(conn, &query))
+    }
+
+    fn record_incidents(&self, round: WatchRecord, at: Timestamp) -> StoreFuture<bool> {
+        let shares = shares(&round.alerts);
+        let work = move |tx: &mut dyn Transaction| incidents::record(tx, &round, at);
+        match shares.is_empty() {
+            true => self.executor.write(JobClass::Work, work),
+            false => self.executor.write_intake(shares, work),
+        }
     }
 }

@@ -8,7 +8,7 @@ use model::dashboard::{TenantQuery, TenantSettings, TokenRow, WebhookSearch, Web
 use model::id::{TenantId, TokenId, WebhookId};
 use model::limits;
 use model::mutation::{Mutation, is_on};
-use model::tenant::{Tenant, TokenHash};
+use model::tenant::{DialectName, Tenant, TokenHash};
 use model::time::Timestamp;
 use serde_json::json;
 
@@ -23,12 +23,12 @@ shared_statements! {
     TENANTS = "
         select id, dialect, key, name from tenant indexed by tenant_name
         where name collate nocase >= ?1 and (name collate nocase > ?1 or id > ?2)
-          and (instr(lower(name), ?3) > 0 or instr(lower(key), ?3) > 0)
+          and (instr(lower(name), ?3) > 0 or instr(lower(key), ?3) > 0) and dialect <> ?5
         order by name collate nocase, id
         limit ?4" | "
         select id, dialect, key, name from tenant
         where (lower(left(name, 500)), id) > (?1, ?2)
-          and (strpos(lower(name), ?3) > 0 or strpos(lower(key), ?3) > 0)
+          and (strpos(lower(name), ?3) > 0 or strpos(lower(key), ?3) > 0) and dialect <> ?5
         order by lower(left(name, 500)), id
         limit ?4";
     SET_RETENTION = "update tenant set kept_ms = ?2 where id = ?1";
@@ -65,7 +65,8 @@ pub(crate) fn find_tenants(
             (tenant.name.to_ascii_lowercase(), tenant.id.0)
         });
         let most = i64::try_from(limit).unwrap_or(0);
-        let asked = values![after.0, after.1, text, most];
+        let but = query.but_dialect.as_ref().map_or("", DialectName::as_str);
+        let asked = values![after.0, after.1, text, most, but];
         return query::list(conn, TENANTS, asked, |row| rows::tenant(row, 0));
     };
     let mut found = Vec::new();

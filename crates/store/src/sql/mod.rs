@@ -33,6 +33,7 @@ pub(crate) mod handshake;
 pub(crate) mod heartbeat;
 pub(crate) mod id_range;
 pub(crate) mod idempotency;
+pub(crate) mod incidents;
 pub(crate) mod intake_cache;
 pub(crate) mod job_error;
 pub(crate) mod log;

@@ -10,6 +10,7 @@ use model::cloud_event::CloudEventMode;
 use model::dashboard::BulkJobKind;
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
+use model::incident::IncidentKind;
 use model::signing::Profile;
 use model::tenant::{DialectName, Event, Grant, Tenant, TokenHash, TokenKind};
 use model::time::Timestamp;
@@ -111,6 +112,16 @@ numbered! {
     BulkJobKind, bulk_job_number, bulk_job_kind, "kind of bulk job":
     ReplayUndelivered = 1,
     CancelPending = 2,
+}
+
+numbered! {
+    IncidentKind, incident_number, incident_kind, "kind of incident":
+    Failing = 1,
+    Gone = 2,
+    Disk = 3,
+    Clock = 4,
+    Deliveries = 5,
+    Backlog = 6,
 }
 
 numbered! {

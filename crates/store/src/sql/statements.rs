@@ -4,9 +4,9 @@ use crate::sql::{Statement, merge};
 use crate::sql::{
     apply, audit, backlog, bulk_jobs, call_limits, cancel, catalog, cloud_events,
     dashboard_queries, delivery_detail, delivery_scans, expiry, failing, fan_out, handshake,
-    heartbeat, id_range, idempotency, log, notification_rows, notifications, owed, own_headers,
-    prune, read_horizon, replay, sessions, signatures, statistics, stored_responses, users,
-    webhook_health, webhook_history, webhook_rows, webhook_tls, webhooks,
+    heartbeat, id_range, idempotency, incidents, log, notification_rows, notifications, owed,
+    own_headers, prune, read_horizon, replay, sessions, signatures, statistics, stored_responses,
+    users, webhook_health, webhook_history, webhook_rows, webhook_tls, webhooks,
 };
 
 /// Every statement that both engines run.
@@ -30,6 +30,7 @@ pub(crate) fn statements() -> impl Iterator<Item = Statement> {
         heartbeat::STATEMENTS,
         id_range::STATEMENTS,
         idempotency::STATEMENTS,
+        incidents::STATEMENTS,
         log::STATEMENTS,
         merge::STATEMENTS,
         notification_rows::STATEMENTS,

@@ -395,6 +395,8 @@ fn a_store_of_an_earlier_version_is_brought_up_to_date_with_all_it_has() {
         drop table clock; drop table clock_fall; drop table moved; drop table signature;
         drop table own_header; drop table webhook_tls; drop table statistic;
         drop index standing_failing;
+        drop table incident; drop table alert_told; drop table watch_round;
+        drop index webhook_gone;
         alter table webhook drop column cloud_events;
         alter table webhook drop column calls_at_a_time;
         alter table webhook drop column calls_in_million_s;

@@ -4,11 +4,12 @@
 use bytes::Bytes;
 use model::attempt::{BodyEnd, FailureKind, HttpResponse, Outcome};
 use model::cloud_event::CloudEventMode;
-use model::contract::{ReplayRequest, ReplayScope, Settlement};
+use model::contract::{ReplayRequest, ReplayScope, Settlement, WatchRecord};
 use model::dashboard::{BulkJobKind, NewBulkJob};
 use model::delivery::{DeliveryState, NextState};
 use model::id::{BulkJobId, TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation};
+use model::incident::{AlertKind, Incident, IncidentChange, IncidentKind, ToldKinds};
 use model::notification::{AcceptResult, NewNotification};
 use model::query::{Declaration, StoredResponse};
 use model::signing::Profile;
@@ -53,6 +54,7 @@ pub(crate) fn furnish(given: &Given) {
     later(given, &webhooks);
     bulk_jobs(given, &webhooks);
     idempotency(given);
+    incidents(given, &webhooks);
     let of_other = given.of(other);
     let webhook = of_other.paid_webhook();
     for n in 0..4 {
@@ -69,6 +71,40 @@ pub(crate) fn furnish(given: &Given) {
     given.disable(webhooks[6], 520);
     of_other.notified("o6", 530);
     given.enable(webhooks[6], 540);
+}
+
+fn incidents(given: &Given, webhooks: &[WebhookId]) {
+    let begun = |kind, about, ends| IncidentChange {
+        incident: Incident {
+            id: None,
+            kind,
+            about,
+            began_at: at(300),
+            quiet_since: Some(at(310)),
+            told_tenant: ToldKinds::default(),
+            told_server: ToldKinds::default().with(AlertKind::Failing),
+        },
+        ends,
+    };
+    let about = Some((given.tenant, webhooks[0]));
+    let round = WatchRecord {
+        version: 0,
+        changes: vec![
+            begun(IncidentKind::Failing, about, false),
+            begun(
+                IncidentKind::Failing,
+                Some((given.tenant, webhooks[1])),
+                true,
+            ),
+            begun(IncidentKind::Disk, None, false),
+        ],
+        told: vec![
+            (None, AlertKind::Disk),
+            (Some(given.tenant), AlertKind::Failing),
+        ],
+        alerts: Vec::new(),
+    };
+    assert!(wait(given.store.record_incidents(round, at(320))).unwrap());
 }
 
 fn people(given: &Given) {

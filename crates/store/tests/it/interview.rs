@@ -6,6 +6,7 @@ use model::dashboard::{
     AuditQuery, BulkJobKind, FailingQuery, NotificationQuery, TenantQuery, WebhookSearch,
 };
 use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, WebhookId};
+use model::incident::WatchQuery;
 use model::lease::Epoch;
 use model::query::{DeliveryStatus, LogCursor, LogQuery, WebhookQuery};
 use model::statistics::StatisticsPeriod;
@@ -90,6 +91,7 @@ impl Interview<'_> {
         for text in ["", "big", "É"] {
             let query = TenantQuery {
                 among: None,
+                but_dialect: None,
                 text: text.to_owned(),
                 after: None,
                 limit: 20,
@@ -102,6 +104,13 @@ impl Interview<'_> {
         };
         self.ask("failing".to_owned(), store.failing(query));
         self.ask("failing counts".to_owned(), store.failing_counts());
+        let query = WatchQuery {
+            failing_before: self.topics.now,
+            gone_after: Timestamp::EPOCH,
+            told_after: Timestamp::EPOCH,
+            but_dialect: DialectName::new("alerts"),
+        };
+        self.ask("watched".to_owned(), store.watched(query));
         for hash in self.topics.hashes.clone() {
             self.ask(format!("grants of {:?}", hash.0[0]), store.grants(hash));
             for key in self.topics.idempotency_keys.clone() {

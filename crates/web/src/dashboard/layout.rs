@@ -32,6 +32,8 @@ pub(crate) struct TenantShell {
     pub(crate) kind: &'static str,
     /// The prefix of the paths of its pages.
     pub(crate) path: String,
+    /// The tenant that it is about, with its path, if it is one of alerts.
+    pub(crate) watched: Option<(String, String)>,
     pub(crate) may_edit: bool,
     pub(crate) may_administer: bool,
 }
@@ -153,6 +155,10 @@ impl Shell {
                     .dialect()
                     .map_or("Tenant", |dialect| dialect.dashboard.tenant_word),
                 path: path_of(tenant),
+                watched: visit
+                    .watched
+                    .as_ref()
+                    .map(|watched| (watched.name.clone(), path_of(watched))),
                 may_edit: visit.may(Role::Edit),
                 may_administer: visit.may(Role::Administer),
             }),

@@ -106,7 +106,7 @@ pub(crate) fn follow(visit: &Visit, feed: impl Feed) -> Result<PageResponse, Pag
     let stream = LiveStream {
         context: Arc::clone(&visit.context),
         stopping: visit.context.stopping.clone(),
-        tenant: visit.tenant()?.id,
+        governed_by: visit.governed_by()?,
         slot,
         feed: Box::new(feed),
         changes: None,
@@ -133,7 +133,8 @@ pub(crate) fn follow(visit: &Visit, feed: impl Feed) -> Result<PageResponse, Pag
 struct LiveStream {
     context: Arc<PageContext>,
     stopping: watch::Receiver<bool>,
-    tenant: TenantId,
+    /// Whose roles count; `None`: the server's own.
+    governed_by: Option<TenantId>,
     slot: StreamSlot,
     feed: Box<dyn Feed>,
     /// `Catalog::changes` before the latest look.
@@ -205,7 +206,7 @@ impl LiveStream {
             .ask(|store| store.session(session, now))
             .await;
         let user = user.ok().flatten();
-        let role = user.and_then(|user| user.role_at(self.tenant));
+        let role = user.and_then(|user| user.role_over(self.governed_by));
         role.is_some_and(|role| role >= Role::Look)
     }
 }

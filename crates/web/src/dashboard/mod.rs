@@ -4,6 +4,7 @@
 //! Everything works without the script, which only adds convenience and live updates. No page names
 //! a dialect: what differs comes from its value (`Dialect::dashboard`).
 
+mod alerts;
 mod assets;
 mod calls;
 mod calls_view;
@@ -49,6 +50,7 @@ pub(crate) use {page::PageAccess, serve::Pages, session::csrf_token};
 fn routes() -> Vec<PageRoute> {
     let tables = [
         assets::routes(),
+        alerts::routes(),
         sign_in::routes(),
         tenants::routes(),
         overview::routes(),

@@ -28,7 +28,7 @@ pub(crate) struct PageContext {
     pub(crate) rng: SharedRng,
     /// Seals secrets.
     pub(crate) keyring: Arc<Keyring>,
-    pub(crate) dialects: Dialects,
+    pub(crate) dialects: Arc<Dialects>,
     /// How deliveries are made, for explanations.
     pub(crate) policies: Policies,
     /// Names under which this server is reached, beside addresses and names without a dot.

@@ -20,6 +20,7 @@ use super::response::{PageError, PageResponse, finished};
 use super::session::{self, Cookies, FormOrigin};
 use super::visit::{Params, Visit};
 use super::{error_page, routes};
+use crate::dialect::alerts::AlertsAbout;
 use crate::tasks;
 use crate::transport::body;
 use crate::transport::host::{host_of, is_secure, vet_headers};
@@ -198,8 +199,9 @@ async fn check_access(visit: &mut Visit, needs: PageAccess) -> Result<(), PageEr
         PageAccess::Administrator if user.administrator => Ok(()),
         PageAccess::Administrator => Err(PageError::NotFound),
         PageAccess::Role(wanted) => {
-            let (tenant, role) = tenant_role(visit, &user).await?;
+            let (tenant, watched, role) = tenant_role(visit, &user).await?;
             visit.tenant_role = Some((tenant, role));
+            visit.watched = watched;
             match role >= wanted {
                 true => Ok(()),
                 false => Err(PageError::NeedsRole(wanted)),
@@ -210,12 +212,27 @@ async fn check_access(visit: &mut Visit, needs: PageAccess) -> Result<(), PageEr
 
 /// The tenant that the path names. One that does not exist and one that the user may not see look
 /// the same.
-async fn tenant_role(visit: &Visit, user: &User) -> Result<(Tenant, Role), PageError> {
+async fn tenant_role(
+    visit: &Visit,
+    user: &User,
+) -> Result<(Tenant, Option<Tenant>, Role), PageError> {
     let id = TenantId(visit.id("tenant")?);
-    let role = user.role_at(id).ok_or(PageError::NotFound)?;
     let found = visit.ask(|store| store.tenant_settings(id)).await?;
-    let found = found.ok_or(PageError::NotFound)?;
-    Ok((found.tenant, role))
+    let tenant = found.ok_or(PageError::NotFound)?.tenant;
+    let dialect = visit.context.dialects.named(&tenant.dialect);
+    let Some(alerts) = dialect.and_then(|dialect| dialect.alerts) else {
+        let role = user.role_at(id).ok_or(PageError::NotFound)?;
+        return Ok((tenant, None, role));
+    };
+    let watched = match (alerts.about)(&tenant.key).ok_or(PageError::NotFound)? {
+        AlertsAbout::Server => None,
+        AlertsAbout::Tenant(dialect, key) => {
+            let found = visit.ask(|store| store.tenant(dialect.clone(), key.clone()));
+            Some(found.await?.ok_or(PageError::NotFound)?)
+        }
+    };
+    let role = user.role_over(watched.as_ref().map(|watched| watched.id));
+    Ok((tenant, watched, role.ok_or(PageError::NotFound)?))
 }
 
 fn visit(context: Arc<PageContext>, head: request::Parts, query: Query, params: Params) -> Visit {
@@ -237,6 +254,7 @@ fn visit(context: Arc<PageContext>, head: request::Parts, query: Query, params: 
         peer: None,
         user: None,
         tenant_role: None,
+        watched: None,
     }
 }
 

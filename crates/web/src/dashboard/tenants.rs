@@ -50,8 +50,10 @@ async fn list(visit: Visit) -> Result<PageResponse, PageError> {
     let user = visit.user()?.clone();
     let text = view::search_text(visit.query.get("q"));
     let after = visit.query.get("after").and_then(|id| id.parse().ok());
+    let alerts = visit.context.dialects.of_alerts();
     let query = TenantQuery {
         among: (!user.administrator).then(|| user.roles.keys().copied().collect()),
+        but_dialect: alerts.map(|(dialect, _)| dialect.name.clone()),
         text: text.clone(),
         after: after.map(model::id::TenantId),
         limit: PAGE_ROWS_MAX + 1,

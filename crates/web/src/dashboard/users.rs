@@ -170,6 +170,7 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
 async fn one(visit: &Visit, user: &User, faults: Faults) -> Result<PageResponse, PageError> {
     let query = TenantQuery {
         among: Some(user.roles.keys().copied().collect()),
+        but_dialect: None,
         text: String::new(),
         after: None,
         limit: PAGE_ROWS_MAX,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use model::contract::{Frontend, StoreError, StoreFuture};
+use model::id::TenantId;
 use model::policy::Policy;
 use model::refusal::Refusal;
 use model::tenant::{Tenant, TokenHash};
@@ -42,6 +43,8 @@ pub(crate) struct Visit {
     pub(super) user: Option<User>,
     /// The tenant that the path names, and the user's role there.
     pub(super) tenant_role: Option<(Tenant, Role)>,
+    /// The tenant whose roles count there, if it is another one: that which its alerts are about.
+    pub(super) watched: Option<Tenant>,
 }
 
 impl Visit {
@@ -95,6 +98,28 @@ impl Visit {
     pub(crate) fn tenant(&self) -> Result<&Tenant, PageError> {
         let tenant_role = self.tenant_role.as_ref().ok_or(PageError::NotFound)?;
         Ok(&tenant_role.0)
+    }
+
+    /// Whose roles count at the tenant that the path names; `None`: the server's own.
+    ///
+    /// # Errors
+    /// As `dialect`.
+    pub(super) fn governed_by(&self) -> Result<Option<TenantId>, PageError> {
+        match self.dialect()?.alerts {
+            Some(_) => Ok(self.watched.as_ref().map(|watched| watched.id)),
+            None => Ok(Some(self.tenant()?.id)),
+        }
+    }
+
+    /// Fails at a tenant to which no program and no person of its own is let in.
+    ///
+    /// # Errors
+    /// If the path names such a one.
+    pub(super) fn not_of_alerts(&self) -> Result<(), PageError> {
+        match self.dialect()?.alerts {
+            Some(_) => Err(PageError::NotFound),
+            None => Ok(()),
+        }
     }
 
     /// Whether the user has this role at the tenant, or a greater one.
@@ -157,6 +182,7 @@ impl Visit {
         Self {
             user: None,
             tenant_role: None,
+            watched: None,
             ..self.without_form()
         }
     }
@@ -178,6 +204,7 @@ impl Visit {
             cookies: self.cookies.clone(),
             user: self.user.clone(),
             tenant_role: self.tenant_role.clone(),
+            watched: self.watched.clone(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a dialect is: its value, what it brings to each part, and what dialects share. None is
 //! named here.
 
+pub(crate) mod alerts;
 mod apply_file;
 pub(crate) mod cloud_events;
 pub(crate) mod dashboard;

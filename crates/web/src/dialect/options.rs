@@ -19,6 +19,8 @@ pub struct DialectOptions {
     pub extra_triggers: Vec<Trigger>,
     /// Whether webhooks that no known trigger can reach are refused.
     pub strict_triggers: bool,
+    /// Whether the server can send mail.
+    pub mail: bool,
     /// What limits of webhooks may be.
     pub bounds: CallBounds,
 }

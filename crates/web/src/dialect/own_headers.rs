@@ -15,7 +15,7 @@ use model::webhook::Webhook;
 use serde_json::{Value, json};
 
 use super::own_block::{self, Fields, answer, no_content};
-use crate::gateway::api::{AdmittedRequest, Api, ApiResponse};
+use crate::gateway::api::{AdmittedRequest, ApiResponse};
 use crate::gateway::store::refused;
 
 /// Lists the own headers of a webhook.
@@ -35,7 +35,7 @@ pub(crate) async fn add(
 ) -> Result<ApiResponse, Refusal> {
     refuse_key(request)?;
     let fields = Fields::read(&request.body, &["name", "value"])?;
-    let (name, value) = new_header(fields, &request.head.api)?;
+    let (name, value) = new_header(fields, request.head.api.headers)?;
     let sealed = sealed(request, webhook, &name, &value)?;
     change_header(request, webhook, &name, OwnHeaderChange::Add(sealed)).await?;
     let header = of_name(request, webhook, &name).await?;
@@ -78,9 +78,9 @@ pub(crate) async fn remove(
 /// An own header that is to be added.
 pub(crate) fn new_header(
     mut fields: Fields,
-    api: &Api,
+    taken: &[&str],
 ) -> Result<(OwnHeaderName, Secret), Refusal> {
-    let name = fields.name(api);
+    let name = fields.name(taken);
     let value = fields.value();
     fields.done(name.zip(value))
 }
@@ -200,10 +200,10 @@ fn of_conflict(conflict: Conflict) -> Refusal {
 }
 
 impl Fields {
-    fn name(&mut self, api: &Api) -> Option<OwnHeaderName> {
+    fn name(&mut self, taken: &[&str]) -> Option<OwnHeaderName> {
         let text = self.text("name").unwrap_or_default();
         let told = self.faults.iter().any(|fault| fault.field == "name");
-        match judged_name(api.headers, &text) {
+        match judged_name(taken, &text) {
             Ok(name) => Some(name),
             Err(_) if told => None,
             Err(error) => self.fault("name", format!("Not taken: {error}.")),

@@ -7,6 +7,7 @@ use model::call_limits::CallBounds;
 use model::policy::{Policies, Policy};
 use model::tenant::{DialectName, Permission, Tenant};
 
+use super::alerts::AlertDialect;
 use super::dashboard::DialectDashboard;
 use super::demo::{Demo, DemoCall};
 use super::load::Load;
@@ -22,20 +23,30 @@ pub struct Dialects {
 }
 
 pub(crate) struct Dialect {
-    /// What the gateway knows of it.
-    pub(crate) api: Arc<Api>,
+    pub(crate) name: DialectName,
+    /// What the gateway knows of it; `None` if programs ask nothing in it.
+    pub(crate) api: Option<Arc<Api>>,
     pub(crate) policy: Policy,
     /// Its key in an operator's file.
     pub(crate) section: &'static str,
     pub(crate) declare: Box<SectionParser>,
     /// Its part of the dashboard.
     pub(crate) dashboard: DialectDashboard,
-    /// An example call with a token of this permission.
-    pub(crate) example: fn(&Tenant, Permission) -> DemoCall,
-    /// Its part of the demo.
-    pub(crate) demo: fn(DialectName) -> Demo,
+    /// An example call with a token of this permission, if it has an API.
+    pub(crate) example: Option<fn(&Tenant, Permission) -> DemoCall>,
+    /// Its part of the demo, if it has one.
+    pub(crate) demo: Option<fn(DialectName) -> Demo>,
     /// Its part of the benchmark, if it has one: the engine is the same for all.
     pub(crate) load: Option<fn(DialectName) -> Load>,
+    /// Set if its tenants are those who are told of incidents.
+    pub(crate) alerts: Option<AlertDialect>,
+}
+
+impl Dialect {
+    /// Headers that calls of its webhooks have from it.
+    pub(crate) fn headers(&self) -> &'static [&'static str] {
+        self.api.as_ref().map_or(&[], |api| api.headers)
+    }
 }
 
 impl Dialects {
@@ -58,34 +69,34 @@ impl Dialects {
     }
 
     pub fn policies(&self) -> Policies {
-        let policy = |dialect: &Arc<Dialect>| (dialect.api.name.clone(), dialect.policy.clone());
+        let policy = |dialect: &Arc<Dialect>| (dialect.name.clone(), dialect.policy.clone());
         self.all.iter().map(policy).collect()
     }
 
     pub fn names(&self) -> Vec<DialectName> {
         self.all
             .iter()
-            .map(|dialect| dialect.api.name.clone())
+            .map(|dialect| dialect.name.clone())
             .collect()
     }
 
-    /// The demo of each dialect.
+    /// The demo of each dialect that has one.
     pub fn demos(&self) -> Vec<Demo> {
-        let demo = |dialect: &Arc<Dialect>| (dialect.demo)(dialect.api.name.clone());
-        self.all.iter().map(demo).collect()
+        let demo = |dialect: &Arc<Dialect>| Some(dialect.demo?(dialect.name.clone()));
+        self.all.iter().filter_map(demo).collect()
     }
 
     /// The load for the benchmark: of the first dialect that has one.
     pub fn load(&self) -> Option<Load> {
         let mut all = self.all.iter();
-        all.find_map(|dialect| Some(dialect.load?(dialect.api.name.clone())))
+        all.find_map(|dialect| Some(dialect.load?(dialect.name.clone())))
     }
 
     /// The APIs of all dialects, for the gateway.
     pub(crate) fn apis(&self) -> Vec<Arc<Api>> {
         self.all
             .iter()
-            .map(|dialect| Arc::clone(&dialect.api))
+            .filter_map(|dialect| dialect.api.clone())
             .collect()
     }
 
@@ -99,8 +110,14 @@ impl Dialects {
     pub(crate) fn named(&self, name: &DialectName) -> Option<Arc<Dialect>> {
         self.all
             .iter()
-            .find(|dialect| dialect.api.name == *name)
+            .find(|dialect| dialect.name == *name)
             .cloned()
+    }
+
+    /// The dialect whose tenants are told of incidents.
+    pub(crate) fn of_alerts(&self) -> Option<(Arc<Dialect>, AlertDialect)> {
+        let mut all = self.all.iter();
+        all.find_map(|dialect| Some((Arc::clone(dialect), dialect.alerts?)))
     }
 
     #[cfg(test)]

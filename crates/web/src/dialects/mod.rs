@@ -1,5 +1,6 @@
 //! The one list of dialects. None of them imports another, and nobody else names one.
 
+mod alerts;
 mod openticket;
 mod pretix;
 
@@ -13,6 +14,10 @@ pub use crate::dialect::value::Dialects;
 
 /// Every dialect there is.
 pub fn all(options: &DialectOptions) -> Dialects {
-    let all = vec![pretix::dialect(options), openticket::dialect(options)];
+    let all = vec![
+        pretix::dialect(options),
+        openticket::dialect(options),
+        alerts::dialect(options),
+    ];
     Dialects::new(all, options.retention.clone(), options.bounds.clone())
 }

@@ -274,6 +274,7 @@ impl TestApp {
             keyring: Arc::new(keyring),
             settings: WebSettings {
                 hosts: vec!["hooks.example.org".to_owned()],
+                public_url: "https://hooks.example.org".to_owned(),
                 ..WebSettings::default()
             },
             policies: dialects.policies(),
@@ -285,6 +286,7 @@ impl TestApp {
                 Arc::new(move |_| Box::pin(std::future::ready(*at.lock().unwrap())))
             },
             metrics: Arc::new(|| "# EOF\n".to_owned()),
+            backlog: Arc::new(|| 0),
         };
         let site = crate::build(parts, registry);
         Self {

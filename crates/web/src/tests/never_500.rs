@@ -19,7 +19,8 @@ const INVOCATION: &str = "00000000-0000-8002-8000-000000000002";
 fn routes() -> Vec<Arc<Route>> {
     all(&DialectOptions::default())
         .iter()
-        .flat_map(|dialect| dialect.api.routes.clone())
+        .filter_map(|dialect| dialect.api.clone())
+        .flat_map(|api| api.routes.clone())
         .collect()
 }
 

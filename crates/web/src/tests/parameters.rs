@@ -25,7 +25,8 @@ fn routes() -> Vec<Arc<Route>> {
     let dialects = all(&DialectOptions::default());
     let routes = dialects
         .iter()
-        .flat_map(|dialect| dialect.api.routes.clone());
+        .filter_map(|dialect| dialect.api.clone())
+        .flat_map(|api| api.routes.clone());
     routes.collect()
 }
 

@@ -111,6 +111,7 @@ impl World {
             health: Arc::new(|| Ok(Vec::new())),
             dispatch_state: Arc::new(|_| Box::pin(std::future::ready(None))),
             metrics: Arc::new(String::new),
+            backlog: Arc::new(|| 0),
         };
         Self {
             site: web::build(parts, &mut meters),

@@ -47,6 +47,7 @@ fn find(given: &Given, query: &TenantQuery) -> Vec<String> {
 fn all_tenants() -> TenantQuery {
     TenantQuery {
         among: None,
+        but_dialect: None,
         text: String::new(),
         after: None,
         limit: 50,
@@ -102,11 +103,13 @@ fn tenants_are_found_by_name_and_key_among_those_one_may_see() {
     }
     let none = TenantQuery {
         among: Some(Vec::new()),
+        but_dialect: None,
         ..all_tenants()
     };
     assert_eq!(find(&given, &none), [""; 0]);
     let some = TenantQuery {
         among: Some(vec![all[2].id, TenantId(99), all[2].id]),
+        but_dialect: None,
         ..all_tenants()
     };
     assert_eq!(find(&given, &some), ["beta"]);

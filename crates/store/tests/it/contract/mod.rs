@@ -14,6 +14,7 @@ pub(crate) mod fan_out;
 pub(crate) mod handshakes;
 mod history;
 mod idempotency;
+mod incidents;
 mod leases;
 mod ledger;
 mod log;

@@ -72,6 +72,7 @@ impl History {
             0 => self.pair.tell(&format!("tenants: {what}"), |side| {
                 side.store.find_tenants(TenantQuery {
                     among: is.map(|_| vec![own(side)]),
+                    but_dialect: None,
                     text: text.clone(),
                     after: begins.then(|| own(side)),
                     limit,

@@ -4,6 +4,7 @@
 use askama::Template;
 use model::attempt::{Attempt, BodyEnd, HttpResponse, Outcome};
 use model::limits::PAGE_BYTES_MAX;
+use model::mail::MailAddress;
 use model::query::AttemptRecord;
 use model::refusal::Refusal;
 use model::webhook::Headers;
@@ -190,4 +191,10 @@ fn answered(answer: &HttpResponse) -> ResponseView {
 fn lines(headers: &Headers, room: usize) -> TextExcerpt {
     let text = String::from_utf8_lossy(&headers.0).replace("\r\n", "\n");
     TextExcerpt::of(text.trim_end(), room)
+}
+impl AttemptDetails {
+    /// It was written to, and not called.
+    fn is_mail(&self) -> bool {
+        MailAddress::of_target(&self.url).is_some()
+    }
 }

@@ -17,7 +17,6 @@ use crate::dashboard::visit::Visit;
 use crate::dashboard::webhook_form::{find, path_to};
 use crate::dialect::own_block::{self, Fields};
 use crate::dialect::own_headers::{change, new_header, new_value};
-use crate::gateway::api::Api;
 
 #[derive(Template)]
 #[template(path = "secrets/header.html")]
@@ -55,7 +54,7 @@ pub(super) fn routes() -> Vec<PageRoute> {
 async fn add(visit: Visit) -> Result<PageResponse, PageError> {
     let webhook = find(&visit).await?;
     let dialect = visit.dialect()?;
-    match try_add(&visit, &webhook, &dialect.api).await {
+    match try_add(&visit, &webhook, dialect.headers()).await {
         Ok(()) => said(&visit, &webhook, "header-added"),
         Err(refusal) => {
             let typed = TypedSecrets {
@@ -67,9 +66,9 @@ async fn add(visit: Visit) -> Result<PageResponse, PageError> {
     }
 }
 
-async fn try_add(visit: &Visit, webhook: &Webhook, api: &Api) -> Result<(), Refusal> {
+async fn try_add(visit: &Visit, webhook: &Webhook, taken: &[&str]) -> Result<(), Refusal> {
     let fields = Fields::of_form(&visit.form, &["name", "value"]);
-    let (name, value) = new_header(fields, api)?;
+    let (name, value) = new_header(fields, taken)?;
     let sealed = sealed(visit, webhook, &name, &value)?;
     save(visit, webhook, &name, OwnHeaderChange::Add(sealed)).await
 }

@@ -37,6 +37,7 @@ pub(super) fn routes() -> Vec<PageRoute> {
 }
 
 async fn add(visit: Visit) -> Result<PageResponse, PageError> {
+    visit.not_of_alerts()?;
     let field = |name: &str| visit.form.get(name).unwrap_or_default().trim().to_owned();
     let typed = SettingsInput {
         person: field("person").chars().take(200).collect(),
@@ -120,6 +121,7 @@ async fn change(visit: Visit) -> Result<PageResponse, PageError> {
 
 /// The user that the path names, with their role here.
 async fn person(visit: &Visit) -> Result<(User, Role), PageError> {
+    visit.not_of_alerts()?;
     let (tenant, id) = (visit.tenant()?.id, UserId(visit.id("user")?));
     let people = visit.ask(|store| store.users(Some(tenant))).await?;
     let found = people.into_iter().find(|user| user.id == id);

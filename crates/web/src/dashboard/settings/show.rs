@@ -9,6 +9,7 @@ use model::users::{Role, User};
 
 use super::audit;
 use super::audit_text::AuditSentence;
+use crate::dashboard::alerts;
 use crate::dashboard::faults::Faults;
 use crate::dashboard::layout::{Shell, Tab, path_of};
 use crate::dashboard::page::{PageAccess, PageRoute, get};
@@ -16,6 +17,7 @@ use crate::dashboard::paged::page_of;
 use crate::dashboard::response::{PageError, PageResponse, page_with};
 use crate::dashboard::view::{self, DisplayDuration, DisplayTime, Tone};
 use crate::dashboard::visit::Visit;
+use crate::dialect::alerts::AlertsAbout;
 
 pub(super) const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -36,6 +38,10 @@ const ADMINISTRATORS_MAX: usize = 20;
 struct SettingsPage {
     shell: Shell,
     path: String,
+    /// It is those who are told: no program and no person of its own is let in.
+    is_of_alerts: bool,
+    /// Where it says who is told, if that was said.
+    alerts: Option<String>,
     faults: Faults,
     tokens: Vec<TokenView>,
     more_tokens: Option<i64>,
@@ -135,8 +141,12 @@ pub(super) async fn again(
     if visit.query.get("said") == Some(SAID_KEPT) {
         shell.said = Some(format!("The log is kept for {kept}."));
     }
+    let about = AlertsAbout::Tenant(tenant.dialect.clone(), tenant.key.clone());
+    let audience = alerts::audience(visit, &about).await?;
     let page = SettingsPage {
         shell,
+        is_of_alerts: dialect.alerts.is_some(),
+        alerts: audience.map(|audience| path_of(&audience)),
         path: format!("{}/settings", path_of(&tenant)),
         faults,
         tokens: tokens.iter().map(TokenView::of).collect(),
@@ -148,7 +158,7 @@ pub(super) async fn again(
         roles: Role::ALL,
         typed,
         kept_default: DisplayDuration(dialect.policy.retention_ms),
-        kept_default_from: match context.dialects.retention_is_set(&dialect.api.name) {
+        kept_default_from: match context.dialects.retention_is_set(&dialect.name) {
             true => "as the operator of this server set it",
             false => "as is usual for this platform",
         },

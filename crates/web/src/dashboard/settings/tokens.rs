@@ -64,6 +64,7 @@ pub(super) fn routes() -> Vec<PageRoute> {
 }
 
 async fn ask(visit: Visit) -> Result<PageResponse, PageError> {
+    visit.not_of_alerts()?;
     form(&visit, String::new(), &[], Faults::default())
 }
 
@@ -93,6 +94,7 @@ fn form(
 }
 
 async fn make(visit: Visit) -> Result<PageResponse, PageError> {
+    visit.not_of_alerts()?;
     let name = visit.form.get("name").unwrap_or_default().trim().to_owned();
     let chosen: Vec<Permission> = visit
         .form
@@ -113,6 +115,7 @@ async fn make(visit: Visit) -> Result<PageResponse, PageError> {
     }
     // Everything that can fail comes before the token exists: it is shown only once.
     let (tenant, dialect) = (visit.tenant()?.clone(), visit.dialect()?);
+    let example = dialect.example.ok_or(PageError::NotFound)?;
     let token = visit.context.rng.alphanumeric(TOKEN_LETTERS);
     let new = NewToken {
         tenant: Some(tenant.id),
@@ -127,7 +130,7 @@ async fn make(visit: Visit) -> Result<PageResponse, PageError> {
         let fault = Faults::one("name", "There is a token of this name already.");
         return form(&visit, name, &chosen, fault);
     }
-    let example = (dialect.example)(&tenant, tried(&new.permissions));
+    let example = example(&tenant, tried(&new.permissions));
     let made = TokenMadePage {
         shell: Shell::of(&visit, Tab::Settings, "The new token"),
         path: format!("{}/settings", path_of(&tenant)),

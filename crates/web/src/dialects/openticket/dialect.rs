@@ -29,7 +29,8 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
     let own = name.clone();
     let dashboard = form::dashboard(&open);
     Dialect {
-        api: Arc::new(Api {
+        name: name.clone(),
+        api: Some(Arc::new(Api {
             name,
             roots: routes::ROOTS,
             routes,
@@ -37,16 +38,17 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
             admit: answer::admit,
             describe: answer::describe,
             refuse: refuse::refuse,
-        }),
+        })),
         policy: policy(options),
         section: "company",
         declare: Box::new(move |companies, _, rng, declared| {
             declare::declare(&own, &open, companies, rng, declared);
         }),
         dashboard,
-        example: example::example,
-        demo: demo::demo,
+        example: Some(example::example),
+        demo: Some(demo::demo),
         load: None,
+        alerts: None,
     }
 }
 

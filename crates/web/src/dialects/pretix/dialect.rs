@@ -29,7 +29,8 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
     let own = name.clone();
     let dashboard = form::dashboard(&pretix);
     Dialect {
-        api: Arc::new(Api {
+        name: name.clone(),
+        api: Some(Arc::new(Api {
             name,
             roots: &["api"],
             routes,
@@ -37,16 +38,17 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
             admit: answer::admit,
             describe: describe::describe,
             refuse: refuse::refuse,
-        }),
+        })),
         policy: policy(options),
         section: "organizer",
         declare: Box::new(move |organizers, known, rng, declared| {
             declare::declare(&own, &pretix.action_types, organizers, known, rng, declared);
         }),
         dashboard,
-        example: example::example,
-        demo: demo::demo,
+        example: Some(example::example),
+        demo: Some(demo::demo),
         load: Some(load::load),
+        alerts: None,
     }
 }
 

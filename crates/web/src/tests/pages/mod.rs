@@ -1,5 +1,6 @@
 //! Tests of the dashboard, as a browser meets it: pages, forms, cookies.
 
+mod alerts;
 pub(crate) mod browser;
 mod certificates;
 mod clock;

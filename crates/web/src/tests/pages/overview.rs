@@ -67,7 +67,7 @@ async fn the_first_visit_of_a_tenant_explains_the_first_step() {
 }
 
 /// Ends an attempt at what is due first.
-async fn settle(app: &TestApp, outcome: Outcome, state: DeliveryState) {
+pub(super) async fn settle(app: &TestApp, outcome: Outcome, state: DeliveryState) {
     app.pass_ms(1_000);
     let due = app.due().await;
     let delivery = due.first().unwrap().delivery.clone();
@@ -223,14 +223,14 @@ async fn a_switched_off_webhook_says_so() {
     );
 }
 
-fn no_connection() -> Outcome {
+pub(super) fn no_connection() -> Outcome {
     Outcome::Failed(Failure {
         kind: FailureKind::Connect,
         detail: "refused".to_owned(),
     })
 }
 
-fn answered() -> Outcome {
+pub(super) fn answered() -> Outcome {
     Outcome::Answered(HttpResponse {
         status: 200,
         headers: Headers::default(),

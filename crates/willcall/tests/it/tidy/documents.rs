@@ -95,7 +95,7 @@ fn the_architecture_names_files_that_exist() {
 
 #[test]
 fn every_setting_is_in_the_operators_guide() {
-    let path = "crates/willcall/src/config.rs";
+    let path = "crates/willcall/src/config/settings.rs";
     let (Some(settings), Some(guide)) = (file(path), file("docs/operating.md")) else {
         assert!(tree().is_empty(), "{path} or docs/operating.md is gone");
         return;

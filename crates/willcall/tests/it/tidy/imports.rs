@@ -29,10 +29,12 @@ const WEB: &[(&str, usize)] = &[
     ("dialect", 4),
     ("dialects::pretix", 5),
     ("dialects::openticket", 5),
+    ("dialects::alerts", 5),
     ("dashboard", 5),
     ("key_sets", 5),
     ("tools", 5),
     ("dialects", 6),
+    ("watch", 6),
     ("site", 7),
     ("", 8),
 ];

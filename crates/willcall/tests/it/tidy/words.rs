@@ -86,6 +86,10 @@ const LEGITIMATE: &[(&str, &str)] = &[
         "whom we speak for: what sells the tickets",
     ),
     (
+        "platform in crates/web/src/dialects/alerts/form.rs",
+        "whom we speak for: what sells the tickets",
+    ),
+    (
         "platform in crates/web/src/dialects/openticket/form.rs",
         "whom we speak for: what sells the tickets",
     ),
