@@ -65,7 +65,8 @@ fn policy(options: &DialectOptions) -> Policy {
             final_attempt_after_ms: None,
         },
         exchange_limit_ms: 30_000,
-        gone_disables: true,
+        // Nobody would be told that nobody is told.
+        gone_disables: false,
         retry_after_max_ms: Some(RETRY_AFTER_MAX_MS),
         dedupe_header: Some("Willcall-Dedupe-Key".to_owned()),
         user_agent: match options.user_agent.as_str() {

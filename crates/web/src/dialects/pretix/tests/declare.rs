@@ -160,7 +160,7 @@ fn mistakes_name_their_line_and_field() {
     judge(&[
         (
             "x = 1",
-            vec!["line 1, x: is not known here; there are organizer, company"],
+            vec!["line 1, x: is not known here; there are organizer, company, alerts"],
         ),
         (
             "[organizer]\nslug = 1",
