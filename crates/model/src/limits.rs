@@ -247,6 +247,17 @@ pub const SESSION_MS: i64 = 12 * 3_600_000;
 /// How long a link that signs in holds.
 pub const LINK_MS: i64 = 15 * 60_000;
 
+/// How long a portal link holds unless it says otherwise: a browser follows it at once. And the
+/// least and the most: the same as any link, so that all are put right alike after a clock step.
+pub const PORTAL_LINK_MS_DEFAULT: i64 = 60_000;
+pub const PORTAL_LINK_MS_MIN: i64 = 10_000;
+pub const PORTAL_LINK_MS_MAX: i64 = LINK_MS;
+const _: () = assert!(PORTAL_LINK_MS_MIN <= PORTAL_LINK_MS_DEFAULT);
+const _: () = assert!(PORTAL_LINK_MS_DEFAULT <= PORTAL_LINK_MS_MAX);
+
+/// Errors in a file, or in a body that stands for a part of one, that are named: people read them.
+pub const FILE_ERRORS_MAX: usize = 100;
+
 /// How long a failure to sign in is remembered: a day, as `Failures::open_at` counts on.
 pub const SIGN_IN_FAILURE_RETENTION_MS: i64 = 24 * 3_600_000;
 

@@ -213,7 +213,8 @@ pub struct StoredResponse {
 pub struct Declaration {
     pub dialect: DialectName,
     pub key: String,
-    pub name: String,
+    /// `None`: keep the one there is; a new tenant's is its key.
+    pub name: Option<String>,
     pub events: Vec<Event>,
     pub tokens: Vec<DeclaredToken>,
     pub webhooks: Vec<DeclaredWebhook>,

@@ -61,6 +61,10 @@ pub enum Permission {
     WebhooksWrite,
     /// Hand in notifications.
     NotificationsWrite,
+    /// List and read tenants and users. Of an administrator's token only.
+    TenantsRead,
+    /// Create and change tenants and users; includes reading. Of an administrator's token only.
+    TenantsWrite,
 }
 
 texts!(
@@ -68,8 +72,19 @@ texts!(
         WebhooksRead = "webhooks:read",
         WebhooksWrite = "webhooks:write",
         NotificationsWrite = "notifications:write",
+        TenantsRead = "tenants:read",
+        TenantsWrite = "tenants:write",
     }
 );
+
+impl Permission {
+    /// Those that a tenant's token may have.
+    pub const OF_TENANTS: [Self; 3] = [
+        Self::WebhooksRead,
+        Self::WebhooksWrite,
+        Self::NotificationsWrite,
+    ];
+}
 
 impl fmt::Display for Permission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,7 +92,7 @@ impl fmt::Display for Permission {
     }
 }
 
-/// What was given names no permission.
+/// What was given names no permission that a tenant's token may have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown permission \"{0}\"; there are webhooks:read, webhooks:write, notifications:write")]
 pub struct UnknownPermission(pub String);
@@ -100,8 +115,15 @@ pub struct Permissions(BTreeSet<Permission>);
 impl Permissions {
     /// Whether `wanted` is in the set, or follows from what is.
     pub fn allow(&self, wanted: Permission) -> bool {
+        let includes = |greater| self.0.contains(&greater);
         self.0.contains(&wanted)
-            || (wanted == Permission::WebhooksRead && self.0.contains(&Permission::WebhooksWrite))
+            || (wanted == Permission::WebhooksRead && includes(Permission::WebhooksWrite))
+            || (wanted == Permission::TenantsRead && includes(Permission::TenantsWrite))
+    }
+
+    /// Those that were given, without those that follow from them.
+    pub fn iter(&self) -> impl Iterator<Item = Permission> {
+        self.0.iter().copied()
     }
 }
 
@@ -222,6 +244,13 @@ impl Grant {
         self.is_for(tenant) && self.permissions.allow(wanted)
     }
 
+    /// Whether this listing lets its holder do `wanted` with tenants and users of this server: only
+    /// an administrator's does.
+    pub fn allows_everywhere(&self, wanted: Permission) -> bool {
+        let is_administrators = self.active && self.tenant.is_none();
+        is_administrators && self.kind == TokenKind::Program && self.permissions.allow(wanted)
+    }
+
     /// Whether this listing lets its holder in at `tenant` at all.
     pub fn is_for(&self, tenant: TenantId) -> bool {
         self.active
@@ -274,6 +303,38 @@ mod tests {
         assert!(!grant(Some(TenantId(2)), TokenKind::Program, true).allows(own, wanted));
         assert!(!grant(Some(own), TokenKind::Program, false).allows(own, wanted));
         assert!(!grant(Some(own), TokenKind::Device, true).allows(own, wanted));
+    }
+
+    #[test]
+    fn only_an_administrators_active_token_is_for_tenants_and_users() {
+        let own = Tenant {
+            id: TenantId(1),
+            dialect: DialectName::new("d"),
+            key: "k".to_owned(),
+            name: "N".to_owned(),
+        };
+        let grant = |tenant: Option<Tenant>, kind, active, permissions: &str| Grant {
+            name: "t".to_owned(),
+            tenant,
+            default: false,
+            kind,
+            permissions: permissions.parse().unwrap(),
+            active,
+        };
+        let (read, write) = (Permission::TenantsRead, Permission::TenantsWrite);
+        let (program, device) = (TokenKind::Program, TokenKind::Device);
+        let writer = grant(None, program, true, "tenants:write");
+        assert!(writer.allows_everywhere(read) && writer.allows_everywhere(write));
+        let reader = grant(None, program, true, "tenants:read");
+        assert!(reader.allows_everywhere(read) && !reader.allows_everywhere(write));
+        for other in [
+            grant(Some(own), program, true, "tenants:write"),
+            grant(None, program, false, "tenants:write"),
+            grant(None, device, true, "tenants:write"),
+            grant(None, program, true, "webhooks:write notifications:write"),
+        ] {
+            assert!(!other.allows_everywhere(read) && !other.allows_everywhere(write));
+        }
     }
 
     #[test]

@@ -65,6 +65,15 @@ pub struct UserChange {
     pub active: Option<bool>,
 }
 
+/// Somebody whom a portal link lets in: at one tenant, in one role, without being a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortalVisitor {
+    pub tenant: TenantId,
+    pub role: Role,
+    /// Who it is for the audit log, as whoever made the link says.
+    pub name: String,
+}
+
 /// What is kept of a password, in the PHC string form. Never prints.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(pub String);
@@ -104,6 +113,10 @@ pub fn judge_name(name: &str) -> Result<String, Fault> {
             format!("The name may have at most {USER_NAME_CHARS_MAX} characters."),
         ));
     }
+    if name.ends_with(PORTAL_ENDING) {
+        let words = format!("The name may not end with \"{PORTAL_ENDING}\".");
+        return Err(Fault::new("name", words));
+    }
     if name.chars().any(unseen) {
         return Err(Fault::new(
             "name",
@@ -120,6 +133,11 @@ impl User {
             Some(tenant) => self.role_at(tenant),
             None => (self.active && self.administrator).then_some(Role::Administer),
         }
+    }
+
+    /// Whether a portal link let them in, so that they are no user of their own.
+    pub fn has_portal_session(&self) -> bool {
+        self.id.0 < 0
     }
 
     /// What this user may do at `tenant`; nothing if `None`.
@@ -144,6 +162,32 @@ impl Role {
         }
     }
 }
+
+impl PortalVisitor {
+    /// This visitor as somebody signed in. The id is negative, as no user's in the store is, and
+    /// the session's own, so that visitors do not share what each user has limits for.
+    pub fn signed_in(&self, session: TokenHash) -> User {
+        let [a, b, c, d, e, f, g, h, ..] = session.0;
+        let number = i64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        User {
+            id: UserId(number | i64::MIN),
+            name: self.actor(),
+            administrator: false,
+            active: true,
+            roles: BTreeMap::from([(self.tenant, self.role)]),
+            created_at: Timestamp::from_millis(0),
+            signed_in_at: None,
+        }
+    }
+
+    /// What the audit log calls them: never the same as a user, who has no such ending.
+    pub fn actor(&self) -> String {
+        format!("{}{PORTAL_ENDING}", self.name)
+    }
+}
+
+/// How names of those end whom a portal link let in.
+pub const PORTAL_ENDING: &str = " (portal link)";
 
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -236,9 +280,26 @@ mod tests {
             "a\u{200b}b",
             "\u{202e}anna",
             &"x".repeat(101),
+            "anna (portal link)",
         ] {
             assert!(judge_name(name).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn whom_a_portal_link_lets_in_has_one_role_at_one_tenant_and_no_users_name_or_id() {
+        let visitor = PortalVisitor {
+            tenant: TenantId(1),
+            role: Role::Edit,
+            name: "anna".to_owned(),
+        };
+        let one = visitor.signed_in(TokenHash::of("one"));
+        let other = visitor.signed_in(TokenHash::of("other"));
+        assert!(one.has_portal_session() && other.has_portal_session() && one.id != other.id);
+        assert!(!user(false, true, &[]).has_portal_session());
+        assert_eq!(one.role_at(TenantId(1)), Some(Role::Edit));
+        assert_eq!(one.role_at(TenantId(2)), None);
+        assert!(judge_name(&one.name).is_err());
     }
 
     #[test]

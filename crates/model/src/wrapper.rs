@@ -35,7 +35,7 @@ use crate::signing::{Signature, SignatureChange, SignatureId, StoredSignature};
 use crate::statistics::{AttemptTally, StatisticsQuery, TallyRow};
 use crate::tenant::{DialectName, Event, Grant, NewToken, Tenant, TokenHash};
 use crate::time::{Heartbeat, TimeBounds, Timestamp};
-use crate::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange};
+use crate::users::{NewUser, PasswordHash, PortalVisitor, Role, SignInFailures, User, UserChange};
 use crate::webhook::{NewWebhook, Webhook};
 use crate::webhook_tls::{ClientKeyId, StoredClientKey, WebhookTls, WebhookTlsChange};
 
@@ -109,6 +109,7 @@ pub enum StoreCall {
     CreateToken,
     Events,
     EventPage,
+    EventsBehind,
     Event,
     Webhooks,
     Webhook,
@@ -136,6 +137,7 @@ pub enum StoreCall {
     Apply,
     HasUsers,
     Users,
+    UsersBehind,
     User,
     CreateUser,
     ChangeUser,
@@ -145,6 +147,10 @@ pub enum StoreCall {
     EndSession,
     CreateLink,
     UseLink,
+    CreatePortalLink,
+    UsePortalLink,
+    PortalSession,
+    EndPortal,
     Failures,
     TrySignIn,
     FindTenants,
@@ -164,6 +170,8 @@ pub enum StoreCall {
     BulkJob,
     RunningBulkJobs,
     Tokens,
+    TokensBehind,
+    Token,
     RevokeToken,
     NoteUses,
     AuditPage,
@@ -261,6 +269,11 @@ pass!(Catalog of store {
     CreateToken = create_token(token: NewToken, actor: String, at: Timestamp) -> ();
     Events = events(tenant: TenantId) -> Vec<Event>;
     EventPage = event_page(tenant: TenantId, offset: u64, limit: usize) -> EventPage;
+    EventsBehind = events_behind(
+        tenant: TenantId,
+        after: Option<String>,
+        limit: usize,
+    ) -> Vec<Event>;
     Event = event(tenant: TenantId, slug: String) -> Option<Event>;
     Webhooks = webhooks(tenants: Vec<TenantId>, query: WebhookQuery) -> WebhookPage;
     Webhook = webhook(tenant: TenantId, id: WebhookId) -> Option<Webhook>;
@@ -339,6 +352,11 @@ pass!(Catalog of store {
 pass!(UserStore of store {
     HasUsers = has_users() -> bool;
     Users = users(tenant: Option<TenantId>) -> Vec<User>;
+    UsersBehind = users_behind(
+        tenant: Option<TenantId>,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Vec<User>;
     User = user(name: String) -> Option<(User, PasswordHash)>;
     CreateUser = create_user(user: NewUser, at: Timestamp) -> User;
     ChangeUser = change_user(user: UserId, change: UserChange, at: Timestamp) -> Option<User>;
@@ -361,6 +379,21 @@ pass!(UserStore of store {
     EndSession = end_session(session: TokenHash) -> ();
     CreateLink = create_link(link: TokenHash, user: UserId, until: Timestamp) -> ();
     UseLink = use_link(link: TokenHash, at: Timestamp) -> Option<User>;
+    CreatePortalLink = create_portal_link(
+        link: TokenHash,
+        visitor: PortalVisitor,
+        until: Timestamp,
+        actor: String,
+        at: Timestamp,
+    ) -> ();
+    UsePortalLink = use_portal_link(
+        link: TokenHash,
+        session: TokenHash,
+        until: Timestamp,
+        at: Timestamp,
+    ) -> Option<PortalVisitor>;
+    PortalSession = portal_session(session: TokenHash, at: Timestamp) -> Option<PortalVisitor>;
+    EndPortal = end_portal(tenant: TenantId, actor: String, at: Timestamp) -> ();
     Failures = failures(name: TokenHash) -> Option<SignInFailures>;
     TrySignIn = try_sign_in(name: TokenHash, at: Timestamp) -> Option<SignInFailures>;
 } with {});
@@ -408,6 +441,12 @@ pass!(DashboardStore of store {
     BulkJob = bulk_job(tenant: TenantId, id: BulkJobId) -> Option<BulkJob>;
     RunningBulkJobs = running_bulk_jobs(tenant: TenantId, webhook: WebhookId) -> Vec<BulkJob>;
     Tokens = tokens(tenant: Option<TenantId>) -> Vec<TokenRow>;
+    TokensBehind = tokens_behind(
+        tenant: Option<TenantId>,
+        after: Option<String>,
+        limit: usize,
+    ) -> Vec<TokenRow>;
+    Token = token(tenant: Option<TenantId>, name: String) -> Option<TokenRow>;
     RevokeToken = revoke_token(
         tenant: Option<TenantId>,
         token: TokenId,

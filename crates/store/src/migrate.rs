@@ -9,7 +9,7 @@ use rusqlite::Connection;
 /// "Will" in ASCII: marks a file as ours.
 pub(crate) const APPLICATION_ID: i32 = 0x5769_6c6c;
 
-const MIGRATIONS: [&str; 18] = [
+const MIGRATIONS: [&str; 19] = [
     include_str!("../migrations/sqlite/0001_init.sql"),
     include_str!("../migrations/sqlite/0002_wide.sql"),
     include_str!("../migrations/sqlite/0003_closed.sql"),
@@ -28,10 +28,11 @@ const MIGRATIONS: [&str; 18] = [
     include_str!("../migrations/sqlite/0016_handshake.sql"),
     include_str!("../migrations/sqlite/0017_statistic.sql"),
     include_str!("../migrations/sqlite/0018_incident.sql"),
+    include_str!("../migrations/sqlite/0019_portal.sql"),
 ];
 
 /// The version that this program writes.
-pub(crate) const KNOWN: u32 = 18;
+pub(crate) const KNOWN: u32 = 19;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize);
 

@@ -4,6 +4,7 @@
 //! What is peculiar to one platform lives in its folder under `dialects`, nowhere else; what people
 //! look at lives under `dashboard`.
 
+mod admin;
 mod clock_notice;
 mod dashboard;
 mod dialect;
@@ -21,7 +22,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use dashboard::DispatchLookup;
+pub use dashboard::{DispatchLookup, FrameAncestors, brand};
 pub use site::{Parts, Site, WebSettings, build};
 pub use tools::HealthCheck;
 pub use transport::body::{Body, BodyObserver};

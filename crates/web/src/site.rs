@@ -18,7 +18,9 @@ use model::time::Clock;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use crate::dashboard::{self, Dashboard, DispatchLookup, PageContext};
+use crate::admin;
+use crate::dashboard::brand::Brand;
+use crate::dashboard::{self, Dashboard, DispatchLookup, FrameAncestors, PageContext};
 use crate::dialect::value::Dialects;
 use crate::gateway::context::Context;
 use crate::gateway::intake_warnings::IntakeWarnings;
@@ -59,6 +61,10 @@ pub struct Parts {
 pub struct WebSettings {
     /// Names under which this server is reached, beside addresses and names without a dot.
     pub hosts: Vec<String>,
+    /// The look of the dashboard.
+    pub brand: Brand,
+    /// Whose pages may show the dashboard in a frame.
+    pub frames: FrameAncestors,
     /// Proxies that are believed when they say who asks.
     pub proxies: Networks,
     /// Where people reach this server, for links in alerts; without a slash at the end.
@@ -98,8 +104,10 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
         intake_metrics: IntakeMetrics::register(registry),
         intake_warnings: IntakeWarnings::default(),
     };
-    let (apis, hosts) = (parts.dialects.apis(), parts.settings.hosts.clone());
     let dialects = Arc::new(parts.dialects);
+    let mut apis = dialects.apis();
+    apis.push(admin::api(&dialects));
+    let hosts = parts.settings.hosts.clone();
     let watch = Watch {
         store: store.clone(),
         clock: parts.clock.clone(),
@@ -120,6 +128,8 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
         dialects,
         policies: parts.policies,
         hosts: parts.settings.hosts,
+        brand: parts.settings.brand,
+        frames: parts.settings.frames,
         proxies: parts.settings.proxies,
         stopping: parts.stopping,
         stream_slots: Arc::default(),
@@ -243,8 +253,16 @@ mod tests {
     use crate::dialect::options::DialectOptions;
 
     #[test]
-    fn no_dialect_has_routes_where_pages_are() {
-        for api in crate::dialects::all(&DialectOptions::default()).apis() {
+    fn no_api_has_routes_where_pages_are_or_where_another_has_its_own() {
+        let dialects = Arc::new(crate::dialects::all(&DialectOptions::default()));
+        let mut apis = dialects.apis();
+        apis.push(admin::api(&dialects));
+        let mut roots: Vec<&str> = apis.iter().flat_map(|api| api.roots).copied().collect();
+        let all = roots.len();
+        roots.sort_unstable();
+        roots.dedup();
+        assert_eq!(roots.len(), all, "{roots:?}");
+        for api in apis {
             for root in api.roots {
                 let path = format!("/{root}");
                 assert!(!dashboard::is_for_pages(&Method::POST, &path), "{root}");

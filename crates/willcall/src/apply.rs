@@ -7,14 +7,16 @@ use std::io::Read;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use model::contract::{Conflict, Frontend, StoreError};
+use model::contract::{Frontend, StoreError};
 use model::declared_secrets::Sealer;
 use model::query::{AppliedChange, AppliedItem, ChangeKind};
 use model::rng::SeededRng;
 use model::target::masked;
 use model::time::Timestamp;
 use prometheus_client::registry::Registry;
-use web::dialects::{DeclarationFile, FileSecrets, GeneratedToken, KnownEvents, SecretPlace};
+use web::dialects::{
+    DeclarationFile, FileSecrets, GeneratedToken, KnownEvents, SecretPlace, conflict_words,
+};
 
 use crate::assemble;
 use crate::config::{self, Config};
@@ -135,19 +137,7 @@ pub(crate) async fn apply_text(
         .await;
     let applied = match result {
         Ok(applied) => applied,
-        Err(StoreError::Conflict(Conflict::FormerKey)) => bail!(
-            "a signature is to have another secret while the one before it still signs; end that \
-             one first, or wait until its end"
-        ),
-        Err(StoreError::Conflict(
-            conflict @ (Conflict::SignatureHeader
-            | Conflict::OwnHeaderSigned
-            | Conflict::OwnHeaders
-            | Conflict::OwnHeaderBytes),
-        )) => bail!("{conflict} is taken at one of the webhooks; remove what takes it first"),
-        Err(StoreError::Conflict(conflict)) => bail!(
-            "{conflict} is already used by another entry of the same tenant; give each a different one"
-        ),
+        Err(StoreError::Conflict(conflict)) => bail!("{}", conflict_words(conflict)),
         Err(error) => return Err(error.into()),
     };
     Ok(ApplyReport {

@@ -232,6 +232,8 @@ fn web_settings(config: &Config) -> web::WebSettings {
         },
         hosts: config.allowed_hosts.clone(),
         proxies: config.trusted_proxies.clone(),
+        brand: config.brand.clone(),
+        frames: config.frame_ancestors.clone(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! start with an error that names the setting and where its value came from. Former names are still
 //! read, each with a warning (`former.rs`).
 
+mod brand;
 mod former;
 mod mail;
 mod master_key;
@@ -72,6 +73,8 @@ pub(crate) struct Config {
     pub(crate) max_in_flight: usize,
     pub(crate) max_connections: usize,
     pub(crate) trusted_proxies: Networks,
+    pub(crate) brand: web::brand::Brand,
+    pub(crate) frame_ancestors: web::FrameAncestors,
     pub(crate) log_level: tracing::Level,
     pub(crate) log_format: LogFormat,
     /// One warning for each former name that was read.
@@ -356,6 +359,14 @@ impl RawConfig {
                     format!("\"{}\" is not an address or a network", error.0)
                 };
                 text.parse().map_err(unknown)
+            })?,
+            brand: web::brand::Brand {
+                name: self.read("brand_name", web::brand::name)?,
+                style: self.read("brand_color", web::brand::style)?,
+                logo: self.read("brand_logo_file", brand::logo)?,
+            },
+            frame_ancestors: self.read("frame_ancestors", |text| {
+                web::FrameAncestors::read(list(text))
             })?,
             log_level: self.read("log_level", |text| match text {
                 "error" => Ok(tracing::Level::ERROR),

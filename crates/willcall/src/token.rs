@@ -69,7 +69,7 @@ fn whose() -> [Arg; 2] {
 }
 
 fn arguments() -> Vec<Arg> {
-    let permissions = Permission::ALL.map(Permission::as_str);
+    let permissions = Permission::OF_TENANTS.map(Permission::as_str);
     let [tenant, administrator] = whose();
     vec![
         tenant,
@@ -114,6 +114,7 @@ pub(crate) async fn create(config: &Config, wanted: &NewTokenArgs) -> Result<()>
     };
     let token = assemble::rng()?.split("token").alphanumeric(TOKEN_LETTERS);
     let permissions: Permissions = match wanted.permissions.as_slice() {
+        [] if tenant.is_some() => Permission::OF_TENANTS.into_iter().collect(),
         [] => Permission::ALL.into_iter().collect(),
         names => names.join(" ").parse()?,
     };

@@ -113,6 +113,16 @@ pub trait Catalog: Send + Sync {
     /// Errors: those of a read.
     fn event_page(&self, tenant: TenantId, offset: u64, limit: usize) -> StoreFuture<EventPage>;
 
+    /// By slug, at most `limit`, behind `after`: the slug of the last of the page before.
+    ///
+    /// Errors: those of a read.
+    fn events_behind(
+        &self,
+        tenant: TenantId,
+        after: Option<String>,
+        limit: usize,
+    ) -> StoreFuture<Vec<Event>>;
+
     /// The event with this slug.
     ///
     /// Errors: those of a read.

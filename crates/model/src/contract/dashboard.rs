@@ -143,6 +143,21 @@ pub trait DashboardStore: Send + Sync {
     /// Errors: those of a read.
     fn tokens(&self, tenant: Option<TenantId>) -> StoreFuture<Vec<TokenRow>>;
 
+    /// The same, at most `limit`, behind `after`: the name of the last of the page before.
+    ///
+    /// Errors: those of a read.
+    fn tokens_behind(
+        &self,
+        tenant: Option<TenantId>,
+        after: Option<String>,
+        limit: usize,
+    ) -> StoreFuture<Vec<TokenRow>>;
+
+    /// The token of this name.
+    ///
+    /// Errors: those of a read.
+    fn token(&self, tenant: Option<TenantId>, name: String) -> StoreFuture<Option<TokenRow>>;
+
     /// Switches a token off for good. Writes an audit entry if it is a tenant's. Answers whether
     /// there is such a token.
     ///

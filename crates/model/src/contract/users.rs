@@ -4,7 +4,7 @@ use crate::contract::StoreFuture;
 use crate::id::{TenantId, UserId};
 use crate::tenant::TokenHash;
 use crate::time::Timestamp;
-use crate::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange};
+use crate::users::{NewUser, PasswordHash, PortalVisitor, Role, SignInFailures, User, UserChange};
 
 /// Who signs in, for any node. Secrets come and go as hashes only.
 pub trait UserStore: Send + Sync {
@@ -17,6 +17,17 @@ pub trait UserStore: Send + Sync {
     ///
     /// Errors: those of a read.
     fn users(&self, tenant: Option<TenantId>) -> StoreFuture<Vec<User>>;
+
+    /// Users by id, at most `limit`, behind `after`: the last of the page before. With a tenant
+    /// those with a role there, and no other role; else all there are, without their roles.
+    ///
+    /// Errors: those of a read.
+    fn users_behind(
+        &self,
+        tenant: Option<TenantId>,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> StoreFuture<Vec<User>>;
 
     /// By the name they sign in with, whatever the case of ASCII letters.
     ///
@@ -72,7 +83,7 @@ pub trait UserStore: Send + Sync {
     /// Errors: those of a read.
     fn session(&self, session: TokenHash, at: Timestamp) -> StoreFuture<Option<User>>;
 
-    /// Ends a session, if there is one.
+    /// Ends a session, a user's or one that a portal link began, if there is one.
     ///
     /// Errors: those of a change.
     fn end_session(&self, session: TokenHash) -> StoreFuture<()>;
@@ -86,6 +97,45 @@ pub trait UserStore: Send + Sync {
     ///
     /// Errors: those of a change. Not safe to repeat: a repetition finds the link used up.
     fn use_link(&self, link: TokenHash, at: Timestamp) -> StoreFuture<Option<User>>;
+
+    /// A link that lets its visitor in once, until then. Writes an audit entry of the tenant.
+    ///
+    /// Errors: those of a change.
+    fn create_portal_link(
+        &self,
+        link: TokenHash,
+        visitor: PortalVisitor,
+        until: Timestamp,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<()>;
+
+    /// Uses the link up; if it still held, begins a session until then, writes an audit entry of
+    /// the tenant, and answers who came in. `at` and `until` as a session has them.
+    ///
+    /// Errors: those of a change. A repetition with the same session finds it begun.
+    fn use_portal_link(
+        &self,
+        link: TokenHash,
+        session: TokenHash,
+        until: Timestamp,
+        at: Timestamp,
+    ) -> StoreFuture<Option<PortalVisitor>>;
+
+    /// Whom a portal link let in with this session, unless it has ended.
+    ///
+    /// Errors: those of a read.
+    fn portal_session(
+        &self,
+        session: TokenHash,
+        at: Timestamp,
+    ) -> StoreFuture<Option<PortalVisitor>>;
+
+    /// Ends all portal links of a tenant and all sessions that they began. Writes an audit entry
+    /// if there was any.
+    ///
+    /// Errors: those of a change.
+    fn end_portal(&self, tenant: TenantId, actor: String, at: Timestamp) -> StoreFuture<()>;
 
     /// How often signing in failed for what `users::name_hash` made of a name; whether or not
     /// there is such a user.

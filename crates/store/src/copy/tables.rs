@@ -117,6 +117,21 @@ pub(crate) const TABLES: &[CopiedTable] = &[
         counts_ids: false,
     },
     CopiedTable {
+        name: "portal",
+        columns: &[
+            ("hash", Bytea),
+            ("tenant_id", Bigint),
+            ("role", Smallint),
+            ("name", Text),
+            ("is_session", Boolean),
+            ("until", Bigint),
+        ],
+        from: None,
+        key: &["hash"],
+        target_key: &["hash"],
+        counts_ids: false,
+    },
+    CopiedTable {
         name: "failure",
         columns: &[
             ("id", Bigint),

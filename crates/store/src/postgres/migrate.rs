@@ -71,6 +71,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0011_incident.sql"),
         oldest: 11,
     },
+    // A server that does not know portal links makes none and ends none. It works otherwise.
+    Migration {
+        sql: include_str!("../../migrations/postgres/0012_portal.sql"),
+        oldest: 11,
+    },
 ];
 
 /// One step of the schema.

@@ -19,6 +19,7 @@ use model::time::Timestamp;
 use model::url_marks;
 use model::webhook::{DisableCause, Disablement, Webhook};
 use model::webhook_tls::ClientKeyId;
+use serde_json::json;
 
 use crate::sql::audit::{self, AuditRecord};
 use crate::sql::job_error::JobError;
@@ -123,7 +124,7 @@ fn apply_one(
     actor: &str,
     at: Timestamp,
 ) -> Result<Vec<AppliedChange>, JobError> {
-    let (tenant, change) = apply_tenant(tx, &declaration, at)?;
+    let (tenant, change) = apply_tenant(tx, &declaration, actor, at)?;
     let context = ApplyContext {
         tenant,
         key: &declaration.key,
@@ -159,29 +160,31 @@ impl ApplyContext<'_> {
 fn apply_tenant(
     tx: &dyn Transaction,
     declaration: &Declaration,
+    actor: &str,
     at: Timestamp,
 ) -> Result<(TenantId, ChangeKind), JobError> {
-    let (dialect, key, name) = (
-        declaration.dialect.as_str(),
-        &declaration.key,
-        &declaration.name,
-    );
+    let (dialect, key) = (declaration.dialect.as_str(), &declaration.key);
     let stored: Option<(i64, String)> =
         query::first(tx.conn(), TENANT, values![dialect, key], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
-    let (id, change) = match stored {
-        None => {
-            let id = tx.insert(ADD_TENANT, values![dialect, key, name, at.as_millis()])?;
-            (id, ChangeKind::Created)
-        }
-        Some((id, stored)) if stored == *name => (id, ChangeKind::Unchanged),
-        Some((id, _)) => {
-            tx.execute(RENAME_TENANT, values![id, name])?;
-            (id, ChangeKind::Changed)
-        }
+    let Some((id, stored)) = stored else {
+        let name = declaration.name.as_ref().unwrap_or(key);
+        let id = tx.insert(ADD_TENANT, values![dialect, key, name, at.as_millis()])?;
+        AuditRecord::new(TenantId(id), at, actor, "tenant.created")
+            .with(json!({ "name": name }))
+            .write(tx)?;
+        return Ok((TenantId(id), ChangeKind::Created));
     };
-    Ok((TenantId(id), change))
+    let name = declaration.name.as_ref().unwrap_or(&stored);
+    if stored == *name {
+        return Ok((TenantId(id), ChangeKind::Unchanged));
+    }
+    tx.execute(RENAME_TENANT, values![id, name])?;
+    AuditRecord::new(TenantId(id), at, actor, "tenant.changed")
+        .with(json!({ "before": { "name": stored }, "after": { "name": name } }))
+        .write(tx)?;
+    Ok((TenantId(id), ChangeKind::Changed))
 }
 
 fn apply_event(
@@ -209,6 +212,13 @@ fn apply_event(
                 event.date_from.map(Timestamp::as_millis),
             ],
         )?;
+        let action = match change {
+            ChangeKind::Created => "event.created",
+            ChangeKind::Changed | ChangeKind::Unchanged => "event.changed",
+        };
+        AuditRecord::new(context.tenant, context.at, context.actor, action)
+            .with(json!({ "event": event.slug, "name": event.name }))
+            .write(tx)?;
     }
     Ok(context.applied(AppliedItem::Event(event.slug.clone()), change))
 }

@@ -45,6 +45,11 @@ shared_statements! {
         where tenant_id = ?1
         order by slug
         limit ?2 offset ?3";
+    EVENTS_BEHIND = "
+        select slug, name, date_from from event
+        where tenant_id = ?1 and slug > ?2
+        order by slug
+        limit ?3";
     EVENT = "
         select slug, name, date_from from event
         where tenant_id = ?1 and slug = ?2";
@@ -148,6 +153,18 @@ pub(crate) fn event_page(
         count: u64::try_from(count).unwrap_or(0),
         events: query::list(conn, EVENT_PAGE, params, rows::event)?,
     })
+}
+
+pub(crate) fn events_behind(
+    conn: Connection<'_>,
+    tenant: TenantId,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Event>, JobError> {
+    let limit = rows::bound(limit.min(limits::PAGE_ROWS_MAX + 1));
+    let after = after.unwrap_or_default();
+    let asked = values![tenant.0, after, limit];
+    query::list(conn, EVENTS_BEHIND, asked, rows::event)
 }
 
 pub(crate) fn event(

@@ -150,6 +150,17 @@ impl<E: Executor> Catalog for SqlStore<E> {
         })
     }
 
+    fn events_behind(
+        &self,
+        tenant: TenantId,
+        after: Option<String>,
+        limit: usize,
+    ) -> StoreFuture<Vec<Event>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            catalog::events_behind(conn, tenant, after.as_deref(), limit)
+        })
+    }
+
     fn event(&self, tenant: TenantId, slug: String) -> StoreFuture<Option<Event>> {
         self.executor.read(JobClass::Work, move |conn| {
             catalog::event(conn, tenant, &slug)

@@ -13,15 +13,15 @@ use model::query::LogRow;
 use model::statistics::{AttemptTally, StatisticsQuery};
 use model::tenant::{Tenant, TokenHash};
 use model::time::Timestamp;
-use model::users::{NewUser, PasswordHash, Role, SignInFailures, User, UserChange};
+use model::users::{NewUser, PasswordHash, PortalVisitor, Role, SignInFailures, User, UserChange};
 
 use crate::sql::contract::SqlStore;
 use crate::sql::executor::{ChangeScope, Executor, shares};
 use crate::sql::queue::JobClass;
 use crate::sql::transaction::Transaction;
 use crate::sql::{
-    audit, dashboard_queries, failing, incidents, sessions, statistics, users, webhook_health,
-    webhook_history,
+    audit, dashboard_queries, failing, incidents, portal, sessions, statistics, users,
+    webhook_health, webhook_history,
 };
 use crate::sql::{bulk_jobs, log, notifications};
 
@@ -33,6 +33,17 @@ impl<E: Executor> UserStore for SqlStore<E> {
     fn users(&self, tenant: Option<TenantId>) -> StoreFuture<Vec<User>> {
         self.executor
             .read(JobClass::Work, move |conn| users::users(conn, tenant))
+    }
+
+    fn users_behind(
+        &self,
+        tenant: Option<TenantId>,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> StoreFuture<Vec<User>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            users::users_behind(conn, tenant, after, limit)
+        })
     }
 
     fn user(&self, name: String) -> StoreFuture<Option<(User, PasswordHash)>> {
@@ -91,8 +102,10 @@ impl<E: Executor> UserStore for SqlStore<E> {
     }
 
     fn end_session(&self, session: TokenHash) -> StoreFuture<()> {
-        self.executor
-            .change(ChangeScope::All, 1, move |tx| sessions::end(tx, session))
+        self.executor.change(ChangeScope::All, 1, move |tx| {
+            portal::end_session(tx, session)?;
+            sessions::end(tx, session)
+        })
     }
 
     fn create_link(&self, link: TokenHash, user: UserId, until: Timestamp) -> StoreFuture<()> {
@@ -105,6 +118,49 @@ impl<E: Executor> UserStore for SqlStore<E> {
         self.executor.change(ChangeScope::All, 1, move |tx| {
             sessions::use_link(tx, link, at)
         })
+    }
+
+    fn create_portal_link(
+        &self,
+        link: TokenHash,
+        visitor: PortalVisitor,
+        until: Timestamp,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<()> {
+        self.executor
+            .change(ChangeScope::Tenant(visitor.tenant), 1, move |tx| {
+                portal::create_link(tx, link, &visitor, until, &actor, at)
+            })
+    }
+
+    fn use_portal_link(
+        &self,
+        link: TokenHash,
+        session: TokenHash,
+        until: Timestamp,
+        at: Timestamp,
+    ) -> StoreFuture<Option<PortalVisitor>> {
+        self.executor.change(ChangeScope::All, 1, move |tx| {
+            portal::use_link(tx, link, session, until, at)
+        })
+    }
+
+    fn portal_session(
+        &self,
+        session: TokenHash,
+        at: Timestamp,
+    ) -> StoreFuture<Option<PortalVisitor>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            portal::session(conn, session, at)
+        })
+    }
+
+    fn end_portal(&self, tenant: TenantId, actor: String, at: Timestamp) -> StoreFuture<()> {
+        self.executor
+            .change(ChangeScope::Tenant(tenant), 1, move |tx| {
+                portal::end(tx, tenant, &actor, at)
+            })
     }
 
     fn failures(&self, name: TokenHash) -> StoreFuture<Option<SignInFailures>> {
@@ -269,6 +325,23 @@ impl<E: Executor> DashboardStore for SqlStore<E> {
     fn tokens(&self, tenant: Option<TenantId>) -> StoreFuture<Vec<TokenRow>> {
         self.executor.read(JobClass::Work, move |conn| {
             dashboard_queries::tokens(conn, tenant)
+        })
+    }
+
+    fn tokens_behind(
+        &self,
+        tenant: Option<TenantId>,
+        after: Option<String>,
+        limit: usize,
+    ) -> StoreFuture<Vec<TokenRow>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            dashboard_queries::tokens_behind(conn, tenant, after.as_deref(), limit)
+        })
+    }
+
+    fn token(&self, tenant: Option<TenantId>, name: String) -> StoreFuture<Option<TokenRow>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            dashboard_queries::token_named(conn, tenant, &name)
         })
     }
 

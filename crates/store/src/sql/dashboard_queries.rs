@@ -42,6 +42,16 @@ shared_statements! {
         from token indexed by token_name
         where coalesce(tenant_id, 0) = ?1
         order by name";
+    TOKENS_BEHIND = "
+        select id, tenant_id, name, kind, permissions, active, created_at, used_at
+        from token indexed by token_name
+        where coalesce(tenant_id, 0) = ?1 and name > ?2
+        order by name
+        limit ?3";
+    TOKEN_NAMED = "
+        select id, tenant_id, name, kind, permissions, active, created_at, used_at
+        from token indexed by token_name
+        where coalesce(tenant_id, 0) = ?1 and name = ?2";
     TOKEN = "select tenant_id, name, active from token where id = ?1";
     REVOKE = "update token set active = false where id = ?1";
     // Uses may arrive out of order, and from a clock that was ahead.
@@ -55,7 +65,7 @@ pub(crate) fn find_tenants(
     query: &TenantQuery,
 ) -> Result<Vec<Tenant>, JobError> {
     let text = query.text.to_ascii_lowercase();
-    let limit = query.limit.min(limits::PAGE_ROWS_MAX);
+    let limit = query.limit.min(limits::PAGE_ROWS_MAX + 1);
     let after = match query.after {
         Some(id) => settings(conn, id)?.map(|found| found.tenant),
         None => None,
@@ -165,6 +175,28 @@ pub(crate) fn tokens(
 ) -> Result<Vec<TokenRow>, JobError> {
     let owner = tenant.map_or(0, |tenant| tenant.0);
     query::list(conn, TOKENS, values![owner], token)
+}
+
+pub(crate) fn tokens_behind(
+    conn: Connection<'_>,
+    tenant: Option<TenantId>,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<TokenRow>, JobError> {
+    let owner = tenant.map_or(0, |tenant| tenant.0);
+    let limit = rows::bound(limit.min(limits::PAGE_ROWS_MAX + 1));
+    let after = after.unwrap_or_default();
+    let asked = values![owner, after, limit];
+    query::list(conn, TOKENS_BEHIND, asked, token)
+}
+
+pub(crate) fn token_named(
+    conn: Connection<'_>,
+    tenant: Option<TenantId>,
+    name: &str,
+) -> Result<Option<TokenRow>, JobError> {
+    let owner = tenant.map_or(0, |tenant| tenant.0);
+    query::first(conn, TOKEN_NAMED, values![owner, name], token)
 }
 
 fn token(row: &Row<'_>) -> Result<TokenRow, JobError> {

@@ -1,4 +1,5 @@
-//! Expiry: removes old sessions, links, sign-in failures and bulk jobs.
+//! Expiry: removes old sessions, links (of users and portals), sign-in failures and bulk
+//! jobs.
 //!
 //! None of them may end later than its own lifetime from now: times written while the clock was
 //! ahead are put right.
@@ -23,6 +24,20 @@ shared_statements! {
           select hash from link indexed by link_age
           where until < ?1
           limit ?2)";
+    PORTAL_LINKS = "
+        delete from portal where hash in (
+          select hash from portal indexed by portal_age
+          where is_session = 0 and until < ?1
+          limit ?2)" | "
+        delete from portal where hash in (
+          select hash from portal where is_session = false and until < ?1 limit ?2)";
+    PORTAL_SESSIONS = "
+        delete from portal where hash in (
+          select hash from portal indexed by portal_age
+          where is_session = 1 and until < ?1
+          limit ?2)" | "
+        delete from portal where hash in (
+          select hash from portal where is_session = true and until < ?1 limit ?2)";
     FAILURES = "
         delete from failure where id in (
           select id from failure indexed by failure_age
@@ -43,6 +58,20 @@ shared_statements! {
           select hash from link indexed by link_age
           where until > ?2
           limit ?3)";
+    PORTAL_LINKS_AHEAD = "
+        update portal set until = ?1 where hash in (
+          select hash from portal indexed by portal_age
+          where is_session = 0 and until > ?2
+          limit ?3)" | "
+        update portal set until = ?1 where hash in (
+          select hash from portal where is_session = false and until > ?2 limit ?3)";
+    PORTAL_SESSIONS_AHEAD = "
+        update portal set until = ?1 where hash in (
+          select hash from portal indexed by portal_age
+          where is_session = 1 and until > ?2
+          limit ?3)" | "
+        update portal set until = ?1 where hash in (
+          select hash from portal where is_session = true and until > ?2 limit ?3)";
     FAILURES_AHEAD = "
         update failure set latest_at = ?1 where id in (
           select id from failure indexed by failure_age
@@ -63,6 +92,8 @@ pub(crate) fn prune(
     let kept = |ms: i64| now.earliest.plus_ms(-ms).as_millis();
     drop_some(tx, SESSIONS, kept(0), budget)?;
     drop_some(tx, LINKS, kept(0), budget)?;
+    drop_some(tx, PORTAL_LINKS, kept(0), budget)?;
+    drop_some(tx, PORTAL_SESSIONS, kept(0), budget)?;
     drop_some(
         tx,
         FAILURES,
@@ -72,6 +103,14 @@ pub(crate) fn prune(
     drop_some(tx, BULK_JOBS, kept(limits::BULK_JOB_RETENTION_MS), budget)?;
     put_right(tx, SESSIONS_AHEAD, now, limits::SESSION_MS, budget)?;
     put_right(tx, LINKS_AHEAD, now, limits::LINK_MS, budget)?;
+    put_right(
+        tx,
+        PORTAL_LINKS_AHEAD,
+        now,
+        limits::PORTAL_LINK_MS_MAX,
+        budget,
+    )?;
+    put_right(tx, PORTAL_SESSIONS_AHEAD, now, limits::SESSION_MS, budget)?;
     put_right(tx, FAILURES_AHEAD, now, 0, budget)?;
     put_right(tx, BULK_JOBS_AHEAD, now, 0, budget)
 }

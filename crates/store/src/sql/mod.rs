@@ -42,6 +42,7 @@ pub(crate) mod notification_rows;
 pub(crate) mod notifications;
 pub(crate) mod owed;
 pub(crate) mod own_headers;
+pub(crate) mod portal;
 pub(crate) mod post_commit;
 pub(crate) mod prune;
 pub(crate) mod query;

@@ -5,8 +5,8 @@ use crate::sql::{
     apply, audit, backlog, bulk_jobs, call_limits, cancel, catalog, cloud_events,
     dashboard_queries, delivery_detail, delivery_scans, expiry, failing, fan_out, handshake,
     heartbeat, id_range, idempotency, incidents, log, notification_rows, notifications, owed,
-    own_headers, prune, read_horizon, replay, sessions, signatures, statistics, stored_responses,
-    users, webhook_health, webhook_history, webhook_rows, webhook_tls, webhooks,
+    own_headers, portal, prune, read_horizon, replay, sessions, signatures, statistics,
+    stored_responses, users, webhook_health, webhook_history, webhook_rows, webhook_tls, webhooks,
 };
 
 /// Every statement that both engines run.
@@ -37,6 +37,7 @@ pub(crate) fn statements() -> impl Iterator<Item = Statement> {
         notifications::STATEMENTS,
         owed::STATEMENTS,
         own_headers::STATEMENTS,
+        portal::STATEMENTS,
         prune::STATEMENTS,
         read_horizon::STATEMENTS,
         replay::STATEMENTS,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use crate::sql::{Connection, Row};
 use model::contract::{Conflict, StoreError};
 use model::id::{TenantId, UserId};
+use model::limits::PAGE_ROWS_MAX;
 use model::time::Timestamp;
 use model::users::{NewUser, PasswordHash, Role, User, UserChange};
 use serde_json::json;
@@ -27,6 +28,17 @@ shared_statements! {
         select u.id, u.name, u.administrator, u.active, u.created_at, u.signed_in_at
         from member m indexed by member_tenant cross join \"user\" u
         where u.id = m.user_id and m.tenant_id = ?1";
+    ALL_BEHIND = "
+        select id, name, administrator, active, created_at, signed_in_at from \"user\"
+        where id > ?1
+        order by id
+        limit ?2";
+    MEMBERS_BEHIND = "
+        select u.id, u.name, u.administrator, u.active, u.created_at, u.signed_in_at, m.role
+        from member m indexed by member_tenant cross join \"user\" u
+        where u.id = m.user_id and m.tenant_id = ?1 and m.user_id > ?2
+        order by m.user_id
+        limit ?3";
     FIND = "
         select id, name, administrator, active, created_at, signed_in_at from \"user\"
         where id = ?1";
@@ -72,6 +84,33 @@ pub(crate) fn users(conn: Connection<'_>, tenant: Option<TenantId>) -> Result<Ve
         user.roles = roles(conn, user.id)?;
     }
     Ok(users)
+}
+
+pub(crate) fn users_behind(
+    conn: Connection<'_>,
+    tenant: Option<TenantId>,
+    after: Option<UserId>,
+    limit: usize,
+) -> Result<Vec<User>, JobError> {
+    let after = after.map_or(0, |id| id.0);
+    let limit = rows::bound(limit.min(PAGE_ROWS_MAX + 1));
+    let Some(tenant) = tenant else {
+        return query::list(conn, ALL_BEHIND, values![after, limit], user);
+    };
+    let member = |row: &Row<'_>| {
+        let role = rows::role(row.get(6)?)?;
+        let roles = BTreeMap::from([(tenant, role)]);
+        Ok(User {
+            roles,
+            ..user(row)?
+        })
+    };
+    query::list(
+        conn,
+        MEMBERS_BEHIND,
+        values![tenant.0, after, limit],
+        member,
+    )
 }
 
 pub(crate) fn find(conn: Connection<'_>, id: UserId) -> Result<Option<User>, JobError> {

@@ -393,7 +393,7 @@ fn a_store_of_an_earlier_version_is_brought_up_to_date_with_all_it_has() {
     conn.execute_batch(
         "drop table wide; drop table audience; drop table listing;
         drop table clock; drop table clock_fall; drop table moved; drop table signature;
-        drop table own_header; drop table webhook_tls; drop table statistic;
+        drop table own_header; drop table webhook_tls; drop table statistic; drop table portal;
         drop index standing_failing;
         drop table incident; drop table alert_told; drop table watch_round;
         drop index webhook_gone;

@@ -16,7 +16,7 @@ use model::signing::Profile;
 use model::statistics::TallyOwner;
 use model::tenant::{Event, NewToken, Permission, TokenHash, TokenKind};
 use model::time::{Heartbeat, Moment, TimeBounds};
-use model::users::{NewUser, PasswordHash, Role, UserChange};
+use model::users::{NewUser, PasswordHash, PortalVisitor, Role, UserChange};
 use model::webhook::{DisableCause, Disablement, Headers, NewWebhook, Webhook};
 
 use crate::interview::Topics;
@@ -134,6 +134,18 @@ fn people(given: &Given) {
     wait(begin(2, 20)).unwrap();
     let link = store.create_link(TokenHash([3; 32]), ids[1], at(900_000_000));
     wait(link).unwrap();
+    for n in [5, 6] {
+        let visitor = PortalVisitor {
+            tenant: given.tenant,
+            role: Role::Edit,
+            name: format!("visitor {n}"),
+        };
+        let (link, until) = (TokenHash([n; 32]), at(900_000_000));
+        let made = store.create_portal_link(link, visitor, until, "shop".to_owned(), at(10));
+        wait(made).unwrap();
+    }
+    let (link, session) = (TokenHash([6; 32]), TokenHash([7; 32]));
+    wait(store.use_portal_link(link, session, at(900_000_000), at(11))).unwrap();
     for n in 0..3 {
         wait(store.try_sign_in(TokenHash([4; 32]), at(n))).unwrap();
     }

@@ -127,6 +127,8 @@ impl Interview<'_> {
         let store = self.store;
         self.ask("has users".to_owned(), store.has_users());
         let users = self.ask("users".to_owned(), store.users(None)).unwrap();
+        let page = store.users_behind(None, users.first().map(|user| user.id), 9);
+        self.ask("users behind the first".to_owned(), page);
         for user in users {
             let name = user.name.to_uppercase();
             self.ask(format!("user {name}"), store.user(name.clone()));
@@ -134,6 +136,8 @@ impl Interview<'_> {
         for hash in self.topics.hashes.clone() {
             let session = store.session(hash, self.topics.now);
             self.ask(format!("session {:?}", hash.0[0]), session);
+            let visitor = store.portal_session(hash, self.topics.now);
+            self.ask(format!("portal session {:?}", hash.0[0]), visitor);
             let failures = store.failures(hash);
             self.ask(format!("failures {:?}", hash.0[0]), failures);
         }
@@ -144,6 +148,13 @@ impl Interview<'_> {
         let of = format!("of {tenant:?}");
         self.ask(format!("settings {of}"), store.tenant_settings(tenant));
         let events = self.ask(format!("events {of}"), store.events(tenant));
+        let behind = Some("a".to_owned());
+        let page = store.events_behind(tenant, behind.clone(), 9);
+        self.ask(format!("events behind {of}"), page);
+        let page = store.tokens_behind(Some(tenant), behind, 9);
+        self.ask(format!("tokens behind {of}"), page);
+        let page = store.users_behind(Some(tenant), None, 9);
+        self.ask(format!("users at a page {of}"), page);
         self.ask(
             format!("page of events {of}"),
             store.event_page(tenant, 1, 2),

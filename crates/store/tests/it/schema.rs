@@ -49,6 +49,7 @@ fn every_table_is_strict() {
         "moved",
         "notification",
         "own_header",
+        "portal",
         "session",
         "signature",
         "standing",

@@ -64,7 +64,7 @@ async fn go(visit: &Visit, about: &AlertsAbout, name: String) -> Result<PageResp
     let declaration = Declaration {
         dialect: dialect.name.clone(),
         key: (alerts.key)(about),
-        name,
+        name: Some(name),
         events: Vec::new(),
         webhooks: Vec::new(),
         tokens: Vec::new(),

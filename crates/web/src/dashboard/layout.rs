@@ -15,6 +15,8 @@ pub(crate) struct Shell {
     /// The name of the signed-in user.
     pub(crate) user: Option<String>,
     pub(crate) administrator: bool,
+    /// Whether the user has a page of their own.
+    pub(crate) has_profile: bool,
     pub(crate) tenant: Option<TenantShell>,
     /// The current item of the navigation.
     pub(crate) tab: Tab,
@@ -22,6 +24,10 @@ pub(crate) struct Shell {
     pub(crate) said: Option<String>,
     /// A notice while the server's clock is in doubt.
     pub(crate) clock: Option<String>,
+    /// What the platform calls this, and the paths of its logo and style sheet.
+    pub(crate) brand: String,
+    pub(crate) logo: Option<String>,
+    pub(crate) brand_style: Option<String>,
     pub(crate) style: String,
     pub(crate) script: String,
 }
@@ -144,11 +150,13 @@ impl Shell {
         let said = visit.query.get("said").unwrap_or_default();
         let said = SAID.iter().find(|(name, _)| *name == said);
         let user = visit.user.as_ref();
+        let brand = &visit.context.brand;
         Self {
             title: title.into(),
             csrf_token: visit.csrf_token(),
             user: user.map(|user| user.name.clone()),
             administrator: user.is_some_and(|user| user.administrator),
+            has_profile: user.is_some_and(|user| !user.has_portal_session()),
             tenant: visit.tenant_role.as_ref().map(|(tenant, _)| TenantShell {
                 name: tenant.name.clone(),
                 kind: visit
@@ -165,6 +173,9 @@ impl Shell {
             tab,
             said: said.map(|(_, words)| (*words).to_owned()),
             clock: user.and_then(|_| clock_words(&visit.context.clock)),
+            brand: brand.name.as_deref().unwrap_or("Willcall").to_owned(),
+            logo: assets::logo_path(brand),
+            brand_style: assets::brand_style_path(brand),
             style: assets::style_path(),
             script: assets::script_path(),
         }

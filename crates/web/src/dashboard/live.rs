@@ -200,11 +200,7 @@ impl LiveStream {
 
     async fn may_follow(&self) -> bool {
         let (session, now) = (self.slot.session, self.context.clock.certain());
-        let user = self
-            .context
-            .store
-            .ask(|store| store.session(session, now))
-            .await;
+        let user = self.context.signed_in(session, now).await;
         let user = user.ok().flatten();
         let role = user.and_then(|user| user.role_over(self.governed_by));
         role.is_some_and(|role| role >= Role::Look)

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod assets;
+pub mod brand;
 mod calls;
 mod calls_view;
 mod charts;
@@ -13,6 +14,7 @@ mod error_page;
 mod explanation;
 mod failing;
 mod faults;
+mod frames;
 mod health;
 mod layout;
 mod live;
@@ -39,6 +41,7 @@ mod visit;
 mod webhook;
 mod webhook_form;
 
+pub use frames::FrameAncestors;
 pub(crate) use page::PageRoute;
 pub use page_context::DispatchLookup;
 pub(crate) use page_context::PageContext;

@@ -35,6 +35,8 @@ pub(crate) enum PageAccess {
     Nothing,
     /// Signed in.
     User,
+    /// Signed in as a user, not by a portal link: these pages are about the user.
+    Profile,
     /// Signed in, for every tenant.
     Administrator,
     /// Signed in, with this role or a greater one at the tenant that `{tenant}` stands for.

@@ -7,10 +7,15 @@ use model::address::Networks;
 use model::delivery::DispatchState;
 use model::id::DeliveryId;
 use model::policy::Policies;
+use model::refusal::Refusal;
 use model::signing::Keyring;
-use model::time::Clock;
+use model::tenant::TokenHash;
+use model::time::{Clock, Timestamp};
+use model::users::User;
 use tokio::sync::watch;
 
+use super::brand::Brand;
+use super::frames::FrameAncestors;
 use super::stream_slots::StreamSlots;
 use crate::dialect::value::Dialects;
 use crate::gateway::metrics::RequestMetrics;
@@ -33,6 +38,9 @@ pub(crate) struct PageContext {
     pub(crate) policies: Policies,
     /// Names under which this server is reached, beside addresses and names without a dot.
     pub(crate) hosts: Vec<String>,
+    pub(crate) brand: Brand,
+    /// Whose pages may show ours in a frame.
+    pub(crate) frames: FrameAncestors,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub(crate) proxies: Networks,
     /// True once live streams are to end.
@@ -40,4 +48,20 @@ pub(crate) struct PageContext {
     pub(crate) stream_slots: Arc<StreamSlots>,
     pub(crate) dispatch_state: DispatchLookup,
     pub(crate) metrics: Arc<RequestMetrics>,
+}
+
+impl PageContext {
+    /// Who has this session: a user, or whom a portal link let in.
+    pub(crate) async fn signed_in(
+        &self,
+        session: TokenHash,
+        now: Timestamp,
+    ) -> Result<Option<User>, Refusal> {
+        let user = self.store.ask(|store| store.session(session, now)).await?;
+        if user.is_some() {
+            return Ok(user);
+        }
+        let visitor = self.store.ask(|store| store.portal_session(session, now));
+        Ok(visitor.await?.map(|visitor| visitor.signed_in(session)))
+    }
 }

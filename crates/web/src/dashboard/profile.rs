@@ -33,11 +33,11 @@ struct ProfilePage {
 
 pub(super) fn routes() -> Vec<PageRoute> {
     vec![
-        get("account", "/account", PageAccess::User, show),
+        get("account", "/account", PageAccess::Profile, show),
         post(
             "account_password",
             "/account/password",
-            PageAccess::User,
+            PageAccess::Profile,
             change,
         ),
     ]

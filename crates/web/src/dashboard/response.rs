@@ -1,6 +1,7 @@
 //! What a page returns: HTML, a redirect, or an error; and the headers of every response of the
 //! dashboard.
 
+use super::frames::FrameAncestors;
 use crate::transport::body::Body;
 use askama::Template;
 use http::header::{
@@ -32,15 +33,8 @@ pub(crate) enum PageError {
     Refused(Refusal),
 }
 
-/// Nothing from other sites, no inline script or style, no framing.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
-                      connect-src 'self'; form-action 'self'; base-uri 'none'; \
-                      frame-ancestors 'none'";
-
-const ALWAYS: [(HeaderName, HeaderValue); 5] = [
-    (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+const ALWAYS: [(HeaderName, HeaderValue); 3] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     // Paths name tenants and webhooks, which other sites need not know.
     (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     (
@@ -102,8 +96,15 @@ pub(crate) fn go_to(place: &str) -> PageResponse {
 }
 
 /// Adds the headers of every response.
-pub(super) fn finished(mut response: PageResponse) -> PageResponse {
+pub(super) fn finished(mut response: PageResponse, frames: &FrameAncestors) -> PageResponse {
     let headers = response.headers_mut();
+    headers
+        .entry(CONTENT_SECURITY_POLICY)
+        .or_insert_with(|| frames.policy());
+    // It knows only one origin, or none.
+    if !frames.is_any() {
+        headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    }
     for (name, value) in ALWAYS {
         headers.entry(name).or_insert(value);
     }

@@ -58,7 +58,7 @@ pub(crate) async fn serve(
     let method = head.method.clone();
     let path = head.uri.path().to_owned();
     let (name, response) = answer(&dashboard, peer, head, body).await;
-    let response = finished(response);
+    let response = finished(response, &dashboard.context.frames);
     let (status, took) = (response.status(), began.elapsed());
     dashboard.context.metrics.request(name, status, took);
     // The rest is a secret that may not have been used yet.
@@ -136,7 +136,7 @@ async fn admit(mut visit: Visit, page: &PageRoute, body: Body) -> PageResponse {
 async fn identify(visit: &mut Visit) -> Result<(), PageError> {
     if let Some(hash) = visit.session() {
         let now = visit.context.clock.certain();
-        visit.user = visit.ask(|store| store.session(hash, now)).await?;
+        visit.user = visit.context.signed_in(hash, now).await?;
         if visit.user.is_none() {
             visit.cookies.session = None;
         }
@@ -195,6 +195,8 @@ async fn check_access(visit: &mut Visit, needs: PageAccess) -> Result<(), PageEr
     let user = visit.user.clone().ok_or(PageError::SignIn)?;
     match needs {
         PageAccess::Nothing | PageAccess::User => Ok(()),
+        PageAccess::Profile if !user.has_portal_session() => Ok(()),
+        PageAccess::Profile => Err(PageError::NotFound),
         // A user without access need not know that it exists.
         PageAccess::Administrator if user.administrator => Ok(()),
         PageAccess::Administrator => Err(PageError::NotFound),

@@ -122,14 +122,34 @@ pub(super) fn is_device(given: &str, name: &str, kept: &PasswordHash) -> bool {
     csrf_token_matches(given, &device(given, name, kept))
 }
 
-/// Deletes the session's cookie.
-pub(super) fn no_session_cookie(secure: bool) -> HeaderValue {
-    cookie(SESSION, "", 0, secure)
+/// The cookie of a session that works in a frame of another site, where it is kept apart for each
+/// site (`Partitioned`, CHIPS). Browsers take it over an encrypted connection only.
+pub(super) fn framed_session_cookie(secret: &str) -> HeaderValue {
+    cookie_for(SESSION, secret, SESSION_MS / 1_000, FRAMED)
 }
 
+/// Deletes the session's cookie; also that of a frame, if there may be one.
+pub(super) fn no_session_cookies(secure: bool, framed: bool) -> Vec<HeaderValue> {
+    let mut all = vec![cookie(SESSION, "", 0, secure)];
+    if framed {
+        all.push(cookie_for(SESSION, "", 0, FRAMED));
+    }
+    all
+}
+
+const FRAMED: &str = "SameSite=None; Secure; Partitioned";
+
 fn cookie(name: &str, value: &str, seconds: i64, secure: bool) -> HeaderValue {
-    let secure = if secure { "; Secure" } else { "" };
-    let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
+    let whom = if secure {
+        "SameSite=Lax; Secure"
+    } else {
+        "SameSite=Lax"
+    };
+    cookie_for(name, value, seconds, whom)
+}
+
+fn cookie_for(name: &str, value: &str, seconds: i64, whom: &str) -> HeaderValue {
+    let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; {whom}");
     // Names and values are letters and digits, so this is always a header value.
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

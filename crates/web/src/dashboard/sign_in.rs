@@ -129,6 +129,9 @@ async fn begin(
     };
     tracing::info!(user = user.name, "signed in");
     let mut response = go_to(&next(visit));
+    if is_framed(visit) {
+        end_cookies(&mut response, visit);
+    }
     response.headers_mut().append(SET_COOKIE, cookie);
     let kept = match typed {
         Some(kept) => Some(kept),
@@ -182,15 +185,59 @@ async fn use_link(visit: Visit) -> Result<PageResponse, PageError> {
     );
     let begun = match visit.ask(|store| store.use_link(link, now)).await? {
         Some(user) => begin(&visit, &user, None).await?,
-        None => None,
+        None => use_portal_link(&visit, link).await?,
     };
     match begun {
         Some(response) => Ok(response),
         None => {
-            let words = "This link was used already, or is too old. Sign in with your password, \
-                         or ask for another link.";
+            let words = "This link was used already, is too old, or is not whole. If it was on a \
+                         page of your ticketing platform, go back there for a new one. Else sign \
+                         in with your password, or ask for another link.";
             form(visit, StatusCode::FORBIDDEN, "", Some(words.to_owned())).await
         }
+    }
+}
+
+/// Begins a session at the tenant of a portal link; `None` if there is no such link any more.
+async fn use_portal_link(
+    visit: &Visit,
+    link: TokenHash,
+) -> Result<Option<PageResponse>, PageError> {
+    let secret = visit.context.rng.alphanumeric(SECRET_LETTERS);
+    let (session, now) = (TokenHash::of(&secret), visit.context.clock.certain());
+    let until = now.plus_ms(SESSION_MS);
+    let used = visit.ask(|store| store.use_portal_link(link, session, until, now));
+    let Some(visitor) = used.await? else {
+        return Ok(None);
+    };
+    tracing::info!(
+        visitor = visitor.actor(),
+        tenant = visitor.tenant.0,
+        role = visitor.role.as_str(),
+        "signed in by a portal link"
+    );
+    let mut response = go_to(&format!("/t/{}", visitor.tenant));
+    let framed = is_framed(visit);
+    if framed {
+        end_cookies(&mut response, visit);
+    }
+    let cookie = match framed {
+        true => session::framed_session_cookie(&secret),
+        false => session::session_cookie(&secret, visit.secure),
+    };
+    response.headers_mut().append(SET_COOKIE, cookie);
+    Ok(Some(response))
+}
+
+/// Whether cookies may be those of a frame.
+fn is_framed(visit: &Visit) -> bool {
+    visit.secure && visit.context.frames.is_any()
+}
+
+/// Deletes the cookies of sessions: of two, a browser would send both.
+fn end_cookies(response: &mut PageResponse, visit: &Visit) {
+    for cookie in session::no_session_cookies(visit.secure, is_framed(visit)) {
+        response.headers_mut().append(SET_COOKIE, cookie);
     }
 }
 
@@ -199,8 +246,7 @@ async fn sign_out(visit: Visit) -> Result<PageResponse, PageError> {
         visit.ask(|store| store.end_session(session)).await?;
     }
     let mut response = go_to("/sign-in?said=signed-out");
-    let cookie = session::no_session_cookie(visit.secure);
-    response.headers_mut().append(SET_COOKIE, cookie);
+    end_cookies(&mut response, &visit);
     Ok(response)
 }
 

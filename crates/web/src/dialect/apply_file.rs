@@ -4,12 +4,38 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use model::contract::Conflict;
 use model::rng::SeededRng;
 use toml::Spanned;
 use toml::de::DeTable;
 
 use super::section::{DeclarationFile, FileError, FileSecrets, FileTable, KnownEvents, SourceFile};
 use super::value::{Dialect, Dialects};
+
+/// A conflict of what is declared, and what to do: no sentence, but a part of one.
+pub fn conflict_words(conflict: Conflict) -> String {
+    match conflict {
+        Conflict::FormerKey => "a signature is to have another secret while the one before it \
+                                still signs; end that one first, or wait until its end"
+            .to_owned(),
+        Conflict::SignatureHeader
+        | Conflict::OwnHeaderSigned
+        | Conflict::OwnHeaders
+        | Conflict::OwnHeaderBytes => {
+            format!("{conflict} is taken at one of the webhooks; remove what takes it first")
+        }
+        Conflict::TokenName
+        | Conflict::TokenHash
+        | Conflict::WebhookKey
+        | Conflict::UserName
+        | Conflict::SignatureProfile
+        | Conflict::OwnHeader
+        | Conflict::IdempotencyKey => format!(
+            "{conflict} is already used by another entry of the same tenant; give each a different \
+             one"
+        ),
+    }
+}
 
 impl Dialects {
     /// The keys that a file may have at its top level.

@@ -2,7 +2,7 @@
 //! named here.
 
 pub(crate) mod alerts;
-mod apply_file;
+pub(crate) mod apply_file;
 pub(crate) mod cloud_events;
 pub(crate) mod dashboard;
 pub(crate) mod declared_secrets;

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use model::call_limits::CallBounds;
 use model::declared_secrets::Sealer;
-use model::limits::{NAME_BYTES_MAX, TOKEN_LETTERS};
+use model::limits::{FILE_ERRORS_MAX, NAME_BYTES_MAX, TOKEN_LETTERS};
 use model::query::{Declaration, DeclaredToken};
 use model::rng::SeededRng;
 use model::tenant::{DialectName, Permission, Permissions, TokenHash, TokenKind};
@@ -100,9 +100,13 @@ impl fmt::Display for FileError {
 
 impl SourceFile<'_> {
     pub(super) fn note(&self, span: Range<usize>, field: String, message: String) {
+        let mut mistakes = self.mistakes.borrow_mut();
+        if mistakes.len() >= FILE_ERRORS_MAX {
+            return;
+        }
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
-        self.mistakes.borrow_mut().push(FileError {
+        mistakes.push(FileError {
             line,
             field,
             message,
@@ -184,9 +188,11 @@ impl<'a> FileTable<'a> {
     /// A time with its offset from UTC.
     pub(crate) fn moment(&self, key: &str) -> Option<model::time::Timestamp> {
         let value = self.get(key)?;
-        let moment = value
-            .as_datetime()
-            .and_then(|at| at.to_string().parse().ok());
+        // As a value of TOML, or as a text, which is all that JSON has.
+        let moment = match (value.as_datetime(), value.as_str()) {
+            (Some(at), _) => at.to_string().parse().ok(),
+            (None, text) => text.and_then(|text| text.parse().ok()),
+        };
         if moment.is_none() {
             let wanted = "a time with its offset, such as 2027-01-19T10:00:00Z";
             self.mismatch(key, wanted, value);
@@ -326,9 +332,13 @@ impl<'a> FileTable<'a> {
         }
         let names = self.texts("permissions").unwrap_or_default();
         let read = |name: &str| {
-            permission(name)
-                .map_err(|words| self.wrong("permissions", words))
-                .ok()
+            let read = permission(name).and_then(|permission| {
+                match Permission::OF_TENANTS.contains(&permission) {
+                    true => Ok(permission),
+                    false => Err(format!("{name} is for administrators' tokens only")),
+                }
+            });
+            read.map_err(|words| self.wrong("permissions", words)).ok()
         };
         names.into_iter().filter_map(read).collect()
     }

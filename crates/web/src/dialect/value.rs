@@ -30,6 +30,10 @@ pub(crate) struct Dialect {
     /// Its key in an operator's file.
     pub(crate) section: &'static str,
     pub(crate) declare: Box<SectionParser>,
+    /// What a tenant's key is called there.
+    pub(crate) key_field: &'static str,
+    /// What a permission is called there.
+    pub(crate) permission_name: fn(Permission) -> &'static str,
     /// Its part of the dashboard.
     pub(crate) dashboard: DialectDashboard,
     /// An example call with a token of this permission, if it has an API.

@@ -4,6 +4,7 @@ mod alerts;
 mod openticket;
 mod pretix;
 
+pub use crate::dialect::apply_file::conflict_words;
 pub use crate::dialect::demo::{Demo, DemoCall, ReceiverBehavior, WebhookRef};
 pub use crate::dialect::load::{Load, LoadPage, LoadTenant};
 pub use crate::dialect::options::{ActionType, DialectOptions, LogRetention, Trigger};

@@ -31,6 +31,8 @@ pub(crate) enum RequiredAccess {
     /// Any token of the tenant.
     Listed,
     Right(Permission),
+    /// An administrator's token with this permission, which is for tenants and users themselves.
+    Everywhere(Permission),
 }
 
 /// The token that a request shows, and how.

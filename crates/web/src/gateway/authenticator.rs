@@ -158,6 +158,9 @@ impl Caller {
     pub(crate) fn may(&self, need: RequiredAccess, tenant: Option<&Tenant>) -> bool {
         match (need, tenant) {
             (RequiredAccess::Known, _) => self.programs().next().is_some(),
+            (RequiredAccess::Everywhere(wanted), _) => {
+                self.programs().any(|grant| grant.allows_everywhere(wanted))
+            }
             (RequiredAccess::Listed | RequiredAccess::Right(_), None) => false,
             (RequiredAccess::Listed, Some(tenant)) => {
                 self.programs().any(|grant| grant.is_for(tenant.id))
@@ -187,6 +190,13 @@ impl Caller {
         let granting = self
             .programs()
             .find(|grant| grant.allows(tenant.id, wanted));
+        granting.map(|grant| grant.name.clone()).unwrap_or_default()
+    }
+
+    /// The name under which an administrator's token acts with this permission.
+    pub(crate) fn administrator(&self, wanted: Permission) -> String {
+        let mut programs = self.programs();
+        let granting = programs.find(|grant| grant.allows_everywhere(wanted));
         granting.map(|grant| grant.name.clone()).unwrap_or_default()
     }
 

@@ -14,13 +14,15 @@ use model::id::{TenantId, WebhookId};
 use model::lease::Epoch;
 use model::rng::SeededRng;
 use model::signing::Keyring;
-use model::tenant::DialectName;
+use model::tenant::{DialectName, NewToken, TokenHash, TokenKind};
 use model::time::{Clock, Timestamp};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::dialects::{self, DialectOptions, KnownEvents};
-use crate::{Parts, Site, WebSettings};
+use crate::gateway::api::Route;
+use crate::gateway::auth::RequiredAccess;
+use crate::{FrameAncestors, Parts, Site, WebSettings};
 
 /// Two organizers and two companies, and a token of every sort.
 pub(crate) const ORGANIZERS: &str = r#"
@@ -90,6 +92,17 @@ token = [
     ] },
 ]
 "#;
+
+/// The administrators' tokens.
+const ADMINISTRATORS: [(&str, &str); 3] = [
+    ("admin", "webhooks:write notifications:write tenants:write"),
+    ("adminread", "webhooks:read tenants:read"),
+    // As it was made before there were permissions for tenants.
+    (
+        "adminold",
+        "webhooks:read webhooks:write notifications:write",
+    ),
+];
 
 pub(crate) const MASTER_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
@@ -189,6 +202,22 @@ impl Asking {
     }
 }
 
+/// Every route of every API, those for administrators last.
+pub(crate) fn every_route() -> Vec<Arc<Route>> {
+    let dialects = Arc::new(dialects::all(&DialectOptions::default()));
+    let mut apis = dialects.apis();
+    apis.push(crate::admin::api(&dialects));
+    apis.iter().flat_map(|api| api.routes.clone()).collect()
+}
+
+/// A token that may do everything on this route.
+pub(crate) fn token_for(route: &Route) -> &'static str {
+    match route.write {
+        RequiredAccess::Everywhere(_) => "tokenadmin",
+        RequiredAccess::Known | RequiredAccess::Listed | RequiredAccess::Right(_) => "tokenall",
+    }
+}
+
 /// The same with the token shown as companies' programs show it.
 pub(crate) fn bearing(method: &str, path: &str) -> Asking {
     asking(method, path).with("Authorization", "Bearer tokenall")
@@ -236,10 +265,38 @@ impl TestApp {
         .await
     }
 
+    /// An app that has another master key than the store's secrets were sealed with.
+    pub(crate) async fn with_master_key(store: Arc<dyn Store>, key: &str) -> Self {
+        let keyring = Keyring::parse(key).unwrap();
+        let options = DialectOptions::default();
+        Self::build(store, &options, &mut Registry::default(), keyring).await
+    }
+
     /// An app over a store that may be wrapped in faults.
     pub(crate) async fn over(store: Arc<dyn Store>, options: &DialectOptions) -> Self {
         let keyring = Keyring::parse(MASTER_KEY).unwrap();
         Self::build(store, options, &mut Registry::default(), keyring).await
+    }
+
+    /// An app that pages of this origin may show in a frame.
+    pub(crate) async fn framed_by(origin: &str) -> Self {
+        Self::with_settings(WebSettings {
+            frames: FrameAncestors::read([origin].into_iter()).unwrap(),
+            ..WebSettings::default()
+        })
+        .await
+    }
+
+    /// An app with these settings and the usual hosts.
+    pub(crate) async fn with_settings(settings: WebSettings) -> Self {
+        Self::assemble(
+            store::open_inline().unwrap(),
+            &DialectOptions::default(),
+            &mut Registry::default(),
+            Keyring::parse(MASTER_KEY).unwrap(),
+            settings,
+        )
+        .await
     }
 
     async fn build(
@@ -247,6 +304,17 @@ impl TestApp {
         options: &DialectOptions,
         registry: &mut Registry,
         keyring: Keyring,
+    ) -> Self {
+        let settings = WebSettings::default();
+        Self::assemble(store, options, registry, keyring, settings).await
+    }
+
+    async fn assemble(
+        store: Arc<dyn Store>,
+        options: &DialectOptions,
+        registry: &mut Registry,
+        keyring: Keyring,
+        settings: WebSettings,
     ) -> Self {
         let start: Timestamp = START.parse().unwrap();
         let now = Arc::new(AtomicI64::new(start.as_millis()));
@@ -267,6 +335,19 @@ impl TestApp {
             .unwrap();
         let applied = store.apply(declared.declarations, "test".to_owned(), start);
         applied.await.unwrap();
+        for (name, permissions) in ADMINISTRATORS {
+            let token = NewToken {
+                tenant: None,
+                name: name.to_owned(),
+                hash: TokenHash::of(&format!("token{name}")),
+                kind: TokenKind::Program,
+                permissions: permissions.parse().unwrap(),
+                active: true,
+                default: false,
+            };
+            // A store that had an app before has them already.
+            drop(store.create_token(token, "test".to_owned(), start).await);
+        }
         let parts = Parts {
             store: Arc::clone(&store) as Arc<dyn Frontend>,
             clock,
@@ -275,7 +356,7 @@ impl TestApp {
             settings: WebSettings {
                 hosts: vec!["hooks.example.org".to_owned()],
                 public_url: "https://hooks.example.org".to_owned(),
-                ..WebSettings::default()
+                ..settings
             },
             policies: dialects.policies(),
             dialects,

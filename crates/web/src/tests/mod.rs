@@ -1,5 +1,6 @@
 //! Tests of the crate as a whole: the site called without a socket, on an in-memory store.
 
+mod admin;
 mod cloud_events;
 mod coverage;
 mod declared_secrets;

@@ -1,12 +1,9 @@
 //! Every route of every dialect says which parameters it takes, and takes no other.
 
-use std::sync::Arc;
-
 use http::Method;
 
 use super::coverage::path_of;
-use super::harness::{Arrived, Asking, TestApp, asking};
-use crate::dialects::{DialectOptions, all};
+use super::harness::{Arrived, Asking, TestApp, asking, every_route, token_for};
 use crate::gateway::api::{QueryRule, Route};
 
 /// Places where clients are used to it that what is not known is ignored: pretix's own.
@@ -21,18 +18,9 @@ const TAKING_ANYTHING: [&str; 8] = [
     "me",
 ];
 
-fn routes() -> Vec<Arc<Route>> {
-    let dialects = all(&DialectOptions::default());
-    let routes = dialects
-        .iter()
-        .filter_map(|dialect| dialect.api.clone())
-        .flat_map(|api| api.routes.clone());
-    routes.collect()
-}
-
 fn ask(method: &Method, route: &Route, query: &str) -> Asking {
     let path = format!("{}?{query}", path_of(route, "bigevents"));
-    asking(method.as_str(), &path).with("Authorization", "Bearer tokenall")
+    asking(method.as_str(), &path).with("Authorization", &format!("Bearer {}", token_for(route)))
 }
 
 /// One that is judged before all others must be sound.
@@ -64,7 +52,7 @@ fn refused(answer: &Arrived) -> Vec<String> {
 #[tokio::test]
 async fn what_a_place_does_not_know_is_refused_by_its_name() {
     let app = TestApp::new().await;
-    for route in routes() {
+    for route in every_route() {
         for (method, _) in &route.verbs {
             let words = format!("{method} {}", route.path);
             let answer = app.ask(ask(method, &route, "pgae=2")).await;
@@ -84,7 +72,7 @@ async fn what_a_place_does_not_know_is_refused_by_its_name() {
 #[tokio::test]
 async fn what_a_place_knows_is_taken_once() {
     let app = TestApp::new().await;
-    for route in routes() {
+    for route in every_route() {
         let QueryRule::Only { read, write } = route.takes else {
             continue;
         };
@@ -107,7 +95,7 @@ async fn what_a_place_knows_is_taken_once() {
 #[tokio::test]
 async fn nobody_hears_of_parameters_who_may_not_ask() {
     let app = TestApp::new().await;
-    for route in routes() {
+    for route in every_route() {
         if matches!(route.takes, QueryRule::Lenient) {
             continue;
         }

@@ -169,6 +169,30 @@ pub(crate) const SETTINGS: &[Setting] = &[
         meaning: "Proxies in front of this server, such as 127.0.0.1: their X-Forwarded-For header names the client, and their connections do not count as one client's. List only proxies that append to this header",
     },
     Setting {
+        key: "brand_name",
+        default: "",
+        value: "TEXT",
+        meaning: "What the dashboard calls itself instead of Willcall",
+    },
+    Setting {
+        key: "brand_color",
+        default: "",
+        value: "#RRGGBB",
+        meaning: "Color of links and buttons of the dashboard, darkened or lightened until it can be read",
+    },
+    Setting {
+        key: "brand_logo_file",
+        default: "",
+        value: "PATH",
+        meaning: "Image in PNG, JPEG, WebP or SVG for the top of each page, at most 64 KiB",
+    },
+    Setting {
+        key: "frame_ancestors",
+        default: "",
+        value: "ORIGIN,…",
+        meaning: "Origins such as https://tickets.example.org whose pages may show the dashboard in a frame, for those whom a portal link lets in",
+    },
+    Setting {
         key: "smtp_url",
         default: "",
         value: "URL",

@@ -2,6 +2,8 @@
 //! a socket, users, the receivers of the guide; and the properties of the source tree.
 
 #[cfg(test)]
+mod administrators;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod browser;

@@ -72,7 +72,7 @@ async fn webhook(store: &Arc<dyn Store>, port: u16) -> model::id::TenantId {
     let declaration = Declaration {
         dialect: DialectName::new(DIALECT),
         key: "house".to_owned(),
-        name: "House".to_owned(),
+        name: Some("House".to_owned()),
         events: vec![],
         tokens: vec![],
         webhooks: vec![],

@@ -193,7 +193,7 @@ impl World {
         let declaration = Declaration {
             dialect: dialect.clone(),
             key: key.to_owned(),
-            name: "House".to_owned(),
+            name: Some("House".to_owned()),
             events: vec![],
             tokens: vec![],
             webhooks: vec![],

@@ -8,7 +8,7 @@ use crate::postgres::statements::statements;
 use crate::postgres::tests::support::open;
 
 /// Tables that grow with what passes, or with the tenants: none is read as a whole.
-const LARGE: [&str; 25] = [
+const LARGE: [&str; 26] = [
     "attempt",
     "audience",
     "audit",
@@ -23,6 +23,7 @@ const LARGE: [&str; 25] = [
     "member",
     "notification",
     "own_header",
+    "portal",
     "session",
     "signature",
     "standing",

@@ -36,6 +36,8 @@ insert into session (hash, user_id, until)
 select sha256(n::text::bytea), n % 5000 + 1, n from generate_series(1, 10000) n;
 insert into link (hash, user_id, until)
 select sha256(n::text::bytea), n % 5000 + 1, n from generate_series(1, 10000) n;
+insert into portal (hash, tenant_id, role, name, is_session, until)
+select sha256(n::text::bytea), n % 2000 + 1, 1, 'n', n % 3 > 0, n from generate_series(1, 10000) n;
 insert into failure (name, count, latest_at)
 select sha256(n::text::bytea), 1, n from generate_series(1, 10000) n;
 

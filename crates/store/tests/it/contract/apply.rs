@@ -16,7 +16,9 @@ use model::signing::{Keyring, Profile, Secret};
 use model::tenant::{DialectName, Event, Permission, TokenHash, TokenKind};
 use model::webhook::{DisableCause, Disablement, Webhook};
 
-use super::harness::{Given, at, declaration, filter, wait};
+use serde_json::json;
+
+use super::harness::{Given, at, declaration, filter, read, wait};
 
 fn declared_token(name: &str, hash: Option<u8>) -> DeclaredToken {
     DeclaredToken {
@@ -131,7 +133,7 @@ fn a_declaration_comes_true_and_is_then_unchanged() {
         1
     );
     let audit = wait(given.store.audit(given.tenant, 50)).unwrap();
-    assert_eq!(audit.len(), 3);
+    assert_eq!(audit.len(), 6);
 
     let version = given.store.version();
     given.heard.take();
@@ -228,7 +230,7 @@ fn what_is_declared_differently_is_changed() {
     let given = Given::new();
     apply(&given, full(), 5).unwrap();
     let mut other = full();
-    other.name = "Renamed".to_owned();
+    other.name = Some("Renamed".to_owned());
     other.events[0].date_from = Some(at(6));
     other.tokens[0].hash = Some(TokenHash([9; 32]));
     other.tokens[1].active = Some(false);
@@ -358,7 +360,7 @@ fn a_conflict_leaves_everything_as_it_was() {
     let version = given.store.version();
     let conflict = |tokens| {
         let declared = Declaration {
-            name: "Renamed".to_owned(),
+            name: Some("Renamed".to_owned()),
             tokens,
             ..full()
         };
@@ -651,4 +653,46 @@ fn what_was_changed_is_named_without_its_value() {
     );
     webhook.filter = filter(&[("other", None)]);
     assert_eq!(to_urls(&given, vec![webhook]), [(1, "filter".to_owned())]);
+}
+
+#[test]
+fn a_tenants_creation_its_name_and_its_shows_are_in_the_audit_log() {
+    let given = Given::new();
+    let declared = |name: Option<&str>, date| Declaration {
+        name: name.map(str::to_owned),
+        events: vec![event("b", date)],
+        ..declaration("new")
+    };
+    // Without a name a new tenant is called as its key, and one that is there keeps its own.
+    for (name, date) in [
+        (None, None),
+        (Some("New"), None),
+        (Some("New"), Some(5)),
+        (None, Some(5)),
+    ] {
+        apply(&given, declared(name, date), 7).unwrap();
+    }
+    let dialect = DialectName::new("pretix");
+    let tenant = wait(given.store.tenant(dialect, "new".to_owned()))
+        .unwrap()
+        .unwrap();
+    assert_eq!(tenant.name, "New");
+    let entries = wait(given.store.audit(tenant.id, 9)).unwrap();
+    let line = |entry: &model::query::AuditEntry| {
+        assert_eq!((entry.actor.as_str(), entry.at), ("apply", at(7)));
+        (entry.action.clone(), read(&entry.detail))
+    };
+    let lines: Vec<_> = entries.iter().rev().map(line).collect();
+    let shown = event("b", None);
+    let show = json!({ "event": "b", "name": shown.name });
+    let renamed = json!({ "before": { "name": "new" }, "after": { "name": "New" } });
+    assert_eq!(
+        lines,
+        [
+            ("tenant.created".to_owned(), json!({ "name": "new" })),
+            ("event.created".to_owned(), show.clone()),
+            ("tenant.changed".to_owned(), renamed),
+            ("event.changed".to_owned(), show),
+        ]
+    );
 }

@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use model::contract::{Conflict, StoreError};
 use model::delivery::{CancelCause, DeliveryState};
 use model::id::{TenantId, WebhookId};
-use model::query::{LogPage, LogQuery, WebhookQuery};
+use model::query::{Declaration, LogPage, LogQuery, WebhookQuery};
 use model::rng::SeededRng;
-use model::tenant::{DialectName, Grant, NewToken, Permission, Permissions, TokenHash, TokenKind};
+use model::tenant::{
+    DialectName, Event, Grant, NewToken, Permission, Permissions, TokenHash, TokenKind,
+};
 use model::webhook::{DisableCause, Disablement, NewWebhook, Webhook};
 
 use super::harness::{
-    Given, Told, answered, at, delivered, delivery_id, filter, headers, settlement, wait,
+    Given, Told, answered, at, declaration, delivered, delivery_id, filter, headers, settlement,
+    wait,
 };
 
 fn token(tenant: Option<TenantId>, name: &str, hash: u8) -> NewToken {
@@ -222,7 +225,7 @@ fn the_audit_log_tells_who_changed_what_without_secrets() {
     };
     given.save(changed, 7).unwrap();
     let audit = wait(given.store.audit(given.tenant, 10)).unwrap();
-    assert_eq!(audit.len(), 2);
+    assert_eq!(audit.len(), 3, "and that the tenant was created");
     assert_eq!(
         (audit[0].action.as_str(), audit[0].at),
         ("webhook.changed", at(7))
@@ -348,4 +351,65 @@ fn no_tenant_sees_what_is_anothers() {
         let seen: BTreeSet<WebhookId> = audit.iter().filter_map(|entry| entry.webhook).collect();
         assert_eq!(seen, own);
     }
+}
+
+#[test]
+fn pages_of_tokens_and_events_go_on_behind_the_last_one() {
+    let given = Given::new();
+    let other = given.another_tenant("other");
+    let mine = Some(given.tenant);
+    for (tenant, name, hash) in [
+        (mine, "b", 1),
+        (mine, "a", 2),
+        (mine, "C", 3),
+        (Some(other), "d", 4),
+        (None, "e", 5),
+    ] {
+        let new = token(tenant, name, hash);
+        wait(given.store.create_token(new, "test".to_owned(), at(0))).unwrap();
+    }
+    let tokens = |tenant, after: Option<&str>, limit| {
+        let found = given
+            .store
+            .tokens_behind(tenant, after.map(str::to_owned), limit);
+        let found = wait(found).unwrap();
+        found
+            .into_iter()
+            .map(|token| token.name)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tokens(mine, None, 2), ["C", "a"]);
+    assert_eq!(tokens(mine, Some("a"), 2), ["b"]);
+    assert_eq!(tokens(None, None, 2), ["e"]);
+    let named = |tenant, name: &str| {
+        let found = wait(given.store.token(tenant, name.to_owned())).unwrap();
+        found.map(|token| token.tenant)
+    };
+    assert_eq!(named(mine, "a"), Some(mine));
+    assert_eq!(named(mine, "A"), None);
+    assert_eq!(named(mine, "d"), None);
+    assert_eq!(named(None, "e"), Some(None));
+    let event = |slug: &str| Event {
+        slug: slug.to_owned(),
+        name: slug.to_owned(),
+        date_from: None,
+    };
+    let declared = Declaration {
+        events: ["b", "a", "C"].map(event).into(),
+        ..declaration("bigevents")
+    };
+    wait(given.store.apply(vec![declared], "test".to_owned(), at(1))).unwrap();
+    let events = |tenant, after: Option<&str>| {
+        let found = given
+            .store
+            .events_behind(tenant, after.map(str::to_owned), 2);
+        let found = wait(found).unwrap();
+        found
+            .into_iter()
+            .map(|event| event.slug)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(events(given.tenant, None), ["C", "a"]);
+    assert_eq!(events(given.tenant, Some("a")), ["b"]);
+    assert_eq!(events(other, None), [""; 0]);
 }

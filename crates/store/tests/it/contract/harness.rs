@@ -173,7 +173,7 @@ pub(crate) fn declaration(key: &str) -> Declaration {
     Declaration {
         dialect: DialectName::new("pretix"),
         key: key.to_owned(),
-        name: key.to_uppercase(),
+        name: Some(key.to_uppercase()),
         events: Vec::new(),
         tokens: Vec::new(),
         webhooks: Vec::new(),

@@ -21,6 +21,7 @@ mod log;
 mod match_explanations;
 pub(crate) mod own_headers;
 mod pages;
+mod portal;
 mod prune;
 mod recovery;
 mod replay;

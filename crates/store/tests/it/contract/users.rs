@@ -97,7 +97,7 @@ fn roles_are_given_changed_and_taken_and_the_audit_log_says_so() {
     for wanted in [Some(Role::Look), Some(Role::Look), Some(Role::Edit), None] {
         assert!(role(&given, given.tenant, anna, wanted));
     }
-    let entries = wait(given.store.audit(given.tenant, 10)).unwrap();
+    let entries = wait(given.store.audit(given.tenant, 3)).unwrap();
     let lines: Vec<_> = entries
         .iter()
         .map(|entry| (entry.action.as_str(), read(&entry.detail)))
@@ -345,4 +345,30 @@ fn what_signing_in_leaves_behind_holds_no_longer_than_promised_though_the_clock_
     assert_eq!(failures, None);
     let failures = wait(given.store.failures(name)).unwrap();
     assert_eq!(failures.map(|failures| failures.count), Some(1));
+}
+
+#[test]
+fn pages_of_users_go_on_behind_the_last_one() {
+    let given = Given::new();
+    let all: Vec<UserId> = ["c", "B", "a"]
+        .iter()
+        .map(|name| user(&given, name).id)
+        .collect();
+    role(&given, given.tenant, all[2], Some(Role::Edit));
+    role(&given, given.tenant, all[0], Some(Role::Look));
+    let other = given.another_tenant("other");
+    role(&given, other, all[0], Some(Role::Administer));
+    let page = |tenant, after, limit| {
+        let users = wait(given.store.users_behind(tenant, after, limit)).unwrap();
+        let line = |user: User| (user.name, user.roles.into_values().collect::<Vec<_>>());
+        users.into_iter().map(line).collect::<Vec<_>>()
+    };
+    let line = |name: &str, roles: &[Role]| (name.to_owned(), roles.to_vec());
+    assert_eq!(page(None, None, 2), [line("c", &[]), line("B", &[])]);
+    assert_eq!(page(None, Some(all[1]), 2), [line("a", &[])]);
+    let mine = Some(given.tenant);
+    let expected = [line("c", &[Role::Look]), line("a", &[Role::Edit])];
+    assert_eq!(page(mine, None, 9), expected);
+    assert_eq!(page(mine, Some(all[0]), 9), expected[1..]);
+    assert_eq!(page(mine, Some(all[2]), 9), []);
 }

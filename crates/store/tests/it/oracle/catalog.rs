@@ -19,7 +19,7 @@ impl History {
         };
         let declared = Declaration {
             dialect: Self::dialect(tenant),
-            name: self.draw.name(3),
+            name: Some(self.draw.name(3)),
             events: (0..self.draw.below(3))
                 .map(|n| Event {
                     slug: ["democon", "other", ""][n].to_owned(),

@@ -113,6 +113,20 @@ fn deed(action: &str, detail: &Value) -> String {
             "asked to stop all that is pending ({})",
             deliveries(count("expected"))
         ),
+        "portal_link.created" => format!("made a portal link for {}", short("name")),
+        "portal.signed_in" => format!("came in with the role {}", role("role")),
+        other => of_tenant(other, &short("event")),
+    }
+}
+
+/// The same of entries that say nothing else.
+fn of_tenant(action: &str, event: &str) -> String {
+    match action {
+        "tenant.created" => "created this tenant".to_owned(),
+        "tenant.changed" => "changed this tenant".to_owned(),
+        "event.created" => format!("added the show {event}"),
+        "event.changed" => format!("changed the show {event}"),
+        "portal.ended" => "ended all portal links, and the sessions that they began".to_owned(),
         other => format!(
             "did \u{201c}{}\u{201d}",
             view::short(other, VALUE_CHARS_MAX)
@@ -380,6 +394,40 @@ mod tests {
                 json!({"odd_field": {"a": 1}}),
                 "did \u{201c}something.new\u{201d}",
                 vec!["Odd field: {\"a\":1}"],
+            ),
+        ] {
+            let sentence = tell(action, &detail);
+            assert_eq!(sentence.deed, deed, "{action}");
+            assert_eq!(lines(&sentence), facts, "{action}");
+        }
+    }
+
+    #[test]
+    fn entries_about_the_tenant_and_its_portal_are_sentences() {
+        for (action, detail, deed, facts) in [
+            (
+                "tenant.changed",
+                json!({"before": {"name": "a"}, "after": {"name": "b"}}),
+                "changed this tenant",
+                vec!["Name: a > b"],
+            ),
+            (
+                "event.created",
+                json!({"event": "democon", "name": "Demo"}),
+                "added the show democon",
+                vec!["Event: democon", "Name: Demo"],
+            ),
+            (
+                "portal_link.created",
+                json!({"name": "Ben", "role": "edit"}),
+                "made a portal link for Ben",
+                vec!["Name: Ben", "Role: edit"],
+            ),
+            (
+                "portal.ended",
+                json!({"count": 2}),
+                "ended all portal links, and the sessions that they began",
+                vec![],
             ),
         ] {
             let sentence = tell(action, &detail);

@@ -220,5 +220,7 @@ pub(super) fn permission_words(permission: Permission) -> &'static str {
         Permission::WebhooksRead => "look at webhooks and their log",
         Permission::WebhooksWrite => "change webhooks, replay",
         Permission::NotificationsWrite => "hand in notifications",
+        Permission::TenantsRead => "list tenants and users",
+        Permission::TenantsWrite => "create and change tenants and users",
     }
 }

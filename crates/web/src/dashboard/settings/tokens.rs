@@ -88,7 +88,7 @@ fn form(
         path: format!("{}/settings", path_of(visit.tenant()?)),
         faults,
         name,
-        permissions: Permission::ALL.map(choice).into(),
+        permissions: Permission::OF_TENANTS.map(choice).into(),
     };
     page_with(status, &form)
 }
@@ -100,6 +100,7 @@ async fn make(visit: Visit) -> Result<PageResponse, PageError> {
         .form
         .all("permission")
         .filter_map(|code| code.parse().ok())
+        .filter(|permission| Permission::OF_TENANTS.contains(permission))
         .collect();
     let mut faults = Faults::default();
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {

@@ -38,7 +38,7 @@ pub(super) fn declare(
         declared.declarations.push(Declaration {
             dialect: name.clone(),
             key: key.to_owned(),
-            name: title(&audience),
+            name: Some(title(&audience)),
             events: Vec::new(),
             webhooks: webhooks.collect(),
             tokens: Vec::new(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::limits::RETRY_AFTER_MAX_MS;
 use model::policy::{EventNaming, Policy};
 use model::schedule::Schedule;
-use model::tenant::DialectName;
+use model::tenant::{DialectName, Permission};
 
 use super::context::{Alerts, NAME, about, key};
 use super::{declare, fields, form, render};
@@ -28,6 +28,8 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
         declare: Box::new(move |tables, _, _, declared| {
             declare::declare(&own, &rules, tables, declared);
         }),
+        key_field: "tenant",
+        permission_name: Permission::as_str,
         dashboard: form::dashboard(&alerts),
         example: None,
         demo: None,

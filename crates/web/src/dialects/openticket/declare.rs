@@ -56,7 +56,7 @@ pub(super) fn declare(
             .filter_map(|entry| webhook_of(entry, bounds, &mut keys, rng));
         declared.declarations.push(Declaration {
             dialect: name.clone(),
-            name: company.text("name").unwrap_or(&own).to_owned(),
+            name: Some(company.text("name").unwrap_or(&own).to_owned()),
             events: Vec::new(),
             webhooks: webhooks.collect(),
             key: own,
@@ -96,6 +96,17 @@ fn permission_of(name: &str) -> Result<Permission, String> {
         _ => Err(format!(
             "unknown permission \"{name}\"; there are webhooks:read, webhooks:write, {TRIGGERS_WRITE}"
         )),
+    }
+}
+
+/// This dialect's name for a permission.
+pub(super) fn permission_name(permission: Permission) -> &'static str {
+    match permission {
+        Permission::NotificationsWrite => TRIGGERS_WRITE,
+        Permission::WebhooksRead
+        | Permission::WebhooksWrite
+        | Permission::TenantsRead
+        | Permission::TenantsWrite => permission.as_str(),
     }
 }
 

@@ -41,6 +41,8 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
         })),
         policy: policy(options),
         section: "company",
+        key_field: "guid",
+        permission_name: declare::permission_name,
         declare: Box::new(move |companies, _, rng, declared| {
             declare::declare(&own, &open, companies, rng, declared);
         }),

@@ -21,7 +21,11 @@ pub(super) fn example(tenant: &Tenant, permission: Permission) -> DemoCall {
             })
             .to_string(),
         },
-        Permission::WebhooksRead | Permission::WebhooksWrite => DemoCall {
+        // No tenant's token has the last two.
+        Permission::WebhooksRead
+        | Permission::WebhooksWrite
+        | Permission::TenantsRead
+        | Permission::TenantsWrite => DemoCall {
             method: Method::GET,
             path: "/webhook".to_owned(),
             scheme: "Bearer",

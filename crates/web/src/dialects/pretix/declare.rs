@@ -50,7 +50,7 @@ pub(super) fn declare(
         declared.declarations.push(Declaration {
             dialect: name.clone(),
             key: slug.to_owned(),
-            name: organizer.text("name").unwrap_or(slug).to_owned(),
+            name: Some(organizer.text("name").unwrap_or(slug).to_owned()),
             webhooks: webhooks.collect(),
             events,
             tokens,

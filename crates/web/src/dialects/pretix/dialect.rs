@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::policy::{EventNaming, Policy};
 use model::schedule::Schedule;
-use model::tenant::DialectName;
+use model::tenant::{DialectName, Permission};
 
 use super::action_types::ActionTypes;
 use super::context::Pretix;
@@ -41,6 +41,8 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
         })),
         policy: policy(options),
         section: "organizer",
+        key_field: "slug",
+        permission_name: Permission::as_str,
         declare: Box::new(move |organizers, known, rng, declared| {
             declare::declare(&own, &pretix.action_types, organizers, known, rng, declared);
         }),

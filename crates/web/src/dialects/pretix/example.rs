@@ -15,7 +15,11 @@ pub(super) fn example(tenant: &Tenant, permission: Permission) -> DemoCall {
             scheme: "Token",
             body: r#"{"action": "pretix.customer.created", "customer": "BU548VN"}"#.to_owned(),
         },
-        Permission::WebhooksRead | Permission::WebhooksWrite => DemoCall {
+        // No tenant's token has the last two.
+        Permission::WebhooksRead
+        | Permission::WebhooksWrite
+        | Permission::TenantsRead
+        | Permission::TenantsWrite => DemoCall {
             method: Method::GET,
             path: format!("{below}/webhooks/"),
             scheme: "Token",

@@ -71,7 +71,10 @@ async fn a_stranger_cannot_tell_a_tenant_or_an_administrators_page_from_nothing(
     let nothing = stranger.get("/t/999999").await;
     assert_eq!(nothing.status, 404);
     for page in every() {
-        if matches!(page.needs, PageAccess::Nothing | PageAccess::User) {
+        if matches!(
+            page.needs,
+            PageAccess::Nothing | PageAccess::User | PageAccess::Profile
+        ) {
             continue;
         }
         let path = path_of(&page, tenant);
@@ -94,6 +97,7 @@ async fn a_role_that_is_too_small_is_turned_away_and_told_which_it_takes() {
             PageAccess::Role(Role::Administer) => &mut [&mut look, &mut edit],
             PageAccess::Nothing
             | PageAccess::User
+            | PageAccess::Profile
             | PageAccess::Administrator
             | PageAccess::Role(Role::Look) => {
                 continue;

@@ -1,7 +1,8 @@
 //! Tests of the dashboard, as a browser meets it: pages, forms, cookies.
 
 mod alerts;
-pub(crate) mod browser;
+pub(crate) mod brand;
+mod browser;
 mod certificates;
 mod clock;
 mod coverage;
@@ -13,6 +14,7 @@ mod live;
 mod log;
 mod overview;
 mod past;
+mod portal;
 mod profile;
 mod secrets;
 mod send_test;

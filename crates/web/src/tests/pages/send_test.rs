@@ -355,7 +355,7 @@ async fn a_sample_registers_no_show() {
     let empty = Declaration {
         dialect: DialectName::new("pretix"),
         key: "emptycorp".to_owned(),
-        name: "Empty".to_owned(),
+        name: Some("Empty".to_owned()),
         events: Vec::new(),
         tokens: Vec::new(),
         webhooks: Vec::new(),

@@ -207,7 +207,7 @@ async fn a_link_works_once_and_in_its_time() {
     let mut second = app.browser();
     let answer = second.get("/link/once").await;
     assert_eq!(answer.status, 403);
-    assert!(answer.says("This link was used already, or is too old."));
+    assert!(answer.says("This link was used already, is too old, or is not whole."));
     assert_eq!(second.get("/account").await.status, 303);
     link("late").await.unwrap();
     app.pass_ms(LINK_MS);

@@ -71,7 +71,7 @@ fn tally(step: u8) -> AttemptTally {
 }
 
 fn house() -> House {
-    let app = House::furnished(|folder| counted(folder, 1));
+    let app = House::furnished(&[], |folder| counted(folder, 1));
     let client = app.server.client();
     client.webhook(&app.receiver.url("/ok"), &[PAID]);
     app

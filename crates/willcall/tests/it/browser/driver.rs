@@ -112,6 +112,12 @@ impl Browser {
         self.ask("POST", "/url", &json!({"url": url}));
     }
 
+    /// Goes on within the only frame of the page.
+    pub(crate) fn enter_frame(&self) {
+        self.find("iframe");
+        self.ask("POST", "/frame", &json!({ "id": 0 }));
+    }
+
     pub(crate) fn reload(&self) {
         self.ask("POST", "/refresh", &json!({}));
     }

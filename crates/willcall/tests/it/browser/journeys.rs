@@ -2,6 +2,7 @@
 
 use super::driver::{Browser, ENTER, SPACE, Wants};
 use super::{House, NAME, PAID, PASSWORD};
+use crate::administrators::administrator;
 
 /// Signs in (wrongly first), makes a webhook of each platform, sees what they are called for.
 fn make_both_kinds(app: &House, browser: &Browser, scripts: bool) {
@@ -219,4 +220,46 @@ fn without_scripts_calls_are_signed_and_carry_a_header_of_their_own() {
     let call = app.receiver.next();
     assert_eq!(call.headers["authorization"], "Bearer secret");
     assert!(call.headers["x-hub-signature-256"].starts_with("sha256="));
+}
+
+#[test]
+fn a_customer_comes_in_by_a_portal_link_and_sees_their_own_pages_only() {
+    let (app, browser) = (House::new(), Browser::open(Wants::default()));
+    let shop = administrator(&app.server, app.folder.path(), "shop");
+    let link = || {
+        let links = "/willcall/v1/tenants/pretix/bigevents/portal_links";
+        let (status, made) = shop.post(links, r#"{"role":"edit","name":"Ben"}"#);
+        assert_eq!(status, 201, "{made}");
+        made["url"].as_str().unwrap().to_owned()
+    };
+    let first = link();
+    browser.go(&first);
+    browser.find_text("Ben (portal link)");
+    assert!(browser.url().ends_with("/t/1"), "{}", browser.url());
+    assert_eq!(browser.count("a[href='/account']"), 0);
+    browser.click("main a[href$='/webhooks/new']");
+    browser.fill("#target_url", &app.receiver.url("/portal"));
+    browser.click(&type_box());
+    browser.click("#webhook-form button.primary");
+    browser.find_text("The webhook is created.");
+    app.hand_in(1);
+    assert_eq!(app.receiver.next().path, "/portal");
+    // The log is followed live in this session, too.
+    browser.go(&app.url("/t/1/log"));
+    app.hand_in(2);
+    app.receiver.next();
+    browser.find("tr[id^=row-] ~ tr[id^=row-] .badge.good");
+    browser.click(".brand");
+    browser.find_text("Ben (portal link)");
+    assert!(browser.url().ends_with("/t/1"), "{}", browser.url());
+    for path in ["/t/2", "/account", "/users"] {
+        browser.go(&app.url(path));
+        browser.find_text("There is no such page, or it is not for you.");
+    }
+    browser.click(".who button");
+    browser.find_text("Sign in");
+    browser.go(&first);
+    browser.find_text("This link was used already");
+    browser.go(&link());
+    browser.find_text("Ben (portal link)");
 }

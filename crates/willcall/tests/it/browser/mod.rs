@@ -3,6 +3,7 @@
 
 mod charts;
 mod driver;
+mod frames;
 mod journeys;
 mod pages;
 
@@ -36,16 +37,21 @@ struct House {
     server: Server,
     receiver: Receiver,
     status: Arc<AtomicU16>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl House {
     fn new() -> Self {
-        Self::furnished(|_| {})
+        Self::furnished(&[], |_| {})
+    }
+
+    /// With these settings, too.
+    fn with(more: &[&str]) -> Self {
+        Self::furnished(more, |_| {})
     }
 
     /// With what is put into its store before it starts.
-    fn furnished(furnish: impl FnOnce(&Path)) -> Self {
+    fn furnished(more: &[&str], furnish: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let applied = apply(folder.path(), &format!("{TENANT}{COMPANY}"));
         assert!(applied.status.success(), "{applied:?}");
@@ -63,10 +69,10 @@ impl House {
         std::fs::write(&key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap();
         let key = ["--master-key-file", key.to_str().unwrap()];
         Self {
-            server: Server::start(folder.path(), &key),
+            server: Server::start(folder.path(), &[&key[..], more].concat()),
             receiver,
             status,
-            _folder: folder,
+            folder,
         }
     }
 

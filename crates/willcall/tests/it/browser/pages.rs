@@ -62,8 +62,8 @@ const PAGES: &[(&str, &str)] = &[
 ];
 
 /// A server with something on every page: webhooks that work, fail and are gone.
-fn lived_in() -> House {
-    let app = House::furnished(|folder| counted(folder, 2));
+fn lived_in(more: &[&str]) -> House {
+    let app = House::furnished(more, |folder| counted(folder, 2));
     let client = app.server.client();
     for path in ["/ok", "/bad", "/gone"] {
         client.webhook(&app.receiver.url(path), &[PAID]);
@@ -117,7 +117,7 @@ fn lived_in() -> House {
 
 #[test]
 fn every_page_is_accessible_and_as_wide_as_the_smallest_screen() {
-    let (app, browser) = (lived_in(), Browser::open(Wants::default()));
+    let (app, browser) = (lived_in(&[]), Browser::open(Wants::default()));
     let mut faults = Vec::new();
     browser.go(&app.url("/sign-in"));
     faults.extend(judge(&browser, "sign-in"));
@@ -132,6 +132,44 @@ fn every_page_is_accessible_and_as_wide_as_the_smallest_screen() {
     browser.find("#faults");
     faults.extend(judge(&browser, "webhook-new-faults"));
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn a_platforms_own_look_is_accessible_and_no_script_of_its_logo_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let logo = folder.path().join("logo.svg");
+    let script = "document.documentElement.setAttribute('ran', 'yes')";
+    let svg = format!(
+        "<svg xmlns='http://www.w3.org/2000/svg' width='60' height='20'>\
+         <rect width='60' height='20'/><script>{script}</script></svg>"
+    );
+    std::fs::write(&logo, svg).unwrap();
+    // A color that nobody could read on white.
+    let app = lived_in(&[
+        "--brand-name",
+        "Box Office",
+        "--brand-color",
+        "#ffee00",
+        "--brand-logo-file",
+        logo.to_str().unwrap(),
+    ]);
+    let browser = Browser::open(Wants::default());
+    browser.go(&app.url("/sign-in"));
+    let mut faults = judge(&browser, "sign-in");
+    app.sign_in(&browser);
+    for (name, path) in PAGES.iter().take(9) {
+        browser.go(&app.url(path));
+        faults.extend(judge(&browser, name));
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert_eq!(browser.text(".brand"), "Box Office");
+    let image = "const image = document.querySelector('.brand img');
+        return [image.naturalWidth, image.src];";
+    let image = browser.run(image, &[]);
+    assert_eq!(image[0], 60);
+    browser.go(image[1].as_str().unwrap());
+    browser.find("rect");
+    assert_eq!(browser.count("[ran]"), 0);
 }
 
 /// The accessibility violations of the open page.
@@ -183,7 +221,7 @@ fn place(node: &Value) -> String {
 /// target folder: times differ with every run, and a test changes no file that git knows.
 #[test]
 fn every_page_has_its_picture() {
-    let (app, browser) = (lived_in(), Browser::open(Wants::default()));
+    let (app, browser) = (lived_in(&[]), Browser::open(Wants::default()));
     let kept = root().join("docs/screens");
     let folder = match std::env::var_os("SCREENS") {
         Some(_) => kept.clone(),

@@ -30,6 +30,7 @@ const WEB: &[(&str, usize)] = &[
     ("dialects::pretix", 5),
     ("dialects::openticket", 5),
     ("dialects::alerts", 5),
+    ("admin", 5),
     ("dashboard", 5),
     ("key_sets", 5),
     ("tools", 5),

@@ -59,8 +59,8 @@ fn a_whole_file_is_understood() {
     let declared = declare(WHOLE).unwrap();
     let organizer = &declared.declarations[0];
     assert_eq!(
-        (organizer.key.as_str(), organizer.name.as_str()),
-        ("bigevents", "Big Events")
+        (organizer.key.as_str(), organizer.name.as_deref()),
+        ("bigevents", Some("Big Events"))
     );
     let events = organizer.events.iter().map(|event| {
         (

@@ -33,7 +33,7 @@ async fn house_of(count: usize) -> TestApp {
     let declaration = Declaration {
         dialect: DialectName::new("pretix"),
         key: "bigevents".to_owned(),
-        name: "Big Events".to_owned(),
+        name: Some("Big Events".to_owned()),
         events: slugs(count).into_iter().map(event).collect(),
         tokens: Vec::new(),
         webhooks: Vec::new(),

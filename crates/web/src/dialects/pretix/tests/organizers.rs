@@ -53,7 +53,7 @@ async fn declare(app: &TestApp, events: Vec<Event>) {
     let declaration = Declaration {
         dialect: DialectName::new("pretix"),
         key: "bigevents".to_owned(),
-        name: "Big Events".to_owned(),
+        name: Some("Big Events".to_owned()),
         events,
         tokens: Vec::new(),
         webhooks: Vec::new(),
@@ -88,7 +88,7 @@ fn shown(name: &str, slug: &str, date_from: &str, more: &str) -> String {
 #[tokio::test]
 async fn a_token_sees_the_organizers_that_it_is_listed_for_by_slug() {
     let app = TestApp::new().await;
-    list(&app, "tokenadmin", &[]).await;
+    list(&app, "tokeneverywhere", &[]).await;
     list(&app, "tokentwo", &["othercorp", "bigevents"]).await;
     let none: &[&str] = &[];
     for (token, rows) in [
@@ -97,7 +97,7 @@ async fn a_token_sees_the_organizers_that_it_is_listed_for_by_slug() {
         ("tokennone", &[BIGEVENTS]),
         ("tokenother", &[OTHERCORP]),
         ("tokentwo", &[BIGEVENTS, OTHERCORP]),
-        ("tokenadmin", &[BIGEVENTS, OTHERCORP]),
+        ("tokeneverywhere", &[BIGEVENTS, OTHERCORP]),
         // A company's.
         ("tokensmall", none),
     ] {
