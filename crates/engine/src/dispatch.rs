@@ -477,11 +477,15 @@ impl Dispatcher {
         let (began_at, ended) =
             self.schedule_clock
                 .of_attempt(&attempt, begun_at, ended_at, Instant::now());
+        // While it was held its schedule did not go on.
+        let since = delivery.round_began_at;
+        let held_ms = since.map_or(0, |since| prepared.holds.held_ms_since(since));
+        let policy = prepared.policy.held(held_ms);
         let next = delivery.transition(
             outcome,
             began_at,
             ended,
-            &prepared.policy,
+            policy.as_ref().unwrap_or(&prepared.policy),
             prepared.retries_max,
             &mut self.rng,
         );

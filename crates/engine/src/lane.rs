@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use model::call_limits::CallRate;
 use model::delivery::DueDelivery;
+use model::hold::Drain;
 use model::id::{NotificationId, TenantId};
 use model::mutation::{Mutation, is_on};
 use model::time::Timestamp;
@@ -31,6 +32,9 @@ use crate::fair_share::{FairShare, InFlightAttempt, ReceiverSpeed};
 use crate::lane_stats::{LaneStatus, ReceiverHealth};
 use crate::meter::Meter;
 use crate::request::{PreparedTarget, TargetHash};
+
+/// A webhook that somebody paused waits as if its receiver had asked for it, without an end.
+const HELD: Timestamp = Timestamp::MAX;
 
 /// How many more than its limit may be in flight because somebody asked for them.
 const ASKED_BESIDE: usize = 2;
@@ -121,6 +125,11 @@ impl Lane {
         self.receiver.pause.as_ref().map(|pause| pause.until)
     }
 
+    /// Somebody paused its webhook.
+    pub(crate) fn is_held(&self) -> bool {
+        self.paused_until() == Some(HELD)
+    }
+
     pub(crate) fn is_circuit_open(&self) -> bool {
         self.receiver.circuit.is_open()
     }
@@ -134,7 +143,14 @@ impl Lane {
         let own = self.receiver.target.as_ref().and_then(|own| own.rate);
         let agreement = self.receiver.agreement.as_ref();
         let agreed = agreement.and_then(|agreement| agreement.rate);
-        own.into_iter().chain(agreed).min()
+        let drain = self.drain().map(|drain| drain.rate);
+        own.into_iter().chain(agreed).chain(drain).min()
+    }
+
+    /// How what waited for the end of a hold is sent, until all of it was begun.
+    fn drain(&self) -> Option<Drain> {
+        let drain = self.receiver.target.as_ref()?.holds.drain?;
+        (self.receiver.drained_since != Some(drain.since)).then_some(drain)
     }
 
     /// When its next call may begin, if not now.
@@ -283,8 +299,10 @@ impl Lane {
             self.give_back(0, shares);
         }
         let pause = &mut self.receiver.pause;
-        pause.take_if(|pause| !pause.by.same_target(&prepared));
-        if let Some(until) = prepared.paused_until {
+        // A hold is over unless it is found again.
+        pause.take_if(|pause| pause.until == HELD || !pause.by.same_target(&prepared));
+        let held = prepared.holds.is_held.then_some(HELD);
+        if let Some(until) = held.or(prepared.paused_until) {
             let by = prepared;
             self.take_pause(Pause { until, by }, shares);
         }
@@ -494,6 +512,10 @@ impl Lane {
     pub(crate) fn begin(&mut self, asked: bool, now: Instant) -> Option<Begun> {
         let prepared = Arc::clone(self.receiver.target.as_ref().filter(|_| self.is_ready())?);
         let due = self.deliveries.begin(asked)?;
+        let is_new = |drain: &Drain| !asked && due.accepted_at > drain.since;
+        if let Some(drain) = self.drain().filter(is_new) {
+            self.receiver.drained_since = Some(drain.since);
+        }
         let asks_first = self.receiver.is_to_agree();
         // What is asked may set a rate, from this call on.
         if self.rate().is_some() || asks_first {

@@ -233,7 +233,9 @@ impl Lanes {
             Some(Phase::Ready(_)) | None => false,
         };
         let crowded = self.shares.is_crowded(lane.speed());
-        if let Some(until) = lane.paused_until() {
+        if lane.is_held() {
+            DispatchState::Held
+        } else if let Some(until) = lane.paused_until() {
             DispatchState::Paused { until }
         } else if lane.is_circuit_open() && !is_asked {
             DispatchState::CircuitOpen

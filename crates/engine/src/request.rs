@@ -25,6 +25,7 @@ use model::cloud_event::{CloudEventForm, HEADER_PREFIX};
 use model::contract::WebhookTarget;
 use model::dedupe;
 use model::delivery::DueDelivery;
+use model::hold::Holds;
 use model::id::TenantId;
 use model::mail::MailAddress;
 use model::policy::Policy;
@@ -85,6 +86,8 @@ pub(crate) struct PreparedTarget {
     pub(crate) rate: Option<CallRate>,
     /// The receiver asked not to be called before.
     pub(crate) paused_until: Option<Timestamp>,
+    /// Somebody paused the webhook, or did once.
+    pub(crate) holds: Holds,
     /// Its receiver is to agree before it is called.
     pub(crate) handshake: Option<Box<PreparedHandshake>>,
     target_url: String,
@@ -184,6 +187,7 @@ impl PreparedTarget {
             shown_url: target::masked(&target.target_url).into(),
             retries_max: target.retries_max,
             paused_until: target.paused_until,
+            holds: target.holds.clone(),
             handshake,
             mail: MailAddress::of_target(&target.target_url).and_then(Result::ok),
             target_url: target.target_url.clone(),

@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::delivery::DeliveryState;
+use crate::delivery_filter::DeliveryFilter;
+use crate::hold::Hold;
 use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, WebhookId};
 use crate::named::named;
-use crate::query::AuditEntry;
+use crate::query::{AuditEntry, DeliveryStatus};
 use crate::tenant::{DialectName, Permissions, Tenant, TokenKind};
 use crate::time::Timestamp;
 use crate::webhook::{Disablement, Headers, Webhook};
@@ -55,6 +57,8 @@ pub struct WebhookHealth {
     pub latest: Option<LatestAttempt>,
     /// The first failure after the last success, if the latest attempt failed.
     pub failing_since: Option<Timestamp>,
+    /// Somebody paused it: nothing is sent.
+    pub hold: Option<Hold>,
     /// The earliest delivery that is owed, and when its next attempt is due.
     pub next_due_at: Option<Timestamp>,
     /// Whether something that failed waits to be tried again.
@@ -225,13 +229,16 @@ pub struct AuditRow {
     pub entry: AuditEntry,
 }
 
-/// What is to be done to many deliveries of a webhook. It is written down before it begins, goes
-/// on in steps of `limits::BULK_STEP_MAX` rows, and survives a restart.
+/// What is to be done to many deliveries. It is written down before it begins, goes on in steps of
+/// `limits::BULK_STEP_MAX` rows, and survives a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBulkJob {
     pub tenant: TenantId,
-    pub webhook: WebhookId,
+    /// `None`: all that are enabled; for `ReplayMatching` only.
+    pub webhook: Option<WebhookId>,
     pub what: BulkJobKind,
+    /// Only deliveries that it means; with `ReplayMatching`, and only there.
+    pub filter: Option<DeliveryFilter>,
     /// How many it seemed to be about when it was asked for.
     pub expected: u64,
     pub actor: String,
@@ -244,12 +251,15 @@ pub enum BulkJobKind {
     ReplayUndelivered,
     /// Cancel all that is owed.
     CancelPending,
+    /// Send again what a filter means, of one webhook or of all.
+    ReplayMatching,
 }
 
 named!(
     BulkJobKind {
         ReplayUndelivered = "retry_failed",
         CancelPending = "stop_retrying",
+        ReplayMatching = "replay",
     }
 );
 
@@ -257,8 +267,12 @@ named!(
 pub struct BulkJob {
     pub id: BulkJobId,
     pub tenant: TenantId,
-    pub webhook: WebhookId,
+    /// `None`: all of the tenant's that are enabled.
+    pub webhook: Option<WebhookId>,
+    /// The webhook it has come to.
+    pub reached: WebhookId,
     pub what: BulkJobKind,
+    pub filter: Option<DeliveryFilter>,
     pub expected: u64,
     /// Deliveries it has been done to.
     pub done: u64,
@@ -268,6 +282,9 @@ pub struct BulkJob {
     /// Why it ended before its time, if it did: a sentence.
     pub abort_reason: Option<String>,
 }
+
+/// How many deliveries a filter means, by status, in the order of its statuses.
+pub type StatusCounts = Vec<(DeliveryStatus, BoundedCount)>;
 
 /// How many there are, counted up to a bound that whoever answers it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -109,6 +109,8 @@ pub enum DispatchState {
     InFlight,
     /// Its receiver asked to be left alone until then.
     Paused { until: Timestamp },
+    /// Somebody paused its webhook.
+    Held,
     /// Its receiver has failed for long, and one delivery at a time finds out whether it is back.
     CircuitOpen,
     /// As many calls a second as its webhook may have were made.
@@ -128,6 +130,7 @@ impl DispatchState {
     pub fn words(self) -> Option<Cow<'static, str>> {
         let words = match self {
             Self::InFlight => return None,
+            Self::Held => "somebody paused its webhook, and it waits until that is resumed",
             Self::Paused { .. } => "its receiver asked to be left alone for a while",
             Self::CircuitOpen => {
                 "its receiver has failed for long, and one delivery at a time finds out whether it is \

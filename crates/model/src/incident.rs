@@ -189,6 +189,7 @@ pub struct OldestRound {
 /// How a webhook with an open incident stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WebhookState {
+    /// Neither disabled nor paused by somebody.
     pub enabled: bool,
     pub failing_since: Option<Timestamp>,
     pub oldest: Option<OldestRound>,
@@ -229,7 +230,7 @@ pub struct WatchQuery {
 pub struct Watched {
     /// Counts what was recorded: `record_incidents` is refused with another one.
     pub version: i64,
-    /// Those that have failed for longest first; none that is disabled.
+    /// Those that have failed for longest first; none that is disabled or paused by somebody.
     pub failing: Vec<FailingState>,
     pub gone: Vec<GoneState>,
     /// Each with its webhook, as far as it is there.

@@ -66,7 +66,7 @@ struct LeaseState {
     table: LeaseTable,
     latest: u64,
     /// Of whom bulk jobs may run that nodes began.
-    bulk_jobs: BTreeSet<(TenantId, WebhookId)>,
+    bulk_jobs: BTreeSet<TenantId>,
 }
 
 /// Those who are told of what was committed.
@@ -167,9 +167,9 @@ impl LeasedStore {
     pub async fn bulk_jobs(&self) -> Result<Vec<(BulkJobId, WebhookId)>, StoreError> {
         let begun = lock(&self.leases).bulk_jobs.clone();
         let mut found = Vec::new();
-        for (tenant, webhook) in begun {
-            let running = self.store.running_bulk_jobs(tenant, webhook).await?;
-            found.extend(running.into_iter().map(|job| (job.id, job.webhook)));
+        for tenant in begun {
+            let running = self.store.running_bulk_jobs(tenant, None).await?;
+            found.extend(running.into_iter().map(|job| (job.id, job.reached)));
         }
         found.sort_unstable();
         Ok(found)
@@ -271,7 +271,7 @@ impl StoreWrapper for NodeStore {
     ) -> StoreFuture<T> {
         if let StoreCall::StartBulkJob(new) = call {
             let mut leases = lock(&self.shared.leases);
-            leases.bulk_jobs.insert((new.tenant, new.webhook));
+            leases.bulk_jobs.insert(new.tenant);
         }
         self.shared.of(self.number, work)
     }

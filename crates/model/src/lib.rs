@@ -60,6 +60,7 @@ mod named;
 
 pub mod limits;
 
+pub mod hold;
 pub mod id;
 pub mod rng;
 pub mod time;
@@ -78,8 +79,10 @@ pub mod certificate;
 pub mod declared_secrets;
 pub mod dedupe;
 pub mod delivery;
+pub mod delivery_filter;
 pub mod own_header;
 pub mod policy;
+pub mod response_filter;
 pub mod retry_after;
 pub mod schedule;
 pub mod signing;

@@ -264,6 +264,9 @@ pub const SIGN_IN_FAILURE_RETENTION_MS: i64 = 24 * 3_600_000;
 /// Names for which failures to sign in are remembered: some ten megabytes, whoever guesses.
 pub const FAILURES_MAX: usize = 100_000;
 
+/// Bulk jobs of one tenant that run at a time; the next one is refused.
+pub const BULK_JOBS_RUNNING_MAX: usize = 100;
+
 /// How long a bulk job that ended can be looked at. What it was, the audit log keeps.
 pub const BULK_JOB_RETENTION_MS: i64 = 7 * 24 * 3_600_000;
 

@@ -50,6 +50,20 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// The policy for a delivery that was held for so long since its first attempt; `None` if that
+    /// changes nothing of it.
+    pub fn held(&self, held_ms: i64) -> Option<Self> {
+        let last = self
+            .schedule
+            .final_attempt_after_ms
+            .filter(|_| held_ms > 0)?;
+        let mut policy = self.clone();
+        policy.schedule.final_attempt_after_ms = Some(last.saturating_add(held_ms));
+        Some(policy)
+    }
+}
+
 /// How a dialect's events are named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventNaming {

@@ -9,6 +9,7 @@ use crate::declared_secrets::DeclaredSecrets;
 use crate::delivery::DeliveryState;
 use crate::id::{DeliveryId, WebhookId};
 use crate::named::named;
+use crate::response_filter::ResponseFilter;
 use crate::tenant::{DialectName, Event, NewToken, Permissions, TokenHash, TokenKind};
 use crate::time::Timestamp;
 use crate::webhook::{Headers, NewWebhook, Webhook};
@@ -72,6 +73,8 @@ pub struct LogQuery {
     pub since: Option<Timestamp>,
     /// Accepted before this moment.
     pub until: Option<Timestamp>,
+    /// What the latest attempt came to.
+    pub response: Option<ResponseFilter>,
     /// Within the body that was sent, as it is; empty for any.
     pub text: String,
     pub from: Option<LogCursor>,

@@ -18,9 +18,11 @@ use crate::contract::{
 use crate::dashboard::{
     AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, FailingCounts, FailingPage,
     FailingQuery, MatchExplanation, NewBulkJob, NotificationDetail, NotificationQuery,
-    NotificationRow, TenantQuery, TenantSettings, TokenRow, WebhookHealth, WebhookSearch,
-    WebhookSearchPage,
+    NotificationRow, StatusCounts, TenantQuery, TenantSettings, TokenRow, WebhookHealth,
+    WebhookSearch, WebhookSearchPage,
 };
+use crate::delivery_filter::DeliveryFilter;
+use crate::hold::{Hold, HoldChange};
 use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use crate::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
 use crate::incident::{WatchQuery, Watched};
@@ -120,6 +122,8 @@ pub enum StoreCall {
     SetCloudEvents,
     CallLimits,
     SetCallLimits,
+    Hold,
+    ChangeHold(HoldChange),
     Signatures,
     PublishedSignature,
     SignaturesBehind,
@@ -169,6 +173,8 @@ pub enum StoreCall {
     StartBulkJob(NewBulkJob),
     BulkJob,
     RunningBulkJobs,
+    CountMatching,
+    StopBulkJob,
     Tokens,
     TokensBehind,
     Token,
@@ -285,6 +291,14 @@ pass!(Catalog of store {
         tenant: TenantId,
         webhook: WebhookId,
         choice: Option<CloudEventChoice>,
+        actor: String,
+        at: Timestamp,
+    ) -> ();
+    Hold = hold(tenant: TenantId, webhook: WebhookId) -> Option<Hold>;
+    ChangeHold(change) = change_hold(
+        tenant: TenantId,
+        webhook: WebhookId,
+        change: HoldChange,
         actor: String,
         at: Timestamp,
     ) -> ();
@@ -437,9 +451,24 @@ pass!(DashboardStore of store {
         what: BulkJobKind,
         at: Timestamp,
     ) -> BoundedCount;
+    CountMatching = count_matching(
+        tenant: TenantId,
+        webhook: Option<WebhookId>,
+        filter: DeliveryFilter,
+        at: Timestamp,
+    ) -> StatusCounts;
     StartBulkJob(bulk_job.clone()) = start_bulk_job(bulk_job: NewBulkJob, at: Timestamp) -> BulkJob;
     BulkJob = bulk_job(tenant: TenantId, id: BulkJobId) -> Option<BulkJob>;
-    RunningBulkJobs = running_bulk_jobs(tenant: TenantId, webhook: WebhookId) -> Vec<BulkJob>;
+    StopBulkJob = stop_bulk_job(
+        tenant: TenantId,
+        id: BulkJobId,
+        actor: String,
+        at: Timestamp,
+    ) -> Option<BulkJob>;
+    RunningBulkJobs = running_bulk_jobs(
+        tenant: TenantId,
+        webhook: Option<WebhookId>,
+    ) -> Vec<BulkJob>;
     Tokens = tokens(tenant: Option<TenantId>) -> Vec<TokenRow>;
     TokensBehind = tokens_behind(
         tenant: Option<TenantId>,

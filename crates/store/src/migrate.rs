@@ -9,7 +9,7 @@ use rusqlite::Connection;
 /// "Will" in ASCII: marks a file as ours.
 pub(crate) const APPLICATION_ID: i32 = 0x5769_6c6c;
 
-const MIGRATIONS: [&str; 19] = [
+const MIGRATIONS: [&str; 21] = [
     include_str!("../migrations/sqlite/0001_init.sql"),
     include_str!("../migrations/sqlite/0002_wide.sql"),
     include_str!("../migrations/sqlite/0003_closed.sql"),
@@ -29,10 +29,12 @@ const MIGRATIONS: [&str; 19] = [
     include_str!("../migrations/sqlite/0017_statistic.sql"),
     include_str!("../migrations/sqlite/0018_incident.sql"),
     include_str!("../migrations/sqlite/0019_portal.sql"),
+    include_str!("../migrations/sqlite/0020_bulk_filter.sql"),
+    include_str!("../migrations/sqlite/0021_hold.sql"),
 ];
 
 /// The version that this program writes.
-pub(crate) const KNOWN: u32 = 19;
+pub(crate) const KNOWN: u32 = 21;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize);
 

@@ -235,6 +235,7 @@ fn prepared_with(url: &str, handshake: Option<Handshake>, origin: Option<&str>) 
         cloud_events: None,
         tls: WebhookTls::default(),
         limits: CallLimits::default(),
+        holds: model::hold::Holds::default(),
         key: None,
         target_url: url.to_owned(),
         headers: Headers::default(),

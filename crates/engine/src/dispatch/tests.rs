@@ -7,6 +7,7 @@ mod fair_share;
 mod fairness;
 mod faults;
 mod handshakes;
+mod holds;
 mod hostile;
 mod kept_connections;
 mod load;

@@ -27,6 +27,8 @@ pub(super) struct Receiver {
     /// Attempts that have been in flight for long.
     pub(super) slow: usize,
     pub(super) pause: Option<Pause>,
+    /// The end of the hold after which all that had waited was begun.
+    pub(super) drained_since: Option<Timestamp>,
     /// It agreed to be called, where it is to.
     pub(super) agreement: Option<Agreement>,
 }

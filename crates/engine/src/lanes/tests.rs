@@ -97,6 +97,7 @@ fn open_limited(tenant: i64, host: &str, limits: CallLimits) -> WebhookLookup {
         cloud_events: None,
         tls: WebhookTls::default(),
         limits,
+        holds: model::hold::Holds::default(),
         key: None,
         target_url: format!("http://{host}/"),
         headers: Headers::default(),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::call_limits::CallLimits;
 use crate::cloud_event::{CloudEventChoice, CloudEvents};
 use crate::contract::StoreFuture;
+use crate::hold::{Hold, HoldChange};
 use crate::id::{DeliveryId, TenantId, WebhookId};
 use crate::own_header::{OwnHeader, OwnHeaderChange, OwnHeaderId, StoredOwnHeader};
 use crate::query::{
@@ -203,6 +204,23 @@ pub trait Catalog: Send + Sync {
         tenant: TenantId,
         webhook: WebhookId,
         limits: CallLimits,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<()>;
+
+    /// The hold of a webhook of the tenant, if somebody paused it.
+    ///
+    /// Errors: those of a read.
+    fn hold(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<Option<Hold>>;
+
+    /// Pauses or resumes a webhook, and writes an audit entry if it is a change.
+    ///
+    /// Errors: those of a change; `Stale` if the webhook is not there.
+    fn change_hold(
+        &self,
+        tenant: TenantId,
+        webhook: WebhookId,
+        change: HoldChange,
         actor: String,
         at: Timestamp,
     ) -> StoreFuture<()>;

@@ -4,9 +4,10 @@ use crate::contract::StoreFuture;
 use crate::dashboard::{
     AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, FailingCounts, FailingPage,
     FailingQuery, MatchExplanation, NewBulkJob, NotificationDetail, NotificationQuery,
-    NotificationRow, TenantQuery, TenantSettings, TokenRow, WebhookHealth, WebhookSearch,
-    WebhookSearchPage,
+    NotificationRow, StatusCounts, TenantQuery, TenantSettings, TokenRow, WebhookHealth,
+    WebhookSearch, WebhookSearchPage,
 };
+use crate::delivery_filter::DeliveryFilter;
 use crate::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, WebhookId};
 use crate::query::LogRow;
 use crate::statistics::{AttemptTally, StatisticsQuery};
@@ -122,10 +123,24 @@ pub trait DashboardStore: Send + Sync {
         at: Timestamp,
     ) -> StoreFuture<BoundedCount>;
 
-    /// Writes the bulk job down, and an audit entry; one of the kind that is still running for the
-    /// webhook is answered instead of a second.
+    /// How many deliveries of a webhook, or of all that are enabled, a filter means; of no other
+    /// statuses than `DeliveryFilter::REPLAYED`. Of each status `limits::COUNTED_MAX` at most are
+    /// counted, and `limits::SCANNED_ROWS_MAX` rows looked at.
     ///
-    /// Errors: those of a change; `Stale` if the tenant has no such webhook.
+    /// Errors: those of a read.
+    fn count_matching(
+        &self,
+        tenant: TenantId,
+        webhook: Option<WebhookId>,
+        filter: DeliveryFilter,
+        at: Timestamp,
+    ) -> StoreFuture<StatusCounts>;
+
+    /// Writes the bulk job down, and an audit entry; one of the kind, and with the same filter if
+    /// it has any, that is still running for the webhook is answered instead of a second.
+    ///
+    /// Errors: those of a change; `Stale` if the tenant has no such webhook; `Busy` if
+    /// `limits::BULK_JOBS_RUNNING_MAX` of the tenant run.
     fn start_bulk_job(&self, bulk_job: NewBulkJob, at: Timestamp) -> StoreFuture<BulkJob>;
 
     /// A bulk job of the tenant, running or ended.
@@ -133,10 +148,26 @@ pub trait DashboardStore: Send + Sync {
     /// Errors: those of a read.
     fn bulk_job(&self, tenant: TenantId, id: BulkJobId) -> StoreFuture<Option<BulkJob>>;
 
-    /// Those of a webhook that have not ended.
+    /// Ends a bulk job before its time, with an audit entry, and answers it; one that has ended
+    /// stays as it is. What it has done stays done.
+    ///
+    /// Errors: those of a change.
+    fn stop_bulk_job(
+        &self,
+        tenant: TenantId,
+        id: BulkJobId,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<Option<BulkJob>>;
+
+    /// Those that have not ended, by id: of a webhook, or with `None` all of the tenant.
     ///
     /// Errors: those of a read.
-    fn running_bulk_jobs(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<Vec<BulkJob>>;
+    fn running_bulk_jobs(
+        &self,
+        tenant: TenantId,
+        webhook: Option<WebhookId>,
+    ) -> StoreFuture<Vec<BulkJob>>;
 
     /// A tenant's tokens, or with `None` the administrators'; by name.
     ///

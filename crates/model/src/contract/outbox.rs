@@ -9,6 +9,7 @@ use crate::cloud_event::CloudEventMode;
 use crate::contract::StoreFuture;
 use crate::delivery::{DueDelivery, NextState};
 use crate::handshake::{Handshake, HandshakeAnswer};
+use crate::hold::Holds;
 use crate::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use crate::lease::Epoch;
 use crate::own_header::OwnHeader;
@@ -161,6 +162,7 @@ pub struct WebhookTarget {
     pub handshake: Option<Handshake>,
     pub tls: WebhookTls,
     pub limits: CallLimits,
+    pub holds: Holds,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

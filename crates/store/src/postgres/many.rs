@@ -16,6 +16,7 @@ use crate::postgres::pipeline::Params;
 use crate::postgres::text::SafeText;
 use crate::postgres::unattempted;
 use crate::sql::delivery_change::DeliveryChange;
+use crate::sql::delivery_facts::FactsRow;
 use crate::sql::job_error::JobError;
 use crate::sql::row::ReadRow;
 use crate::sql::rows;
@@ -88,6 +89,28 @@ statements! {
           and state in (0, 4)
         order by due_at
         limit $2";
+    // Of the webhook and its notifications.
+    FACTS = "
+        select n.id, n.action_type, n.event, n.accepted_at, length(n.body), d.attempted, d.status
+        from unnest($3::bigint[]) as asked (id)
+        cross join lateral (
+          select id, action_type, event, accepted_at, body from notification
+          where tenant_id = $1 and id = asked.id
+          limit 1) as n
+        cross join lateral (
+          select began_at is not null as attempted, status from delivery
+          where tenant_id = $1 and webhook_id = $2::bigint and notification_id = asked.id
+          limit 1) as d
+        order by n.id";
+    WITH_TEXT = "
+        select found.id
+        from unnest($2::bigint[]) as asked (id)
+        cross join lateral (
+          select id, body from notification
+          where tenant_id = $1 and id = asked.id
+          limit 1) as found
+        where position($3::bytea in found.body) > 0
+        order by found.id";
     MATCHING = "
         select found.id
         from unnest($2::bigint[]) as asked (id)
@@ -181,5 +204,29 @@ pub(crate) fn matching(
     let until = filter.until.map_or(i64::MAX, Timestamp::as_millis);
     let asked: Params<'_> = &[&tenant.0, &notifications, &action_type, &since, &until];
     let found = conn.session().query(MATCHING, asked)?;
+    found.iter().map(|row| row.column(0)).collect()
+}
+
+/// What a filter asks of these deliveries of a webhook, in the order of their notifications.
+pub(crate) fn facts(
+    conn: &PostgresConnection,
+    tenant: TenantId,
+    webhook: WebhookId,
+    notifications: &[i64],
+) -> Result<Vec<FactsRow>, JobError> {
+    let asked: Params<'_> = &[&tenant.0, &webhook.0, &notifications];
+    let found = conn.session().query(FACTS, asked)?;
+    found.iter().map(FactsRow::read).collect()
+}
+
+/// Those of the notifications whose body has the text, in their order.
+pub(crate) fn with_text(
+    conn: &PostgresConnection,
+    tenant: TenantId,
+    text: &[u8],
+    notifications: &[i64],
+) -> Result<Vec<i64>, JobError> {
+    let asked: Params<'_> = &[&tenant.0, &notifications, &text];
+    let found = conn.session().query(WITH_TEXT, asked)?;
     found.iter().map(|row| row.column(0)).collect()
 }

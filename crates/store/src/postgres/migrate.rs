@@ -76,6 +76,16 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0012_portal.sql"),
         oldest: 11,
     },
+    // One that does not know filters would replay all that failed.
+    Migration {
+        sql: include_str!("../../migrations/postgres/0013_bulk_filter.sql"),
+        oldest: 13,
+    },
+    // One that does not know holds would send.
+    Migration {
+        sql: include_str!("../../migrations/postgres/0014_hold.sql"),
+        oldest: 14,
+    },
 ];
 
 /// One step of the schema.

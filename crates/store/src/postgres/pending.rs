@@ -15,7 +15,9 @@ use crate::sql::heartbeat::UnattemptedDue;
 use crate::sql::job_error::JobError;
 use crate::sql::row::ReadRow;
 use crate::sql::rows;
-use crate::sql::{call_limits, cloud_events, handshake, own_headers, signatures, webhook_tls};
+use crate::sql::{
+    call_limits, cloud_events, handshake, holds, own_headers, signatures, webhook_tls,
+};
 
 statements! {
     // By tenant and webhook, as the indexes have them. Each step seeks over all that the webhook
@@ -62,13 +64,13 @@ statements! {
           w.paused_until, w.version, t.dialect, s.failing_since, s.ended_at, s.success, t.key,
           w.cloud_events, w.calls_at_a_time, w.calls_in_million_s, w.time_limit_ms, w.schedule,
           w.handshake_since, w.handshake_at, w.handshake_url, w.handshake_origin, w.handshake_rate,
-          w.handshake_refused
+          w.handshake_refused, w.held_at, w.holds, w.drain_in_million_s, w.drain_since
         from unnest($1::bigint[]) with ordinality as asked (id, place)
         cross join lateral (
           select id, tenant_id, key, target_url, headers, disabled_at, retries_max, paused_until,
             version, cloud_events, calls_at_a_time, calls_in_million_s, time_limit_ms, schedule,
             handshake_since, handshake_at, handshake_url, handshake_origin, handshake_rate,
-            handshake_refused
+            handshake_refused, held_at, holds, drain_in_million_s, drain_since
           from webhook
           where id = asked.id
           limit 1) as w
@@ -206,5 +208,6 @@ fn target(row: &Row) -> Result<WebhookTarget, JobError> {
         cloud_events: cloud_events::stored(row.column(14)?)?,
         limits: call_limits::stored(row, 15)?,
         handshake: handshake::stored(row, 19)?,
+        holds: holds::stored(row, 25)?,
     })
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use model::call_limits::CallLimits;
 use model::cloud_event::{CloudEventChoice, CloudEvents};
 use model::contract::{Catalog, Intake, ReplayRequest, ReplayResult, SealedId, StoreFuture};
+use model::hold::{Hold, HoldChange};
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::idempotency::{IdempotencyKey, IdempotentOperation, IdempotentResult};
 use model::notification::{AcceptResult, NewNotification};
@@ -26,8 +27,8 @@ use crate::sql::executor::{ChangeScope, Executor, shares};
 use crate::sql::queue::JobClass;
 use crate::sql::transaction::Transaction;
 use crate::sql::{
-    apply, audit, call_limits, cancel, catalog, cloud_events, delivery_detail, idempotency, log,
-    own_headers, replay, signatures, stored_responses, webhook_rows, webhook_tls, webhooks,
+    apply, audit, call_limits, cancel, catalog, cloud_events, delivery_detail, holds, idempotency,
+    log, own_headers, replay, signatures, stored_responses, webhook_rows, webhook_tls, webhooks,
 };
 
 /// A store on an engine.
@@ -224,6 +225,26 @@ impl<E: Executor> Catalog for SqlStore<E> {
         let scope = ChangeScope::Tenant(tenant);
         self.executor.change(scope, 1, move |tx| {
             cloud_events::choose(tx, (tenant, webhook), choice, &actor, at).map(drop)
+        })
+    }
+
+    fn hold(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<Option<Hold>> {
+        self.executor.read(JobClass::Work, move |conn| {
+            holds::hold(conn, tenant, webhook)
+        })
+    }
+
+    fn change_hold(
+        &self,
+        tenant: TenantId,
+        webhook: WebhookId,
+        change: HoldChange,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<()> {
+        let scope = ChangeScope::Tenant(tenant);
+        self.executor.change(scope, 1, move |tx| {
+            holds::change(tx, (tenant, webhook), change, &actor, at)
         })
     }
 

@@ -4,9 +4,10 @@ use model::contract::{AlertStore, DashboardStore, StoreFuture, UserStore, WatchR
 use model::dashboard::{
     AuditQuery, AuditRow, BoundedCount, BulkJob, BulkJobKind, FailingCounts, FailingPage,
     FailingQuery, MatchExplanation, NewBulkJob, NotificationDetail, NotificationQuery,
-    NotificationRow, TenantQuery, TenantSettings, TokenRow, WebhookHealth, WebhookSearch,
-    WebhookSearchPage,
+    NotificationRow, StatusCounts, TenantQuery, TenantSettings, TokenRow, WebhookHealth,
+    WebhookSearch, WebhookSearchPage,
 };
+use model::delivery_filter::DeliveryFilter;
 use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, TokenId, UserId, WebhookId};
 use model::incident::{WatchQuery, Watched};
 use model::query::LogRow;
@@ -23,7 +24,7 @@ use crate::sql::{
     audit, dashboard_queries, failing, incidents, portal, sessions, statistics, users,
     webhook_health, webhook_history,
 };
-use crate::sql::{bulk_jobs, log, notifications};
+use crate::sql::{bulk_filter, bulk_jobs, log, notifications};
 
 impl<E: Executor> UserStore for SqlStore<E> {
     fn has_users(&self) -> StoreFuture<bool> {
@@ -316,7 +317,37 @@ impl<E: Executor> DashboardStore for SqlStore<E> {
         })
     }
 
-    fn running_bulk_jobs(&self, tenant: TenantId, webhook: WebhookId) -> StoreFuture<Vec<BulkJob>> {
+    fn count_matching(
+        &self,
+        tenant: TenantId,
+        webhook: Option<WebhookId>,
+        filter: DeliveryFilter,
+        at: Timestamp,
+    ) -> StoreFuture<StatusCounts> {
+        self.executor
+            .read_deliveries(JobClass::Bulk, move |conn, _| {
+                bulk_filter::count(conn, tenant, webhook, &filter, at)
+            })
+    }
+
+    fn stop_bulk_job(
+        &self,
+        tenant: TenantId,
+        id: BulkJobId,
+        actor: String,
+        at: Timestamp,
+    ) -> StoreFuture<Option<BulkJob>> {
+        self.executor
+            .change(ChangeScope::Tenant(tenant), 1, move |tx| {
+                bulk_jobs::stop(tx, tenant, id, &actor, at)
+            })
+    }
+
+    fn running_bulk_jobs(
+        &self,
+        tenant: TenantId,
+        webhook: Option<WebhookId>,
+    ) -> StoreFuture<Vec<BulkJob>> {
         self.executor.read(JobClass::Work, move |conn| {
             bulk_jobs::running(conn, tenant, webhook)
         })

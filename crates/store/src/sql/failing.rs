@@ -16,14 +16,14 @@ use crate::sql::{Connection, Row, dashboard_queries, owed, query, rows, webhook_
 shared_statements! {
     FAILING = "
         select s.webhook_id, s.failing_since, s.notification_id, s.ended_at, s.success, s.words,
-          w.tenant_id, w.disabled_at
+          w.tenant_id, coalesce(w.disabled_at, w.held_at)
         from standing s indexed by standing_failing
         cross join webhook w on w.id = s.webhook_id
         where s.failing_since is not null and (s.failing_since, s.webhook_id) > (?1, ?2)
         order by s.failing_since, s.webhook_id
         limit ?3" | "
         select f.webhook_id, f.failing_since, f.notification_id, f.ended_at, f.success, f.words,
-          w.tenant_id, w.disabled_at
+          w.tenant_id, coalesce(w.disabled_at, w.held_at)
         from (
           select webhook_id, failing_since, notification_id, ended_at, success, words
           from standing
@@ -31,7 +31,7 @@ shared_statements! {
           order by failing_since, webhook_id
           limit ?3) f
         cross join lateral (
-          select tenant_id, disabled_at from webhook where id = f.webhook_id limit 1) w
+          select tenant_id, disabled_at, held_at from webhook where id = f.webhook_id limit 1) w
         order by f.failing_since, f.webhook_id";
 }
 
@@ -40,6 +40,7 @@ struct FailingRow {
     since: Timestamp,
     latest: LatestAttempt,
     tenant: TenantId,
+    /// Neither disabled nor paused.
     is_enabled: bool,
 }
 

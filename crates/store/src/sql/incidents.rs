@@ -26,7 +26,8 @@ shared_statements! {
     FAILING = "
         select s.webhook_id, s.failing_since, w.tenant_id, t.dialect, w.retries_max, w.schedule
         from standing s indexed by standing_failing
-        cross join webhook w on w.id = s.webhook_id and w.disabled_at is null
+        cross join webhook w
+          on w.id = s.webhook_id and coalesce(w.disabled_at, w.held_at) is null
         cross join tenant t on t.id = w.tenant_id and t.dialect <> ?2
         where s.failing_since is not null and s.failing_since <= ?1
         order by s.failing_since, s.webhook_id
@@ -38,10 +39,10 @@ shared_statements! {
           order by failing_since, webhook_id
           limit ?3) s
         cross join lateral (
-          select tenant_id, disabled_at, retries_max, schedule
+          select tenant_id, coalesce(disabled_at, held_at) as off_at, retries_max, schedule
           from webhook where id = s.webhook_id limit 1) w
         cross join lateral (select dialect from tenant where id = w.tenant_id limit 1) t
-        where w.disabled_at is null and t.dialect <> ?2
+        where w.off_at is null and t.dialect <> ?2
         order by s.failing_since, s.webhook_id";
     OLDEST_ROUND = "
         select round_began_at from delivery indexed by delivery_state
@@ -75,7 +76,7 @@ shared_statements! {
         order by kind, coalesce(webhook_id, 0)
         limit ?1";
     STATE = "
-        select w.id, s.failing_since, w.disabled_at, t.dialect, w.retries_max, w.schedule
+        select w.id, s.failing_since, coalesce(w.disabled_at, w.held_at), t.dialect, w.retries_max, w.schedule
         from webhook w
         join tenant t on t.id = w.tenant_id
         left join standing s on s.webhook_id = w.id
@@ -184,14 +185,14 @@ fn oldest_round(
 
 fn state(conn: Connection<'_>, webhook: WebhookId, lag_ms: i64) -> Result<WebhookState, JobError> {
     let found = query::first(conn, STATE, values![webhook.0], |row| {
-        let disabled_at = rows::time_if_any(row, 2)?;
-        Ok((rows::time_if_any(row, 1)?, disabled_at, retries(row)?))
+        let off_at = rows::time_if_any(row, 2)?;
+        Ok((rows::time_if_any(row, 1)?, off_at, retries(row)?))
     })?;
-    let Some((failing_since, disabled_at, retries)) = found else {
+    let Some((failing_since, off_at, retries)) = found else {
         return Ok(WebhookState::default());
     };
     Ok(WebhookState {
-        enabled: disabled_at.is_none(),
+        enabled: off_at.is_none(),
         failing_since,
         oldest: match failing_since {
             Some(_) => oldest_round(conn, webhook, retries, lag_ms)?,

@@ -5,6 +5,7 @@
 
 use crate::sql::Connection;
 use model::delivery::DeliveryState;
+use model::delivery_filter::ResponseFilter;
 use model::id::{DeliveryId, TenantId, WebhookId};
 use model::limits;
 use model::query::{DeliveryStatus, LogCursor, LogPage, LogQuery, LogRow};
@@ -14,6 +15,7 @@ use crate::sql::job_error::JobError;
 use crate::sql::merge::{self, Direction, LogMerge};
 use crate::sql::read_horizon::ReadHorizon;
 use crate::sql::rows;
+use crate::sql::value::Value;
 use crate::sql::webhook_rows;
 use crate::sql::{delivery_detail, notification_rows, query};
 
@@ -35,7 +37,7 @@ shared_statements! {
           select 1 from fresh
           where /*postgres tenant_id = ?3 and */ notification_id = ?1 and webhook_id = ?2))";
     STATE = "
-        select state from delivery
+        select state, status, began_at is not null from delivery
         where /*postgres tenant_id = (select tenant_id from webhook where id = ?2) and */
           notification_id = ?1 and webhook_id = ?2";
     // These columns stand before the body in a row, so that no body is read.
@@ -43,7 +45,7 @@ shared_statements! {
         select action_type, event, length(body) from notification
         where /*postgres tenant_id = (select tenant_id from webhook where id = ?2) and */
           id = ?1";
-    HAS_TEXT = "
+    pub(crate) HAS_TEXT = "
         select instr(body, ?2) > 0 from notification where id = ?1" | "
         select position(?2 in body) > 0 from notification
         where tenant_id = (select tenant_id from webhook where id = ?3) and id = ?1";
@@ -186,6 +188,7 @@ struct RowFilter<'a> {
     tenant: TenantId,
     times: Option<&'a LogQuery>,
     only_delivered: bool,
+    response: Option<ResponseFilter>,
     needs_head: bool,
     action_type: Option<&'a str>,
     event: Option<&'a str>,
@@ -204,6 +207,7 @@ impl<'a> RowFilter<'a> {
             tenant,
             times: falls.then_some(query),
             only_delivered: query.status == Some(DeliveryStatus::Delivered),
+            response: query.response,
             needs_head,
             action_type: query.action_type.as_deref(),
             event: query.event.as_deref(),
@@ -226,16 +230,14 @@ impl<'a> RowFilter<'a> {
             }
         }
         let keys = values![id.notification.0, id.webhook.0];
-        if self.only_delivered {
-            let state: Option<i64> = query::first(self.conn, STATE, keys, |row| row.get(0))?;
-            if state != Some(rows::state_number(DeliveryState::Delivered).0) {
-                return Ok(false);
-            }
+        let by_state = self.only_delivered || self.response.is_some();
+        if by_state && !self.has_state(keys)? {
+            return Ok(false);
         }
         if !self.needs_head {
             return Ok(true);
         }
-        self.looked_at += usize::from(self.only_delivered);
+        self.looked_at += usize::from(by_state);
         let head = query::first(self.conn, HEAD, keys, |row| {
             let has = |at, wanted: Option<&str>| -> Result<bool, JobError> {
                 Ok(match wanted {
@@ -257,6 +259,20 @@ impl<'a> RowFilter<'a> {
         let searched = values![id.notification.0, self.text, id.webhook.0];
         let has_text: Option<bool> = query::first(self.conn, HAS_TEXT, searched, |row| row.get(0))?;
         Ok(has_text == Some(true))
+    }
+}
+
+impl RowFilter<'_> {
+    fn has_state(&self, keys: &[Value<'_>]) -> Result<bool, JobError> {
+        let found = query::first(self.conn, STATE, keys, |row| {
+            let (state, status, attempted) = (row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?);
+            Ok((state, status, attempted))
+        })?;
+        // What was never attempted may have no row.
+        let (state, status, attempted) = found.unwrap_or((rows::UNATTEMPTED, None, false));
+        let is_delivered = state == rows::state_number(DeliveryState::Delivered).0;
+        Ok((is_delivered || !self.only_delivered)
+            && self.response.is_none_or(|one| one.is_of(status, attempted)))
     }
 }
 

@@ -196,15 +196,15 @@ fn replay_filtered(
     let asked = values![webhook, after, upto, room, began_at, ahead, now];
     let (found, change) = match filter.status {
         DeliveryStatus::Retrying => {
-            let found = walk(tx, delivery_scans::WAITING, asked)?;
+            let found = walk(tx.conn(), delivery_scans::WAITING, asked)?;
             (found, DeliveryChange::RetryNow)
         }
         DeliveryStatus::Failed => {
-            let found = walk(tx, delivery_scans::FAILED, asked)?;
+            let found = walk(tx.conn(), delivery_scans::FAILED, asked)?;
             (found, DeliveryChange::Replay)
         }
         DeliveryStatus::Cancelled => {
-            let found = walk(tx, delivery_scans::CANCELLED, asked)?;
+            let found = walk(tx.conn(), delivery_scans::CANCELLED, asked)?;
             (found, DeliveryChange::Replay)
         }
         DeliveryStatus::Pending | DeliveryStatus::Delivered => {

@@ -112,6 +112,7 @@ numbered! {
     BulkJobKind, bulk_job_number, bulk_job_kind, "kind of bulk job":
     ReplayUndelivered = 1,
     CancelPending = 2,
+    ReplayMatching = 3,
 }
 
 numbered! {

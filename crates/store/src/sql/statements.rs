@@ -2,10 +2,10 @@
 
 use crate::sql::{Statement, merge};
 use crate::sql::{
-    apply, audit, backlog, bulk_jobs, call_limits, cancel, catalog, cloud_events,
+    apply, audit, backlog, bulk_filter, bulk_jobs, call_limits, cancel, catalog, cloud_events,
     dashboard_queries, delivery_detail, delivery_scans, expiry, failing, fan_out, handshake,
-    heartbeat, id_range, idempotency, incidents, log, notification_rows, notifications, owed,
-    own_headers, portal, prune, read_horizon, replay, sessions, signatures, statistics,
+    heartbeat, holds, id_range, idempotency, incidents, log, notification_rows, notifications,
+    owed, own_headers, portal, prune, read_horizon, replay, sessions, signatures, statistics,
     stored_responses, users, webhook_health, webhook_history, webhook_rows, webhook_tls, webhooks,
 };
 
@@ -15,6 +15,7 @@ pub(crate) fn statements() -> impl Iterator<Item = Statement> {
         apply::STATEMENTS,
         audit::STATEMENTS,
         backlog::STATEMENTS,
+        bulk_filter::STATEMENTS,
         bulk_jobs::STATEMENTS,
         cancel::STATEMENTS,
         catalog::STATEMENTS,
@@ -28,6 +29,7 @@ pub(crate) fn statements() -> impl Iterator<Item = Statement> {
         failing::STATEMENTS,
         fan_out::STATEMENTS,
         heartbeat::STATEMENTS,
+        holds::STATEMENTS,
         id_range::STATEMENTS,
         idempotency::STATEMENTS,
         incidents::STATEMENTS,

@@ -18,7 +18,7 @@ use crate::sql::job_error::JobError;
 use crate::sql::row_budget::RowBudget;
 use crate::sql::rows;
 use crate::sql::transaction::Transaction;
-use crate::sql::{owed, query, webhook_rows};
+use crate::sql::{holds, owed, query, webhook_rows};
 
 shared_statements! {
     // A success in the batch begins anew; else the first failure stays the first.
@@ -243,6 +243,10 @@ fn health_of(
         webhook,
         latest,
         failing_since: failing_since.flatten(),
+        hold: match webhook_rows::tenant_of(conn, webhook)? {
+            Some(tenant) => holds::hold(conn, tenant, webhook)?,
+            None => None,
+        },
         next_due_at,
         retrying: retrying.is_some(),
         waiting: owed::count(conn, webhook, limits::WAITING_COUNTED_MAX)?,

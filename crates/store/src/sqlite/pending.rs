@@ -13,7 +13,9 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement};
 use crate::sql::heartbeat::UnattemptedDue;
 use crate::sql::job_error::JobError;
 use crate::sql::rows;
-use crate::sql::{call_limits, cloud_events, handshake, own_headers, signatures, webhook_tls};
+use crate::sql::{
+    call_limits, cloud_events, handshake, holds, own_headers, signatures, webhook_tls,
+};
 use crate::sqlite::tx::Tx;
 use crate::sqlite::{unattempted, unattempted_rows};
 
@@ -36,7 +38,7 @@ statements! {
           t.key as tenant_key, w.cloud_events,
           w.calls_at_a_time, w.calls_in_million_s, w.time_limit_ms, w.schedule,
           w.handshake_since, w.handshake_at, w.handshake_url, w.handshake_origin, w.handshake_rate,
-          w.handshake_refused
+          w.handshake_refused, w.held_at, w.holds, w.drain_in_million_s, w.drain_since
         from webhook w join tenant t on t.id = w.tenant_id
         left join standing s on s.webhook_id = w.id
         where w.id = ?1";
@@ -146,5 +148,6 @@ fn target(row: &Row<'_>) -> Result<WebhookTarget, JobError> {
         cloud_events: cloud_events::stored(row.get("cloud_events")?)?,
         limits: call_limits::stored(row, 15)?,
         handshake: handshake::stored(row, 19)?,
+        holds: holds::stored(row, 25)?,
     })
 }

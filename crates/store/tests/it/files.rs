@@ -408,6 +408,19 @@ fn a_store_of_an_earlier_version_is_brought_up_to_date_with_all_it_has() {
         alter table webhook drop column handshake_origin;
         alter table webhook drop column handshake_rate;
         alter table webhook drop column handshake_refused;
+        alter table webhook drop column held_at;
+        alter table webhook drop column held_from;
+        alter table webhook drop column held_by;
+        alter table webhook drop column holds;
+        alter table webhook drop column drain_in_million_s;
+        alter table webhook drop column drain_since;
+        drop index errand_next; drop index errand_one; drop index errand_running;
+        alter table errand drop column filter;
+        alter table errand drop column of_tenant;
+        alter table errand drop column since;
+        alter table errand drop column stepped_at;
+        create index errand_next on errand (id) where ended_at is null;
+        create unique index errand_one on errand (webhook_id, kind) where ended_at is null;
         alter table delivery drop column tried_at; pragma user_version = 1",
     )
     .unwrap();

@@ -417,8 +417,9 @@ fn bulk_jobs(given: &Given, webhooks: &[WebhookId]) {
     ] {
         let new = NewBulkJob {
             tenant: given.tenant,
-            webhook,
+            webhook: Some(webhook),
             what,
+            filter: None,
             expected: 3,
             actor: HOSTILE.to_owned(),
         };

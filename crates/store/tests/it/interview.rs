@@ -5,6 +5,7 @@ use model::contract::{DueQuery, RecoveryQuery, Store, StoreError, StoreFuture};
 use model::dashboard::{
     AuditQuery, BulkJobKind, FailingQuery, NotificationQuery, TenantQuery, WebhookSearch,
 };
+use model::delivery_filter::DeliveryFilter;
 use model::id::{BulkJobId, DeliveryId, NotificationId, TenantId, WebhookId};
 use model::incident::WatchQuery;
 use model::lease::Epoch;
@@ -251,7 +252,14 @@ impl Interview<'_> {
             let count = store.count_bulk_job(tenant, webhook, what, self.topics.now);
             self.ask(format!("{what:?} {of}"), count);
         }
-        let running = store.running_bulk_jobs(tenant, webhook);
+        let filter = DeliveryFilter {
+            statuses: DeliveryFilter::REPLAYED.to_vec(),
+            action_types: vec!["order.paid".to_owned()],
+            ..DeliveryFilter::default()
+        };
+        let count = store.count_matching(tenant, Some(webhook), filter, self.topics.now);
+        self.ask(format!("matching {of}"), count);
+        let running = store.running_bulk_jobs(tenant, Some(webhook));
         self.ask(format!("bulk jobs {of}"), running);
         let query = AuditQuery {
             webhook: Some(webhook),

@@ -5,13 +5,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use model::contract::{CommitSubscriber, PendingWebhook, Store};
-use model::delivery::DueDelivery;
+use model::dashboard::{BulkJobKind, NewBulkJob};
+use model::delivery::{DeliveryState, DueDelivery};
+use model::delivery_filter::DeliveryFilter;
 use model::id::WebhookId;
 use model::lease::{Lease, Slots};
 use model::time::{Heartbeat, Moment};
 
 use crate::databases::TestDatabase;
-use crate::postgres::harness::{at, wait};
+use crate::postgres::harness::{Given, Told, answered, at, delivery_id, ended, settlement, wait};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -81,4 +83,59 @@ fn a_node_hears_at_once_of_slots_that_others_want_give_up_or_leave() {
     wait(one.release(half, beat(4))).unwrap();
     wait(one.close()).unwrap();
     heard_by_two.recv_timeout(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_replay_of_all_webhooks_is_handed_to_whoever_owns_the_next_one() {
+    let given = Given::kept();
+    let webhooks: Vec<WebhookId> = (0..6).map(|_| given.paid_webhook()).collect();
+    let id = given.notified("k", 10);
+    for webhook in &webhooks {
+        let end = ended(DeliveryState::Failed);
+        given.settle(settlement(
+            delivery_id(id, *webhook),
+            20,
+            answered(500),
+            end,
+        ));
+    }
+    let beside = given.beside();
+    let second = wait(beside.store.claim(at(30))).unwrap();
+    let half = wait(given.store.renew(given.lease, beat(30))).unwrap();
+    let first = wait(given.store.renew(half, beat(31))).unwrap();
+    let second = wait(beside.store.renew(second, beat(32))).unwrap();
+    let of_first = webhooks.iter().filter(|id| first.slots.has(**id)).count();
+    let of_second = webhooks.iter().filter(|id| second.slots.has(**id)).count();
+    assert!(of_first > 0 && of_second > 0 && of_first + of_second == 6);
+    let new = NewBulkJob {
+        tenant: given.tenant,
+        webhook: None,
+        what: BulkJobKind::ReplayMatching,
+        filter: Some(DeliveryFilter {
+            statuses: DeliveryFilter::REPLAYED.to_vec(),
+            ..DeliveryFilter::default()
+        }),
+        expected: 2,
+        actor: "anna".to_owned(),
+    };
+    let begun = wait(given.store.start_bulk_job(new, at(50))).unwrap();
+    let step =
+        |given: &Given, lease: Lease| wait(given.store.step_bulk_job(lease.epoch, at(60))).unwrap();
+    let done = || {
+        let found = wait(given.store.bulk_job(given.tenant, begun.id)).unwrap();
+        let found = found.unwrap();
+        (found.done, found.ended_at.is_some())
+    };
+    given.heard.take();
+    let mut handed_over = 0;
+    while !done().1 {
+        let before = done().0;
+        while step(&given, first) {}
+        assert!(!step(&given, first), "the rest is another's");
+        handed_over += u32::from(given.heard.take().contains(&Told::BulkJobStarted));
+        while step(&beside, second) {}
+        assert!(done().0 > before);
+    }
+    assert_eq!(done(), (6, true));
+    assert!(handed_over > 0);
 }

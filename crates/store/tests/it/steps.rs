@@ -268,8 +268,9 @@ fn what_is_to_be_cancelled_is_cancelled_although_it_is_not_materialized_yet() {
     let (given, last) = (&stepped.given, *stepped.webhooks.last().unwrap());
     let bulk_job = NewBulkJob {
         tenant: given.tenant,
-        webhook: last,
+        webhook: Some(last),
         what: BulkJobKind::CancelPending,
+        filter: None,
         expected: 4,
         actor: "test".to_owned(),
     };

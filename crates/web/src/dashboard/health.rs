@@ -1,13 +1,18 @@
 //! The health of a webhook, for people: a status in words, its latest call, and the last 24 hours
 //! as a bar with its numbers.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use model::dashboard::{BoundedCount, HOUR_MS, HourlyCounts, LatestAttempt, WebhookHealth};
 use model::time::Timestamp;
 use model::webhook::{DisableCause, Webhook};
 
+use super::text::TextExcerpt;
 use super::view::{DisplayTime, Tone};
+
+/// The most bytes of a name that are shown.
+const NAME_ROOM: usize = 100;
 
 /// The hours of a bar, the present one included.
 const HOURS: i64 = 24;
@@ -22,8 +27,10 @@ pub(crate) struct WebhookStatus {
     pub(crate) tone: Tone,
     pub(crate) word: &'static str,
     /// The words before the time, if there is one.
-    pub(crate) more: &'static str,
+    pub(crate) more: Cow<'static, str>,
     pub(crate) at: Option<DisplayTime>,
+    /// Somebody paused it.
+    pub(crate) is_held: bool,
     /// When the next attempt is due, if one is.
     pub(crate) next: Option<NextAttempt>,
     /// How many deliveries wait, and since when, if any do.
@@ -86,8 +93,9 @@ impl WebhookStatus {
         let status = |tone, word, more, at: Option<Timestamp>| Self {
             tone,
             word,
-            more,
+            more: Cow::Borrowed(more),
             at: at.map(DisplayTime),
+            is_held: false,
             next: None,
             waiting: health.and_then(|health| {
                 WaitingDeliveries::new(health.waiting, health.oldest_waiting_at)
@@ -107,6 +115,14 @@ impl WebhookStatus {
                 DisableCause::Requested | DisableCause::Deleted => Tone::Quiet,
             };
             return status(tone, word, more, Some(disabled.at));
+        }
+        if let Some(hold) = health.and_then(|health| health.hold.as_ref()) {
+            let more = format!("by {}, since", TextExcerpt::line(&hold.by, NAME_ROOM));
+            return Self {
+                more: more.into(),
+                is_held: true,
+                ..status(Tone::Waiting, "Paused", "", Some(hold.at))
+            };
         }
         if let Some(until) = webhook.paused_until.filter(|until| *until > now) {
             let more = "because its receiver asked for a pause, until";
@@ -286,6 +302,7 @@ mod tests {
                 success,
                 words: "It was answered.".to_owned(),
             }),
+            hold: None,
             failing_since: (!success).then_some(NOW),
             next_due_at: None,
             retrying: false,
@@ -334,7 +351,7 @@ mod tests {
         ] {
             off.disabled = Some(Disablement { at: NOW, cause });
             let status = WebhookStatus::of(&off, Some(&health(false)), NOW);
-            assert_eq!((status.word, status.more), ("Disabled", more));
+            assert_eq!((status.word, &*status.more), ("Disabled", more));
         }
     }
 

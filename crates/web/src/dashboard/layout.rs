@@ -60,6 +60,11 @@ const SAID: &[(&str, &str)] = &[
     ("created", "The webhook is created."),
     ("saved", "Saved."),
     ("calls-saved", "Saved. It holds from the next call on."),
+    ("paused", "The webhook is paused. What comes for it waits."),
+    (
+        "resumed",
+        "The webhook is resumed. What has waited is sent.",
+    ),
     ("signed", "Calls are signed with it from now on."),
     (
         "former-ended",

@@ -24,6 +24,7 @@ mod overview;
 mod page;
 mod page_context;
 mod paged;
+mod pause;
 mod profile;
 mod response;
 mod secrets;
@@ -67,6 +68,7 @@ fn routes() -> Vec<PageRoute> {
         webhook::routes(),
         secrets::routes(),
         calls::routes(),
+        pause::routes(),
         send_test::routes(),
         notifications::routes(),
         explanation::routes(),

@@ -164,6 +164,10 @@ fn meaning(webhook: &Webhook, health: Option<&WebhookHealth>) -> &'static str {
         Some(DisableCause::Deleted) => return "It is kept for the log.",
         None => {}
     }
+    if health.is_some_and(|health| health.hold.is_some()) {
+        return "What comes for it waits until it is resumed; nothing is lost, and no retry is used \
+                up.";
+    }
     let Some(health) = health.filter(|health| health.latest.is_some()) else {
         return "Nothing was sent to it yet. Send a test to see whether it is reached.";
     };

@@ -12,7 +12,7 @@ pub(super) fn path_of(route: &Route, tenant: &str) -> String {
     let fill = |segment: &'static str| match segment {
         "{organizer}" => tenant.to_owned(),
         "{event}" => "democon".to_owned(),
-        "{id}" => "1".to_owned(),
+        "{id}" | "{replay}" => "1".to_owned(),
         "{delivery}" => "dlv_1_1".to_owned(),
         "{profile}" => "standard".to_owned(),
         "{name}" => "X-Key".to_owned(),

@@ -14,6 +14,8 @@ mod never_500;
 mod own_headers;
 mod pages;
 mod parameters;
+mod pause;
+mod replays;
 mod requests;
 mod signatures;
 mod statistics;

@@ -12,8 +12,9 @@ use super::world::{Does, World, seconds};
 async fn begin(world: &World, webhook: WebhookId, what: BulkJobKind) -> BulkJob {
     let new = NewBulkJob {
         tenant: world.tenant,
-        webhook,
+        webhook: Some(webhook),
         what,
+        filter: None,
         expected: 0,
         actor: "test".to_owned(),
     };

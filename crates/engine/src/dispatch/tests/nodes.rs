@@ -7,6 +7,7 @@ use std::time::Duration;
 use model::contract::{Backend, DashboardStore as _, Leases as _, Store, StoreError, StoreFuture};
 use model::dashboard::{BulkJobKind, NewBulkJob};
 use model::delivery::{CancelCause, DeliveryState};
+use model::delivery_filter::DeliveryFilter;
 use model::gate::Gate;
 use model::id::WebhookId;
 use model::leased_store::LeasedStore;
@@ -295,8 +296,9 @@ async fn what_is_in_flight_ends_with_its_lease() {
 async fn begin_to_cancel(world: &World, shared: &LeasedStore, webhook: WebhookId) {
     let new = NewBulkJob {
         tenant: world.tenant,
-        webhook,
+        webhook: Some(webhook),
         what: BulkJobKind::CancelPending,
+        filter: None,
         expected: 0,
         actor: "test".to_owned(),
     };
@@ -347,4 +349,57 @@ async fn a_bulk_job_of_a_node_that_is_gone_is_gone_on_with_by_who_has_its_slots(
         assert_eq!(world.state(id, webhook).await, stopped);
     }
     drop(two);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_of_all_webhooks_goes_from_node_to_node_until_it_is_done() {
+    let world = World::new().await;
+    let shared = shared(&world);
+    let mut webhooks = Vec::new();
+    for host in ["a.test", "b.test", "c.test", "d.test"] {
+        let url = format!("http://{host}/");
+        webhooks.push(world.webhook(&url, "paid").await);
+        world.net.at(host, |_, _| Does::Answers(500));
+    }
+    let one = node(&world, &shared).await;
+    let two = node(&world, &shared).await;
+    seconds(9).await;
+    let owns = |slots: &model::lease::Slots| webhooks.iter().filter(|id| slots.has(**id)).count();
+    let shares: Vec<usize> = shared
+        .table()
+        .rows()
+        .iter()
+        .map(|row| owns(&row.slots))
+        .collect();
+    assert!(shares.iter().all(|count| *count > 0), "{shares:?}");
+    let ids = world.hand_in("paid", 3).await;
+    seconds(5).await;
+    let filter = DeliveryFilter {
+        statuses: DeliveryFilter::REPLAYED.to_vec(),
+        ..DeliveryFilter::default()
+    };
+    let new = NewBulkJob {
+        tenant: world.tenant,
+        webhook: None,
+        what: BulkJobKind::ReplayMatching,
+        filter: Some(filter),
+        expected: 12,
+        actor: "test".to_owned(),
+    };
+    let began = shared.node().start_bulk_job(new, world.clock.now());
+    let began = began.await.unwrap();
+    for host in ["a.test", "b.test", "c.test", "d.test"] {
+        world.net.at(host, |_, _| Does::Answers(200));
+    }
+    seconds(3).await;
+    let done = world.store.bulk_job(world.tenant, began.id).await.unwrap();
+    let done = done.unwrap();
+    assert!(done.ended_at.is_some(), "{done:?}");
+    for (id, webhook) in ids
+        .iter()
+        .flat_map(|id| webhooks.iter().map(move |w| (*id, *w)))
+    {
+        assert_eq!(world.state(id, webhook).await, DeliveryState::Delivered);
+    }
+    drop((one, two));
 }

@@ -292,8 +292,9 @@ fn what_failed_while_the_clock_was_ahead_is_sent_again_once_when_asked_for() {
         |given, webhook, time| {
             let new = NewBulkJob {
                 tenant: given.tenant,
-                webhook,
+                webhook: Some(webhook),
                 what: BulkJobKind::ReplayUndelivered,
+                filter: None,
                 expected: 9,
                 actor: "test".to_owned(),
             };

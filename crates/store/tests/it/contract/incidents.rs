@@ -4,6 +4,7 @@ use bytes::Bytes;
 use model::attempt::FailureKind;
 use model::contract::WatchRecord;
 use model::filter::MatchKey;
+use model::hold::HoldChange;
 use model::id::WebhookId;
 use model::incident::{
     AlertKind, Incident, IncidentChange, IncidentKind, ToldKinds, WatchQuery, Watched,
@@ -102,6 +103,26 @@ fn webhooks_of_those_who_are_told_are_not_watched_themselves() {
         ..query(9_000)
     };
     assert!(wait(given.store.watched(own)).unwrap().failing.is_empty());
+}
+
+#[test]
+fn nobody_is_told_of_a_webhook_that_somebody_paused() {
+    let given = Given::new();
+    let webhook = given.paid_webhook();
+    call(&given, webhook, 1_000, false);
+    let begun = begun(&given, webhook, IncidentKind::Failing, 1_000);
+    assert!(record(&given, 0, vec![begun], 2_000));
+    let change = |change, time| {
+        let actor = "anna".to_owned();
+        let store = &given.store;
+        wait(store.change_hold(given.tenant, webhook, change, actor, at(time))).unwrap();
+    };
+    change(HoldChange::Pause, 3_000);
+    let seen = watched(&given, 9_000);
+    assert!(seen.failing.is_empty() && !seen.open[0].1.enabled);
+    change(HoldChange::Resume { drain: None }, 4_000);
+    let seen = watched(&given, 9_000);
+    assert!(seen.failing.len() == 1 && seen.open[0].1.enabled);
 }
 
 #[test]

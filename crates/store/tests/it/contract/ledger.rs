@@ -356,6 +356,7 @@ fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
         tenant_key: "bigevents".to_owned(),
         cloud_events: None,
         limits: CallLimits::default(),
+        holds: model::hold::Holds::default(),
         key: None,
         target_url: "https://user:secret@example.org/hook".to_owned(),
         headers: Headers::default(),

@@ -8,6 +8,7 @@ use model::contract::{
 };
 use model::dashboard::{BulkJobKind, NewBulkJob};
 use model::delivery::{CancelCause, DeliveryState, DueDelivery, NextState};
+use model::delivery_filter::{DeliveryFilter, ResponseFilter};
 use model::id::{BulkJobId, DeliveryId, NotificationId, WebhookId};
 use model::notification::{AcceptResult, NewNotification};
 use model::query::DeliveryStatus;
@@ -278,9 +279,9 @@ impl History {
 
     pub(super) fn bulk_job(&mut self) {
         let (turn, tenant) = self.webhook();
-        let what = self
-            .draw
-            .of(&[BulkJobKind::ReplayUndelivered, BulkJobKind::CancelPending]);
+        let what = self.draw.of(&BulkJobKind::ALL);
+        let filter = (what == BulkJobKind::ReplayMatching).then(|| self.some_filter());
+        let of_all = filter.is_some() && self.draw.once_in(2);
         let now = self.now;
         let counted = self
             .pair
@@ -289,13 +290,22 @@ impl History {
                 side.store.count_bulk_job(tenant, webhook, what, at(now))
             });
         let expected = counted[0].as_ref().map_or(0, |found| found.count);
+        if let Some(filter) = &filter {
+            let _same = self.pair.ask(&format!("what {filter:?} means"), |side| {
+                let webhook = (!of_all).then(|| side.webhook(turn));
+                let tenant = side.made.get(tenant);
+                side.store
+                    .count_matching(tenant, webhook, filter.clone(), at(now))
+            });
+        }
         self.pair.make(
             &format!("begin {what:?} of webhook {turn}"),
             |side| {
                 let new = NewBulkJob {
                     tenant: side.made.get(tenant),
-                    webhook: side.webhook(turn),
+                    webhook: (!of_all).then(|| side.webhook(turn)),
                     what,
+                    filter: filter.clone(),
                     expected,
                     actor: "anna".to_owned(),
                 };
@@ -311,6 +321,34 @@ impl History {
                 usize::from(steps.take_while(|more| *more).count() < STEPS_MAX)
             });
             self.pair.compare_counts("bulk jobs end", ended);
+        }
+    }
+
+    fn some_filter(&mut self) -> DeliveryFilter {
+        let response = self.draw.of(&[
+            None,
+            None,
+            Some(ResponseFilter::Class(5)),
+            Some(ResponseFilter::Missing),
+        ]);
+        let some = |is: bool, text: &str| {
+            if is {
+                vec![text.to_owned()]
+            } else {
+                Vec::new()
+            }
+        };
+        DeliveryFilter {
+            statuses: match self.draw.once_in(2) {
+                true => DeliveryFilter::REPLAYED.to_vec(),
+                false => vec![self.draw.of(&DeliveryFilter::REPLAYED)],
+            },
+            action_types: some(self.draw.once_in(4), "order.paid"),
+            events: some(self.draw.once_in(4), "democon"),
+            responses: response.into_iter().collect(),
+            since: self.draw.once_in(3).then(|| at(self.some_time())),
+            until: self.draw.once_in(3).then(|| at(self.some_time())),
+            text: self.draw.of(&["", "", "k1"]).to_owned(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use model::contract::{DueCursor, DueQuery, RecoveryQuery};
 use model::dashboard::{AuditQuery, NotificationQuery, TenantQuery, WebhookSearch};
+use model::delivery_filter::ResponseFilter;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::query::{DeliveryStatus, LogCursor, LogQuery, WebhookQuery};
 
@@ -31,6 +32,13 @@ impl History {
             event: self.draw.once_in(4).then(|| "democon".to_owned()),
             since: since.map(at),
             until: until.map(at),
+            response: self.draw.of(&[
+                None,
+                None,
+                Some(ResponseFilter::Status(500)),
+                Some(ResponseFilter::Class(5)),
+                Some(ResponseFilter::Missing),
+            ]),
             text: self.draw.of(&["", "", "k1", "xx"]).to_owned(),
             from: None,
             limit: 1 + self.draw.below(9),

@@ -7,14 +7,14 @@ use model::id::{BulkJobId, TenantId, WebhookId};
 use model::users::Role;
 use model::webhook::Webhook;
 
-use super::names::{kind_words, name_of, off};
+use super::names::{filter_facts, kind_words, name_of, off};
 use crate::dashboard::layout::{Shell, Tab, path_of};
 use crate::dashboard::live::{self, Feed, FeedItem, FeedUpdate, NewsFuture};
 use crate::dashboard::page::{PageAccess, PageRoute, get, post};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::response::{PageError, PageResponse, go_to, page};
 use crate::dashboard::session::CSRF_FIELD;
-use crate::dashboard::view::{DisplayTime, HtmlFragment};
+use crate::dashboard::view::{DisplayTime, HtmlFragment, status_words};
 use crate::dashboard::visit::Visit;
 use model::time::Timestamp;
 
@@ -38,11 +38,16 @@ struct BulkJobConfirmPage {
 #[template(path = "log/bulk_job.html")]
 struct BulkJobPage {
     shell: Shell,
-    path: String,
-    webhook: WebhookId,
+    /// Where it is shown.
+    here: String,
+    /// The log of its webhook, or of all.
+    log: String,
     heading: &'static str,
+    /// What its filter asks for.
+    facts: Vec<(&'static str, String)>,
     progress: HtmlFragment,
     is_running: bool,
+    may_edit: bool,
     live: String,
 }
 
@@ -50,7 +55,7 @@ struct BulkJobPage {
 #[derive(Template)]
 #[template(path = "log/progress.html")]
 struct BulkJobProgress<'a> {
-    path: &'a str,
+    log: String,
     bulk_job: &'a BulkJob,
     began_at: DisplayTime,
     ended_at: Option<DisplayTime>,
@@ -71,6 +76,12 @@ pub(super) fn routes() -> Vec<PageRoute> {
         get("stop_retrying_ask", stop, edit, ask_stop),
         post("stop_retrying", stop, edit, begin_stop),
         get("bulk_job", "/t/{tenant}/errands/{errand}", look, show),
+        post(
+            "stop_bulk_job",
+            "/t/{tenant}/errands/{errand}/stop",
+            edit,
+            end_early,
+        ),
         get(
             "bulk_job_live",
             "/t/{tenant}/errands/{errand}/live",
@@ -118,7 +129,7 @@ async fn ask(visit: &Visit, kind: BulkJobKind) -> Result<PageResponse, PageError
     let webhook = webhook(visit).await?;
     let (tenant, id) = (visit.tenant()?, webhook.id);
     let number = tenant.id;
-    let running = visit.ask(|s| s.running_bulk_jobs(number, id)).await?;
+    let running = visit.ask(|s| s.running_bulk_jobs(number, Some(id))).await?;
     let running = running.into_iter().find(|bulk_job| bulk_job.what == kind);
     page(&BulkJobConfirmPage {
         shell: Shell::of(visit, Tab::Log, kind_words(kind)),
@@ -152,8 +163,9 @@ async fn begin(visit: &Visit, kind: BulkJobKind) -> Result<PageResponse, PageErr
     }
     let new = NewBulkJob {
         tenant: tenant.id,
-        webhook: webhook.id,
+        webhook: Some(webhook.id),
         what: kind,
+        filter: None,
         expected,
         actor: visit.actor(),
     };
@@ -171,24 +183,53 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
     let heading = kind_words(bulk_job.what);
     page(&BulkJobPage {
         shell: Shell::of(&visit, Tab::Log, heading),
-        webhook: bulk_job.webhook,
+        here: format!("{path}/errands/{id}"),
+        log: log_of(&bulk_job, &path),
         heading,
+        facts: facts(&bulk_job),
         progress: progress(&bulk_job, &path)?,
         is_running: bulk_job.ended_at.is_none(),
+        may_edit: visit.may(Role::Edit),
         live: format!("{path}/errands/{id}/live?mark={}", bulk_job.done),
-        path,
     })
+}
+
+/// Ends it before its time; one that has ended meanwhile stays as it is.
+async fn end_early(visit: Visit) -> Result<PageResponse, PageError> {
+    visit.form.only(&[CSRF_FIELD])?;
+    let (tenant, id) = (visit.tenant()?, BulkJobId(visit.id("errand")?));
+    let (number, actor, now) = (tenant.id, visit.actor(), visit.now);
+    let stopped = visit.ask(|s| s.stop_bulk_job(number, id, actor.clone(), now));
+    stopped.await?.ok_or(PageError::NotFound)?;
+    Ok(go_to(&format!("{}/errands/{id}", path_of(tenant))))
+}
+
+fn log_of(bulk_job: &BulkJob, path: &str) -> String {
+    match bulk_job.webhook {
+        Some(webhook) => format!("{path}/webhooks/{webhook}/log"),
+        None => format!("{path}/log"),
+    }
+}
+
+fn facts(bulk_job: &BulkJob) -> Vec<(&'static str, String)> {
+    let Some(filter) = &bulk_job.filter else {
+        return Vec::new();
+    };
+    let statuses = filter.statuses.iter().map(|status| status_words(*status));
+    let mut facts = vec![("Status", statuses.collect::<Vec<_>>().join(", "))];
+    facts.extend(filter_facts(filter));
+    facts
 }
 
 fn progress(bulk_job: &BulkJob, path: &str) -> Result<HtmlFragment, model::refusal::Refusal> {
     HtmlFragment::of(&BulkJobProgress {
-        path,
+        log: log_of(bulk_job, path),
         bulk_job,
         began_at: DisplayTime(bulk_job.began_at),
         ended_at: bulk_job.ended_at.map(DisplayTime),
         most: bulk_job.expected.max(bulk_job.done).max(1),
         words: match bulk_job.what {
-            BulkJobKind::ReplayUndelivered => "replayed",
+            BulkJobKind::ReplayUndelivered | BulkJobKind::ReplayMatching => "replayed",
             BulkJobKind::CancelPending => "stopped",
         },
     })

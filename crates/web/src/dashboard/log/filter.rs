@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use model::delivery_filter::{DeliveryFilter, ResponseFilter};
 use model::id::WebhookId;
 use model::limits::{NAME_BYTES_MAX, PAGE_ROWS_MAX};
 use model::query::{DeliveryStatus, LogCursor, LogQuery};
@@ -16,6 +17,7 @@ pub(super) struct LogFilter {
     pub(super) status: String,
     pub(super) action_type: String,
     pub(super) show: String,
+    pub(super) response: String,
     pub(super) since: String,
     pub(super) until: String,
     pub(super) text: String,
@@ -26,6 +28,7 @@ pub(super) struct LogFilter {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct ParsedFilter {
     status: Option<DeliveryStatus>,
+    response: Option<ResponseFilter>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
 }
@@ -37,7 +40,9 @@ pub(super) struct FilterFault {
 }
 
 /// The parameters of the filter in links.
-const NAMES: [&str; 6] = ["status", "type", "show", "since", "until", "text"];
+pub(super) const NAMES: [&str; 7] = [
+    "status", "type", "show", "response", "since", "until", "text",
+];
 
 impl LogFilter {
     pub(super) fn of(query: &Query) -> Self {
@@ -46,6 +51,7 @@ impl LogFilter {
             status: field("status"),
             action_type: field("type"),
             show: field("show"),
+            response: field("response"),
             since: field("since"),
             until: field("until"),
             // Spaces may be part of the search.
@@ -62,6 +68,12 @@ impl LogFilter {
             self.read.status = self.status.parse().ok();
             if self.read.status.is_none() {
                 fault("status", "There is no such status.");
+            }
+        }
+        if !self.response.is_empty() {
+            self.read.response = self.response.parse().ok();
+            if self.read.response.is_none() {
+                fault("response", "This is not a status such as 503, 5xx or none.");
             }
         }
         for (field, text) in [
@@ -95,6 +107,7 @@ impl LogFilter {
                 &mut self.status,
                 &mut self.action_type,
                 &mut self.show,
+                &mut self.response,
                 &mut self.since,
                 &mut self.until,
                 &mut self.text,
@@ -106,11 +119,12 @@ impl LogFilter {
         }
     }
 
-    fn values(&self) -> [&str; 6] {
+    fn values(&self) -> [&str; 7] {
         [
             &self.status,
             &self.action_type,
             &self.show,
+            &self.response,
             &self.since,
             &self.until,
             &self.text,
@@ -123,7 +137,7 @@ impl LogFilter {
 
     /// Whether a line can begin to match long after it was added.
     pub(super) fn has_status(&self) -> bool {
-        self.read.status.is_some()
+        self.read.status.is_some() || self.read.response.is_some()
     }
 
     pub(super) fn is(&self, status: &DeliveryStatus) -> bool {
@@ -157,10 +171,39 @@ impl LogFilter {
             event: given(&self.show),
             since: self.read.since,
             until: self.read.until,
+            response: self.read.response,
             text: self.text.clone(),
             from,
             limit: PAGE_ROWS_MAX,
         }
+    }
+}
+
+impl LogFilter {
+    /// What a replay of all that it shows is about: of its status, or of any that can be replayed.
+    pub(super) fn replayed(&self) -> DeliveryFilter {
+        let given = |text: &str| match text {
+            "" => Vec::new(),
+            text => vec![text.to_owned()],
+        };
+        DeliveryFilter {
+            statuses: match self.read.status {
+                Some(status) => vec![status],
+                None => DeliveryFilter::REPLAYED.to_vec(),
+            },
+            action_types: given(&self.action_type),
+            events: given(&self.show),
+            responses: self.read.response.into_iter().collect(),
+            since: self.read.since,
+            until: self.read.until,
+            text: self.text.clone(),
+        }
+    }
+
+    /// Its fields with their values, for a form that keeps them.
+    pub(super) fn fields(&self) -> Vec<(&'static str, &str)> {
+        let fields = NAMES.into_iter().zip(self.values());
+        fields.filter(|(_, value)| !value.is_empty()).collect()
     }
 }
 
@@ -184,7 +227,7 @@ mod tests {
     fn a_filter_survives_its_own_link() {
         let query = Query::read(
             "status=exhausted&type=a.b%26c&show=demo&since=2026-11-20T18:30\
-             &until=2026-11-20T19:00:01&text=%22x%22%20&x=1",
+             &until=2026-11-20T19:00:01&text=%22x%22%20&x=1&response=5xx",
         )
         .unwrap();
         let filter = LogFilter::of(&query);
@@ -196,6 +239,15 @@ mod tests {
         assert_eq!(ask.since, "2026-11-20T18:30:00Z".parse().ok());
         assert_eq!(ask.until, "2026-11-20T19:00:01Z".parse().ok());
         assert_eq!(ask.text, "\"x\" ");
+        assert_eq!(ask.response, "5xx".parse().ok());
+        let replayed = filter.replayed();
+        assert_eq!(replayed.statuses, [DeliveryStatus::Failed]);
+        assert_eq!(replayed.responses, Vec::from_iter(ask.response));
+        assert_eq!((replayed.since, replayed.until), (ask.since, ask.until));
+        assert_eq!(
+            (replayed.action_types, replayed.text),
+            (vec!["a.b&c".to_owned()], ask.text)
+        );
     }
 
     #[test]
@@ -203,12 +255,12 @@ mod tests {
         let long = "x".repeat(NAME_BYTES_MAX + 1);
         let filter = LogFilter::of(
             &Query::read(&format!(
-                "status=odd&since=yesterday&until=2026-11-20&text={long}"
+                "status=odd&response=6xx&since=yesterday&until=2026-11-20&text={long}"
             ))
             .unwrap(),
         );
         let fields: Vec<&str> = filter.faults.iter().map(|fault| fault.field).collect();
-        assert_eq!(fields, ["status", "text", "since", "until"]);
+        assert_eq!(fields, ["status", "response", "text", "since", "until"]);
         let filter =
             LogFilter::of(&Query::read("since=2026-11-20T18:30&until=2026-11-20T18:30").unwrap());
         assert!(filter.fault("until").is_some());

@@ -39,6 +39,10 @@ struct LogListPage {
     link: String,
     /// The page with its filter and position, to come back to.
     back: String,
+    /// The page that replays all of it, for whoever may.
+    replay: Option<String>,
+    /// What is under way, of the webhook or of the tenant.
+    bulk_jobs: Vec<(BulkJob, &'static str)>,
     rows: Vec<HtmlFragment>,
     older: Option<DeliveryId>,
     newer: Option<DeliveryId>,
@@ -67,7 +71,6 @@ struct LogSubject {
     /// Why nothing is sent.
     off: Option<(DisplayTime, &'static str)>,
     rule: String,
-    bulk_jobs: Vec<(BulkJob, &'static str)>,
 }
 
 /// Limits in bytes of the page.
@@ -76,6 +79,9 @@ const CHOICE_ROOM: usize = 80;
 
 /// The most shows and action types that are offered; others can be typed.
 const CHOICES_MAX: usize = 100;
+
+/// Bulk jobs that are shown.
+const BULK_JOBS_SHOWN: usize = 10;
 
 /// A page is worth reloading for what is due within this time.
 const SOON_MS: i64 = 60_000;
@@ -191,6 +197,8 @@ async fn view(
     let mut due = page.rows.iter().filter_map(|line| line.row.due_at);
     let is_first = from.is_none() && filter.faults.is_empty();
     let mark = follow::mark(newest, visit.now);
+    let bulk_jobs = bulk_jobs(visit, webhook.as_ref().map(|of| of.id)).await?;
+    let replay = replay_path(visit, webhook.as_ref(), &link);
     let kept = visit.ask(|s| s.tenant_settings(tenant.id)).await?;
     let kept = kept.and_then(|settings| settings.retention_ms);
     Ok(LogListPage {
@@ -200,6 +208,8 @@ async fn view(
         types: types(visit)?,
         shows: shows(visit).await?,
         back: format!("{here}?{link}{place}"),
+        replay,
+        bulk_jobs,
         rows,
         older: page.older,
         newer: page.newer,
@@ -259,10 +269,8 @@ async fn of(visit: &Visit, id: WebhookId) -> Result<LogSubject, PageError> {
             is_deleted: true,
             off: None,
             rule: String::new(),
-            bulk_jobs: Vec::new(),
         });
     };
-    let running = visit.ask(|s| s.running_bulk_jobs(tenant, id)).await?;
     let name = name_of(visit, &webhook)?;
     let limits = visit.ask(|s| s.call_limits(tenant, id)).await?;
     let policy = visit.policy()?;
@@ -274,12 +282,31 @@ async fn of(visit: &Visit, id: WebhookId) -> Result<LogSubject, PageError> {
         is_deleted: false,
         off: webhook.disabled.map(off),
         rule: plan::rule(limited.as_ref().unwrap_or(policy), webhook.retries_max),
-        bulk_jobs: running
-            .into_iter()
-            .map(|bulk_job| {
-                let words = kind_words(bulk_job.what);
-                (bulk_job, words)
-            })
-            .collect(),
+    })
+}
+
+/// What is under way and concerns the log that is shown.
+async fn bulk_jobs(
+    visit: &Visit,
+    webhook: Option<WebhookId>,
+) -> Result<Vec<(BulkJob, &'static str)>, PageError> {
+    let tenant = visit.tenant()?.id;
+    let mut running = visit.ask(|s| s.running_bulk_jobs(tenant, None)).await?;
+    running.retain(|job| webhook.is_none() || job.webhook.is_none() || job.webhook == webhook);
+    running.truncate(BULK_JOBS_SHOWN);
+    let named = running.into_iter().map(|job| {
+        let words = kind_words(job.what);
+        (job, words)
+    });
+    Ok(named.collect())
+}
+
+/// The path of the page that replays what the log shows.
+fn replay_path(visit: &Visit, webhook: Option<&LogSubject>, link: &str) -> Option<String> {
+    let path = path_of(visit.tenant().ok()?);
+    let may_send = webhook.is_none_or(|of| !of.is_deleted && of.off.is_none());
+    (may_send && visit.may(Role::Edit)).then(|| match webhook {
+        Some(of) => format!("{path}/webhooks/{}/replay?{link}", of.id),
+        None => format!("{path}/replay?{link}"),
     })
 }

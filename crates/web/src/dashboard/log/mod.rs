@@ -13,6 +13,7 @@ mod follow;
 mod list;
 mod names;
 mod plan;
+mod replay;
 mod row;
 
 use super::page::PageRoute;
@@ -24,6 +25,7 @@ pub(super) fn routes() -> Vec<PageRoute> {
         download::routes(),
         act::routes(),
         bulk_job::routes(),
+        replay::routes(),
     ]
     .into_iter()
     .flatten()

@@ -1,7 +1,9 @@
-//! The words of the log: a webhook's name, why it is disabled, a bulk job's kind.
+//! The words of the log: a webhook's name, why it is disabled, a bulk job's kind and filter.
 
 use model::dashboard::BulkJobKind;
+use model::delivery_filter::DeliveryFilter;
 use model::target;
+use model::time::Timestamp;
 use model::webhook::{DisableCause, Disablement, Webhook};
 
 use crate::dashboard::response::PageError;
@@ -20,6 +22,9 @@ pub(super) fn name_of(visit: &Visit, webhook: &Webhook) -> Result<String, PageEr
     Ok(TextExcerpt::line(&name, NAME_ROOM))
 }
 
+/// The most bytes of a value of the filter that are shown.
+const VALUE_ROOM: usize = 200;
+
 /// Since when and why a webhook is disabled.
 pub(super) fn off(disabled: Disablement) -> (DisplayTime, &'static str) {
     let why = match disabled.cause {
@@ -37,5 +42,25 @@ pub(super) fn kind_words(kind: BulkJobKind) -> &'static str {
     match kind {
         BulkJobKind::ReplayUndelivered => "Replay all undelivered",
         BulkJobKind::CancelPending => "Stop all that is waiting",
+        BulkJobKind::ReplayMatching => "Replay what a filter shows",
     }
+}
+
+/// What a filter asks for, as pairs of a word and a value. Statuses are said elsewhere.
+pub(super) fn filter_facts(filter: &DeliveryFilter) -> Vec<(&'static str, String)> {
+    let moment = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_string());
+    let responses = filter.responses.iter().map(ToString::to_string);
+    let responses = responses.collect::<Vec<_>>();
+    let facts = [
+        ("Action type", filter.action_types.join(", ")),
+        ("Show", filter.events.join(", ")),
+        ("Response", responses.join(", ")),
+        ("From", moment(filter.since)),
+        ("Until", moment(filter.until)),
+        ("Text in the body", filter.text.clone()),
+    ];
+    let given = facts.into_iter().filter(|(_, value)| !value.is_empty());
+    given
+        .map(|(word, value)| (word, TextExcerpt::line(&value, VALUE_ROOM)))
+        .collect()
 }

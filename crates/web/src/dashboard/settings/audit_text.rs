@@ -93,6 +93,8 @@ fn deed(action: &str, detail: &Value) -> String {
             "disabled the webhook, because its receiver answered 410 Gone".to_owned()
         }
         "webhook.disabled" => "disabled the webhook".to_owned(),
+        "webhook.paused" => "paused the webhook".to_owned(),
+        "webhook.resumed" => "resumed the webhook".to_owned(),
         "token.created" => format!("created the token \u{201c}{}\u{201d}", short("name")),
         "token.changed" => format!("changed the token \u{201c}{}\u{201d}", short("name")),
         "token.revoked" => format!("revoked the token \u{201c}{}\u{201d}", short("name")),
@@ -105,14 +107,8 @@ fn deed(action: &str, detail: &Value) -> String {
         }
         "deliveries.retried" => format!("replayed {}", deliveries(count("count"))),
         "deliveries.stopped" => format!("stopped {}", deliveries(count("count"))),
-        "errand.begun" if text("what") == "retry_failed" => format!(
-            "asked for a replay of all undelivered ({})",
-            deliveries(count("expected"))
-        ),
-        "errand.begun" if text("what") == "stop_retrying" => format!(
-            "asked to stop all that is pending ({})",
-            deliveries(count("expected"))
-        ),
+        "errand.begun" => begun(text("what"), count("expected")),
+        "errand.stopped" => format!("stopped a bulk job after {}", deliveries(count("count"))),
         "portal_link.created" => format!("made a portal link for {}", short("name")),
         "portal.signed_in" => format!("came in with the role {}", role("role")),
         other => of_tenant(other, &short("event")),
@@ -131,6 +127,17 @@ fn of_tenant(action: &str, event: &str) -> String {
             "did \u{201c}{}\u{201d}",
             view::short(other, VALUE_CHARS_MAX)
         ),
+    }
+}
+
+/// A bulk job that somebody asked for.
+fn begun(what: &str, expected: u64) -> String {
+    let about = deliveries(expected);
+    match what {
+        "retry_failed" => format!("asked for a replay of all undelivered ({about})"),
+        "stop_retrying" => format!("asked to stop all that is pending ({about})"),
+        "replay" => format!("asked for a replay of what a filter shows ({about})"),
+        _ => format!("began a bulk job ({about})"),
     }
 }
 
@@ -336,6 +343,17 @@ mod tests {
             lines(&tell("webhook.changed", &detail)),
             ["URL: user, password or a marked part changed"]
         );
+    }
+
+    #[test]
+    fn a_replay_by_filter_is_told_with_what_it_was_about() {
+        let begun = json!({"what": "replay", "expected": 1, "response": ["5xx", "none"]});
+        let sentence = tell("errand.begun", &begun);
+        let deed = "asked for a replay of what a filter shows (1 delivery)";
+        assert_eq!(sentence.deed, deed);
+        assert_eq!(lines(&sentence), ["Response: 5xx, none"]);
+        let stopped = tell("errand.stopped", &json!({"what": "replay", "count": 2}));
+        assert_eq!(stopped.deed, "stopped a bulk job after 2 deliveries");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use model::tenant::Permission;
 
 use super::context::OpenTicket;
 use super::{
-    cloud_events, intake, limits, log, own_headers, signatures, statistics, webhook_tls, webhooks,
+    cloud_events, intake, limits, log, own_headers, pause, replays, signatures, statistics,
+    webhook_tls, webhooks,
 };
 use crate::dialect::replay;
 use crate::dialect::statistics::PERIOD;
@@ -30,6 +31,7 @@ pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Route> {
     routes.extend(of_own_paths(open));
     routes.extend(of_own_headers(open));
     routes.extend(of_tls(open));
+    routes.extend(of_replays(open));
     routes
 }
 
@@ -68,6 +70,10 @@ fn of_own_paths(open: &Arc<OpenTicket>) -> Vec<Route> {
         verbs: vec![(Method::GET, handler(open, statistics::show_statistics))],
         ..route("statistics", "/webhook/{guid}/willcall/statistics")
     };
+    let own_pause = vec![
+        (Method::GET, handler(open, pause::show_pause)),
+        (Method::PUT, handler(open, pause::set_pause)),
+    ];
     let own_limits = vec![
         (Method::GET, handler(open, limits::show_limits)),
         (Method::PUT, handler(open, limits::set_limits)),
@@ -76,6 +82,7 @@ fn of_own_paths(open: &Arc<OpenTicket>) -> Vec<Route> {
     vec![
         shown,
         own("limits", "/webhook/{guid}/willcall/limits", own_limits),
+        own("pause", "/webhook/{guid}/willcall/pause", own_pause),
         own(
             "cloud_events",
             "/webhook/{guid}/willcall/cloudevents",
@@ -119,6 +126,28 @@ fn of_own_headers(open: &Arc<OpenTicket>) -> Vec<Route> {
         Route {
             verbs: one,
             ..route("own_header", "/webhook/{guid}/willcall/headers/{name}")
+        },
+    ]
+}
+
+/// Nor these.
+fn of_replays(open: &Arc<OpenTicket>) -> Vec<Route> {
+    let all = vec![
+        (Method::GET, handler(open, replays::list_replays)),
+        (Method::POST, handler(open, replays::start_replay)),
+    ];
+    let one = vec![
+        (Method::GET, handler(open, replays::show_replay)),
+        (Method::DELETE, handler(open, replays::stop_replay)),
+    ];
+    vec![
+        Route {
+            verbs: all,
+            ..route("replays", "/webhook/willcall/replays")
+        },
+        Route {
+            verbs: one,
+            ..route("replay", "/webhook/willcall/replays/{replay}")
         },
     ]
 }

@@ -10,8 +10,8 @@ use model::tenant::Permission;
 use super::context::Pretix;
 use super::json::JsonValue;
 use super::{
-    answer, cloud_events, intake, limits, log, organizers, own_headers, refuse, signatures,
-    statistics, webhook_tls, webhooks,
+    answer, cloud_events, intake, limits, log, organizers, own_headers, pause, refuse, replays,
+    signatures, statistics, webhook_tls, webhooks,
 };
 use crate::dialect::statistics::PERIOD;
 use crate::gateway::api::{
@@ -40,6 +40,8 @@ pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Route> {
     routes.extend(of_tls(pretix));
     routes.push(of_limits(pretix));
     routes.extend(of_statistics(pretix));
+    routes.extend(of_replays(pretix));
+    routes.push(of_pause(pretix));
     routes.extend(of_organizers(pretix));
     routes.extend(of_the_rest(pretix));
     routes
@@ -191,6 +193,54 @@ fn of_statistics(pretix: &Arc<Pretix>) -> Vec<Route> {
             "/api/v1/organizers/{organizer}/willcall/statistics/",
             handler(pretix, statistics::show_all_statistics),
         ),
+    ]
+}
+
+/// Not pretix's: under a path of our own.
+fn of_pause(pretix: &Arc<Pretix>) -> Route {
+    Route {
+        title: "Pause",
+        verbs: vec![
+            (Method::GET, handler(pretix, pause::show_pause)),
+            (Method::PUT, handler(pretix, pause::set_pause)),
+        ],
+        ..route(
+            "pause",
+            "/api/v1/organizers/{organizer}/webhooks/{id}/willcall/pause/",
+            "Pause",
+        )
+    }
+}
+
+/// Not pretix's: under a path of our own.
+fn of_replays(pretix: &Arc<Pretix>) -> Vec<Route> {
+    let all = vec![
+        (Method::GET, handler(pretix, replays::list_replays)),
+        (Method::POST, handler(pretix, replays::start_replay)),
+    ];
+    let one = vec![
+        (Method::GET, handler(pretix, replays::show_replay)),
+        (Method::DELETE, handler(pretix, replays::stop_replay)),
+    ];
+    vec![
+        Route {
+            title: "Replay List",
+            verbs: all,
+            ..route(
+                "replays",
+                "/api/v1/organizers/{organizer}/willcall/replays/",
+                "Replay",
+            )
+        },
+        Route {
+            title: "Replay Instance",
+            verbs: one,
+            ..route(
+                "replay",
+                "/api/v1/organizers/{organizer}/willcall/replays/{replay}/",
+                "Replay",
+            )
+        },
     ]
 }
 

@@ -13,7 +13,7 @@ mod hostile;
 mod live;
 mod log;
 mod overview;
-mod past;
+pub(crate) mod past;
 mod portal;
 mod profile;
 mod secrets;
