@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod administrators;
 #[cfg(test)]
+mod alerts;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod browser;

@@ -188,11 +188,13 @@ impl Settings {
     }
 }
 
-/// What a webhook is told of.
+/// What a webhook is told of, in the order of the form.
 pub(super) fn kinds(webhook: &Webhook) -> Vec<AlertKind> {
     let settings = Settings::of(webhook);
-    let kinds = settings.alerts.iter().filter_map(|kind| kind.parse().ok());
-    kinds.collect()
+    let kinds = AlertKind::ALL.into_iter();
+    kinds
+        .filter(|kind| settings.alerts.contains(kind.as_str()))
+        .collect()
 }
 
 /// The settings as they are stored.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::charts::counted;
 use super::driver::{Browser, Wants};
 use super::{House, PAID};
+use crate::harness::apply;
 
 /// Pages by the name of their picture.
 const PAGES: &[(&str, &str)] = &[
@@ -61,8 +62,23 @@ const PAGES: &[(&str, &str)] = &[
     ("users", "/users"),
     ("user-new", "/users/new"),
     ("account", "/account"),
+    ("alerts", "/t/3"),
+    ("alerts-webhook", "/t/3/webhooks/4"),
+    ("alerts-new", "/t/3/webhooks/new"),
+    ("alerts-settings", "/t/3/settings"),
     ("not-found", "/t/99"),
 ];
+
+/// Who is told of the first tenant.
+const ALERTS: &str = r#"
+[[alerts]]
+tenant = "pretix/bigevents"
+[[alerts.webhook]]
+key = "night-shift"
+name = "Night shift"
+format = "chat"
+to = "https://chat.example.org/hooks/token#secret:/2"
+"#;
 
 /// A server with something on every page: webhooks that work, fail and are gone.
 fn lived_in(more: &[&str]) -> House {
@@ -75,6 +91,8 @@ fn lived_in(more: &[&str]) -> House {
     for _ in 0..3 {
         app.receiver.next();
     }
+    let applied = apply(app.folder.path(), ALERTS);
+    assert!(applied.status.success(), "{applied:?}");
     let own = format!("{}/webhooks/2/willcall", crate::harness::API);
     for (path, fields) in [
         (
