@@ -9,7 +9,7 @@ use std::time::Duration;
 use model::contract::{Backend, StoreError};
 use model::time::Clock;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::ownership::CurrentEpoch;
 
@@ -18,6 +18,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// A hint that another node began one may be lost: so often it is looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Least time between two lines about refusals.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What the store refuses is repeated after this long.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
@@ -33,7 +36,7 @@ pub(crate) struct BulkJobRunner {
 impl BulkJobRunner {
     /// Looks once at the start: the process may have ended in the middle of a bulk job.
     pub(crate) async fn run(self) {
-        let mut failing = false;
+        let mut told_at: Option<Instant> = None;
         loop {
             match self
                 .store
@@ -41,7 +44,6 @@ impl BulkJobRunner {
                 .await
             {
                 Ok(more) => {
-                    failing = false;
                     if more {
                         sleep(PAUSE).await;
                     } else {
@@ -52,10 +54,10 @@ impl BulkJobRunner {
                 Err(error) => {
                     // The store itself says these, once for all who ask.
                     let is_said = matches!(error, StoreError::Disk(_) | StoreError::Ended);
-                    if !failing && !is_said {
+                    if !is_said && told_at.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
                         tracing::warn!(%error, "a bulk job cannot go on; will try again");
+                        told_at = Some(Instant::now());
                     }
-                    failing = true;
                     sleep(REPEAT_AFTER).await;
                 }
             }

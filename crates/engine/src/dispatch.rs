@@ -25,6 +25,7 @@
 
 mod leases;
 mod messages;
+mod receiver_log;
 mod states;
 
 use std::collections::BTreeSet;
@@ -50,6 +51,7 @@ use tokio::sync::oneshot;
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
 
+use self::receiver_log::ReceiverLog;
 use self::states::{ScanState, ShutdownState};
 use crate::attempt::{AttemptResult, AttemptRunner};
 use crate::concurrency::{FAST_MS, LoadSignal, timed_out};
@@ -120,8 +122,7 @@ pub(crate) struct Dispatcher {
     scanned: StoreCall<Vec<PendingWebhook>>,
     cancelled: StoreCall<usize>,
     cancelling: Option<WebhookId>,
-    unserved: BTreeSet<DialectName>,
-    missing: BTreeSet<String>,
+    receiver_log: ReceiverLog,
     stop: oneshot::Receiver<Duration>,
     stopping: Option<ShutdownState>,
     /// An attempt began since it was last asked.
@@ -219,8 +220,7 @@ impl Dispatcher {
             scanned: StoreCall::new("listing webhooks with something due"),
             cancelled: StoreCall::new("cancelling deliveries"),
             cancelling: None,
-            unserved: BTreeSet::new(),
-            missing: BTreeSet::new(),
+            receiver_log: ReceiverLog::new(),
             stop: parts.stop,
             stopping: None,
             begun: false,
@@ -248,6 +248,7 @@ impl Dispatcher {
                 self.lose();
             }
             self.look(now);
+            self.receiver_log.turn(now);
             let at = self.schedule_clock.at(now);
             if self.stopping.is_none() {
                 self.ask(now, at);
@@ -510,7 +511,9 @@ impl Dispatcher {
             agreement: handshake.as_deref().and_then(Agreement::of),
         };
         let transition = self.lanes.landed(attempt_id, id, effect);
-        messages::effect(&self.metrics, id.webhook, &next, (class, transition));
+        let whose = (id.webhook, &*prepared);
+        self.receiver_log
+            .effect(&self.metrics, whose, &next, (class, transition));
         let settlement = Settlement {
             id,
             round: delivery.round,
@@ -619,7 +622,7 @@ impl Dispatcher {
                 let until = target.paused_until.filter(|until| *until > now);
                 until.map(|until| until.min(now.plus_ms(most)))
             });
-            messages::missing_schedule(&mut self.missing, target, policy);
+            self.receiver_log.missing_schedule(target, policy);
             let mut prepared = PreparedTarget::new(target, Arc::clone(policy), &self.keyring);
             prepared.paused_until = paused_until;
             prepared.class = self
@@ -636,14 +639,7 @@ impl Dispatcher {
                 seen_at: now,
             });
         }
-        if self.unserved.insert(target.dialect.clone()) {
-            tracing::error!(
-                dialect = %target.dialect,
-                webhook = %target.webhook,
-                "this version of Willcall does not know the dialect; its deliveries stay in the \
-                 store until a version that does is started"
-            );
-        }
+        self.receiver_log.unserved(target);
         WebhookLookup::Unsupported
     }
 

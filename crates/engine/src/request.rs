@@ -27,10 +27,12 @@ use model::dedupe;
 use model::delivery::DueDelivery;
 use model::hold::Holds;
 use model::id::TenantId;
+use model::log_line;
 use model::mail::MailAddress;
 use model::policy::Policy;
 use model::signing::{Keyring, RequestTarget, Signer};
 use model::target::{self, Target};
+use model::tenant::DialectName;
 use model::time::Timestamp;
 use model::webhook::Headers;
 use tokio::time::Instant;
@@ -66,6 +68,9 @@ const OURS: [HeaderName; 9] = [
     header::PROXY_AUTHORIZATION,
 ];
 
+/// The most characters of a webhook's name in a log line.
+const NAME_CHARS_MAX: usize = 80;
+
 /// A webhook, ready to be called.
 pub(crate) struct PreparedTarget {
     pub(crate) policy: Arc<Policy>,
@@ -80,6 +85,8 @@ pub(crate) struct PreparedTarget {
     pub(crate) class: usize,
     /// The target URL without credentials.
     pub(crate) shown_url: Arc<str>,
+    /// What log lines say of it.
+    pub(crate) label: Arc<WebhookLabel>,
     pub(crate) retries_max: Option<u32>,
     /// How many of its calls may be in flight, and begin in a second; `None`: as many as may.
     pub(crate) calls_at_a_time: Option<usize>,
@@ -97,6 +104,16 @@ pub(crate) struct PreparedTarget {
     /// What a receiver may send back and the log may not show.
     secrets: Vec<String>,
     call: Result<RequestTemplate, Failure>,
+}
+
+/// By what people know a webhook, for log lines.
+#[derive(Debug)]
+pub(crate) struct WebhookLabel {
+    pub(crate) dialect: DialectName,
+    /// The tenant's key.
+    pub(crate) tenant: Box<str>,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) url: Arc<str>,
 }
 
 /// Which receiver a target leads to, in eight bytes; different ones may be taken for the same by
@@ -173,6 +190,8 @@ impl PreparedTarget {
             let call = call.map_err(|detail| Failure::new(FailureKind::BadTarget, detail));
             call.and_then(|call| call.signing(target, keyring))
         });
+        let shown_url: Arc<str> = target::masked(&target.target_url).into();
+        let label = WebhookLabel::new(target, &policy, Arc::clone(&shown_url));
         let own_policy = policy.limited(&target.limits);
         let calls_at_a_time = target.limits.calls_at_a_time;
         Self {
@@ -184,7 +203,8 @@ impl PreparedTarget {
             seen_at: Instant::now(),
             succeeded: target.succeeded_at.is_some(),
             class: 0,
-            shown_url: target::masked(&target.target_url).into(),
+            shown_url,
+            label: Arc::new(label),
             retries_max: target.retries_max,
             paused_until: target.paused_until,
             holds: target.holds.clone(),
@@ -314,6 +334,18 @@ impl PreparedTarget {
             Err(_) => Headers::default(),
             Ok(call) if own.is_empty() => call.recorded.clone(),
             Ok(call) => call.recorded_with(own),
+        }
+    }
+}
+
+impl WebhookLabel {
+    pub(crate) fn new(target: &WebhookTarget, policy: &Policy, url: Arc<str>) -> Self {
+        let name = (policy.name_of.0)(&target.settings);
+        Self {
+            dialect: target.dialect.clone(),
+            tenant: target.tenant_key.as_str().into(),
+            name: name.map(|name| log_line::shown(name.trim(), NAME_CHARS_MAX).into()),
+            url,
         }
     }
 }

@@ -30,9 +30,13 @@ const QUIET: Duration = Duration::from_secs(10);
 /// A shortage of this length means that deliveries do not flow.
 const LASTS_AFTER: Duration = Duration::from_secs(60);
 
+/// Least time between two lines about what is short: it may come and go.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// What is short at the moment, if anything is.
 #[derive(Debug, Default)]
 pub(crate) struct Shortage {
+    told_at: Mutex<Option<Instant>>,
     /// So that asking costs nothing while nothing is short.
     lasts: AtomicBool,
     state: Mutex<Option<ShortageState>>,
@@ -49,6 +53,8 @@ struct ShortageState {
     is_general: bool,
     max_in_flight: usize,
     what: String,
+    /// It was logged, and its end is to be.
+    is_told: bool,
 }
 
 impl Shortage {
@@ -56,21 +62,23 @@ impl Shortage {
     pub(crate) fn meet(&self, what: &str) -> Duration {
         let now = Instant::now();
         let mut state = self.lock();
-        let short = state.get_or_insert_with(|| {
+        let short = state.get_or_insert_with(|| ShortageState {
+            since: now,
+            latest: now,
+            stepped: now,
+            wait: WAIT_FIRST,
+            is_general: false,
+            max_in_flight: usize::MAX,
+            what: what.to_owned(),
+            is_told: false,
+        });
+        if !short.is_told && self.may_tell(now) {
+            short.is_told = true;
             tracing::warn!(
                 "Willcall runs short of {what}: attempts wait until that is over; it takes nothing \
                  from their schedules"
             );
-            ShortageState {
-                since: now,
-                latest: now,
-                stepped: now,
-                wait: WAIT_FIRST,
-                is_general: false,
-                max_in_flight: usize::MAX,
-                what: what.to_owned(),
-            }
-        });
+        }
         short.latest = now;
         short.is_general |= is_general(what);
         if short.what != what {
@@ -104,7 +112,9 @@ impl Shortage {
             short.stepped = now;
             if short.max_in_flight >= most {
                 let (what, seconds) = (&short.what, (now - short.since).as_secs());
-                tracing::info!("Willcall is no longer short of {what}, after {seconds} s");
+                if short.is_told {
+                    tracing::info!("Willcall is no longer short of {what}, after {seconds} s");
+                }
                 *state = None;
                 self.lasts.store(false, Ordering::Relaxed);
                 return most;
@@ -125,6 +135,15 @@ impl Shortage {
              schedule."
         );
         Some((words, lasts))
+    }
+
+    fn may_tell(&self, now: Instant) -> bool {
+        let mut told_at = lock(&self.told_at);
+        let is_early = told_at.is_some_and(|told| now.duration_since(told) < TOLD_EVERY);
+        if !is_early {
+            *told_at = Some(now);
+        }
+        !is_early
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<ShortageState>> {
@@ -267,5 +286,21 @@ mod tests {
         tokio::time::advance(QUIET).await;
         assert_eq!(shortage.max_in_flight(1_000, 1_024), 1_024);
         assert!(shortage.words().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_comes_and_goes_is_told_once_a_minute_and_one_that_lasts_is_told_late() {
+        let shortage = Shortage::default();
+        let is_told = || shortage.lock().as_ref().map(|short| short.is_told);
+        shortage.meet(PORTS);
+        assert_eq!(is_told(), Some(true));
+        tokio::time::advance(QUIET).await;
+        shortage.max_in_flight(1, 1_024);
+        assert_eq!(is_told(), None);
+        shortage.meet(PORTS);
+        assert_eq!(is_told(), Some(false));
+        tokio::time::advance(TOLD_EVERY).await;
+        shortage.meet(PORTS);
+        assert_eq!(is_told(), Some(true));
     }
 }

@@ -1,6 +1,7 @@
 //! One call of a kind to the store at a time, and the waits after refusals.
 //!
-//! A refusal is logged when it begins and when it is over, not each time it is repeated.
+//! A refusal is logged when it begins and when it is over, not each time it is repeated; and what
+//! comes and goes no more than once a minute.
 
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -17,10 +18,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// An answer that takes longer is itself a trouble.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
 
+/// Least time between two lines about refusals.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
 pub(crate) struct StoreCall<T> {
     what: &'static str,
     outstanding: Option<(StoreFuture<T>, Instant)>,
     trouble: Option<StoreTrouble>,
+    /// When a refusal was logged last, and whether its end is still to be.
+    told_at: Option<Instant>,
+    is_told: bool,
     wait: Duration,
     not_before: Option<Instant>,
 }
@@ -31,6 +38,8 @@ impl<T> StoreCall<T> {
             what,
             outstanding: None,
             trouble: None,
+            told_at: None,
+            is_told: false,
             wait: FIRST_WAIT,
             not_before: None,
         }
@@ -87,7 +96,9 @@ impl<T> StoreCall<T> {
     }
 
     fn succeeded(&mut self) {
-        if let Some(trouble) = self.trouble.take() {
+        if let Some(trouble) = self.trouble.take()
+            && std::mem::take(&mut self.is_told)
+        {
             let seconds = trouble.since.elapsed().as_secs();
             tracing::info!(what = self.what, seconds, "the store accepts it again");
         }
@@ -95,18 +106,22 @@ impl<T> StoreCall<T> {
         self.not_before = None;
     }
 
+    fn tell(&mut self, error: &StoreError, now: Instant) {
+        // The store itself logs these, once for all callers.
+        let is_said = matches!(error, StoreError::Disk(_) | StoreError::Ended);
+        let is_early = |told: Instant| now.duration_since(told) < TOLD_EVERY;
+        if is_said || self.is_told || self.told_at.is_some_and(is_early) {
+            return;
+        }
+        self.is_told = true;
+        self.told_at = Some(now);
+        tracing::warn!(what = self.what, %error, "the store refuses; will try again");
+    }
+
     fn refused(&mut self, error: &StoreError) {
         let now = Instant::now();
-        let since = match &self.trouble {
-            Some(trouble) => trouble.since,
-            None => {
-                // The store itself logs these, once for all callers.
-                if !matches!(error, StoreError::Disk(_) | StoreError::Ended) {
-                    tracing::warn!(what = self.what, %error, "the store refuses; will try again");
-                }
-                now
-            }
-        };
+        let since = self.trouble.as_ref().map_or(now, |trouble| trouble.since);
+        self.tell(error, now);
         self.trouble = Some(StoreTrouble {
             since,
             what: self.what,
@@ -127,5 +142,30 @@ impl<T> StoreCall<T> {
         });
         self.not_before = Some(now + self.wait);
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_that_come_and_go_are_told_once_a_minute_and_one_that_lasts_is_told_late() {
+        let mut call: StoreCall<()> = StoreCall::new("a test");
+        let mut told = |answer| {
+            call.answered(answer).ok();
+            call.is_told
+        };
+        assert!(told(Err(StoreError::Busy)));
+        for _ in 0..100 {
+            assert!(!told(Ok(())));
+            assert!(!told(Err(StoreError::Busy)));
+        }
+        tokio::time::advance(TOLD_EVERY).await;
+        assert!(told(Err(StoreError::Busy)));
+        assert!(!told(Ok(())));
+        // The store itself says these.
+        tokio::time::advance(TOLD_EVERY).await;
+        assert!(!told(Err(StoreError::Ended)));
     }
 }

@@ -50,7 +50,7 @@
 //! | what is done once under a key | [`idempotency`] |
 //! | who is told that something is wrong | [`incident`] |
 //! | time and chance | [`time`], [`rng`] |
-//! | bounds | [`limits`] |
+//! | bounds, also of what is logged | [`limits`], [`log_line`] |
 //! | faults on purpose, for the simulator | [`mutation`] |
 //! | nodes that stand still, and share an inline store, there | [`gate`], [`leased_store`] |
 //!
@@ -105,6 +105,7 @@ pub mod incident;
 pub mod lease;
 pub mod lease_table;
 pub mod leased_store;
+pub mod log_line;
 pub mod mail;
 pub mod mutation;
 pub mod query;

@@ -292,6 +292,9 @@ pub const BODY_STEP_BYTES: usize = 64 * 1024;
 /// application has some dozens. What is said of each is kept, a few hundred bytes.
 pub const UNKNOWN_TYPES_MAX: usize = 100;
 
+/// Webhooks of which is remembered how often the log said that they fail: some 200 bytes each.
+pub const LOGGED_RECEIVERS_MAX: usize = 4_096;
+
 /// Tenants of whose mistakes is remembered that they were said, and kinds of refusal: with all
 /// their unknown types less than 100 MiB in the worst case, and some KiB in any other.
 pub const INTAKE_WARNINGS_MAX: usize = 2_048;

@@ -1,6 +1,7 @@
 //! Policy: the flags in which dialects differ. The engine knows policies and no dialect.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::call_limits::{CallBounds, CallLimits};
@@ -28,6 +29,8 @@ pub struct Policy {
     pub retention_ms: i64,
     /// What limits of a webhook's own may be.
     pub bounds: Arc<CallBounds>,
+    /// For log lines.
+    pub name_of: NameOf,
 }
 
 impl Policy {
@@ -61,6 +64,31 @@ impl Policy {
         let mut policy = self.clone();
         policy.schedule.final_attempt_after_ms = Some(last.saturating_add(held_ms));
         Some(policy)
+    }
+}
+
+/// Reads from a webhook's settings the name that people know it by, if it has one. Only its dialect
+/// knows what its settings look like.
+#[derive(Clone, Copy)]
+pub struct NameOf(pub fn(&str) -> Option<String>);
+
+impl Default for NameOf {
+    fn default() -> Self {
+        Self(|_| None)
+    }
+}
+
+impl PartialEq for NameOf {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+impl Eq for NameOf {}
+
+impl fmt::Debug for NameOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NameOf")
     }
 }
 

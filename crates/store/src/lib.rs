@@ -13,6 +13,7 @@ mod migrate;
 mod recover;
 mod replace;
 mod sealed;
+mod seldom;
 #[macro_use]
 mod sql;
 #[cfg_attr(
@@ -68,6 +69,14 @@ pub fn open_postgres(
 /// after a start; or why it would not start with it.
 pub fn database_versions(settings: &DatabaseSettings) -> Result<SchemaVersions, OpenError> {
     apart(|| postgres::migrate::preview(&Session::open(settings, "willcall migrate")?))
+}
+
+/// The version of the server of a database, such as 15.18.
+pub fn database_server(settings: &DatabaseSettings) -> Result<String, OpenError> {
+    apart(|| {
+        let number = Session::open(settings, "willcall start")?.facts().version;
+        Ok(format!("{}.{}", number / 10_000, number % 10_000))
+    })
 }
 
 /// Migrates the schema of a database, as opening the store does, and says what was done.

@@ -11,6 +11,7 @@ mod dialect;
 pub mod dialects;
 mod gateway;
 mod key_sets;
+mod line_budget;
 mod rng;
 mod site;
 mod sync;

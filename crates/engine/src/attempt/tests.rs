@@ -15,7 +15,7 @@ use model::delivery::Delivery;
 use model::handshake::Handshake;
 use model::id::{DeliveryId, NotificationId, WebhookId};
 use model::limits;
-use model::policy::{EventNaming, Policy};
+use model::policy::{EventNaming, NameOf, Policy};
 use model::schedule::Schedule;
 use model::signing::Keyring;
 use model::tenant::DialectName;
@@ -226,12 +226,14 @@ fn prepared_with(url: &str, handshake: Option<Handshake>, origin: Option<&str>) 
         event_naming: EventNaming::default(),
         retention_ms: 1,
         bounds: Arc::new(bounds),
+        name_of: NameOf::default(),
     };
     let target = WebhookTarget {
         webhook: WebhookId(1),
         tenant: model::id::TenantId(1),
         dialect: DialectName::new("any"),
         tenant_key: "bigevents".to_owned(),
+        settings: "{}".to_owned(),
         cloud_events: None,
         tls: WebhookTls::default(),
         limits: CallLimits::default(),

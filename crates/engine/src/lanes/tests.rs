@@ -8,7 +8,7 @@ use model::contract::WebhookTarget;
 use model::delivery::Delivery;
 use model::id::NotificationId;
 use model::limits;
-use model::policy::{EventNaming, Policy};
+use model::policy::{EventNaming, NameOf, Policy};
 use model::schedule::Schedule;
 use model::signing::Keyring;
 use model::tenant::DialectName;
@@ -88,12 +88,14 @@ fn open_limited(tenant: i64, host: &str, limits: CallLimits) -> WebhookLookup {
         event_naming: EventNaming::default(),
         retention_ms: 1,
         bounds: Arc::default(),
+        name_of: NameOf::default(),
     };
     let target = WebhookTarget {
         webhook: HOOK,
         tenant: TenantId(tenant),
         dialect: DialectName::new("any"),
         tenant_key: "bigevents".to_owned(),
+        settings: "{}".to_owned(),
         cloud_events: None,
         tls: WebhookTls::default(),
         limits,

@@ -3,7 +3,7 @@
 use model::call_limits::CallLimits;
 use model::delivery::Delivery;
 use model::id::{DeliveryId, NotificationId, WebhookId};
-use model::policy::EventNaming;
+use model::policy::{EventNaming, NameOf};
 use model::schedule::Schedule;
 use model::tenant::DialectName;
 use model::webhook_tls::WebhookTls;
@@ -33,6 +33,7 @@ fn prepared(url: &str, lines: &[(&str, &str)]) -> PreparedTarget {
         event_naming: EventNaming::default(),
         retention_ms: 1,
         bounds: Arc::default(),
+        name_of: NameOf::default(),
     };
     PreparedTarget::new(&target(url, lines), Arc::new(policy), &Keyring::default())
 }
@@ -43,6 +44,7 @@ fn target(url: &str, lines: &[(&str, &str)]) -> WebhookTarget {
         tenant: TenantId(1),
         dialect: DialectName::new("any"),
         tenant_key: "bigevents".to_owned(),
+        settings: "{}".to_owned(),
         cloud_events: None,
         tls: WebhookTls::default(),
         limits: CallLimits::default(),
@@ -343,6 +345,7 @@ fn no_value_brings_a_line_of_its_own() {
             tenant: TenantId(1),
             dialect: DialectName::new("any"),
             tenant_key: "bigevents".to_owned(),
+            settings: "{}".to_owned(),
             cloud_events: None,
             tls: WebhookTls::default(),
             limits: CallLimits::default(),

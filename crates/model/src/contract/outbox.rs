@@ -142,6 +142,8 @@ pub struct WebhookTarget {
     pub tenant_key: String,
     pub key: Option<String>,
     pub target_url: String,
+    /// The dialect's own.
+    pub settings: String,
     pub headers: Headers,
     pub retries_max: Option<u32>,
     pub paused_until: Option<Timestamp>,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::attempt::{BodyEnd, Failure, FailureKind, HttpResponse};
 use crate::id::{NotificationId, WebhookId};
-use crate::policy::EventNaming;
+use crate::policy::{EventNaming, NameOf};
 use crate::schedule::Schedule;
 
 const HOUR: i64 = 3_600_000;
@@ -26,6 +26,7 @@ fn policy(gone_disables: bool) -> Policy {
         event_naming: EventNaming::default(),
         retention_ms: 30 * 24 * HOUR,
         bounds: Arc::default(),
+        name_of: NameOf::default(),
     }
 }
 

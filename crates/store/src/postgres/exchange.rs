@@ -14,6 +14,7 @@ use tokio_postgres::{Client, Error};
 use crate::postgres::link::{LimitPassed, Link};
 use crate::postgres::session_error::{Loss, Refused, SessionError, SqlFault, ends_connection};
 use crate::postgres::tls::TlsConnector;
+use crate::seldom::Seldom;
 
 /// How long a request to cancel a statement may take: it needs a connection of its own.
 const CANCEL_LIMIT: Duration = Duration::from_secs(2);
@@ -153,6 +154,7 @@ impl Exchange {
 
     /// Asks the server to end what this session is doing. It holds locks for which others wait.
     fn cancel(&self) {
+        static SELDOM: Seldom = Seldom::new();
         let token = self.client.cancel_token();
         let cancelling = self.cancelling.clone();
         let link = self.link.borrow();
@@ -164,9 +166,11 @@ impl Exchange {
             Ok(Err(error)) => Loss::of(&error).to_string(),
             Err(_) => format!("no answer within {} ms", CANCEL_LIMIT.as_millis()),
         };
-        tracing::warn!(
-            "a statement that took too long could not be cancelled, and may hold locks until the \
-             database ends it: {failed}"
-        );
+        if SELDOM.is_time() {
+            tracing::warn!(
+                "a statement that took too long could not be cancelled, and may hold locks until \
+                 the database ends it: {failed}"
+            );
+        }
     }
 }

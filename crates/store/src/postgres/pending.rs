@@ -64,13 +64,13 @@ statements! {
           w.paused_until, w.version, t.dialect, s.failing_since, s.ended_at, s.success, t.key,
           w.cloud_events, w.calls_at_a_time, w.calls_in_million_s, w.time_limit_ms, w.schedule,
           w.handshake_since, w.handshake_at, w.handshake_url, w.handshake_origin, w.handshake_rate,
-          w.handshake_refused, w.held_at, w.holds, w.drain_in_million_s, w.drain_since
+          w.handshake_refused, w.held_at, w.holds, w.drain_in_million_s, w.drain_since, w.settings
         from unnest($1::bigint[]) with ordinality as asked (id, place)
         cross join lateral (
           select id, tenant_id, key, target_url, headers, disabled_at, retries_max, paused_until,
             version, cloud_events, calls_at_a_time, calls_in_million_s, time_limit_ms, schedule,
             handshake_since, handshake_at, handshake_url, handshake_origin, handshake_rate,
-            handshake_refused, held_at, holds, drain_in_million_s, drain_since
+            handshake_refused, held_at, holds, drain_in_million_s, drain_since, settings
           from webhook
           where id = asked.id
           limit 1) as w
@@ -195,6 +195,7 @@ fn target(row: &Row) -> Result<WebhookTarget, JobError> {
         tenant_key: row.column(13)?,
         key: row.column(2)?,
         target_url: row.column(3)?,
+        settings: row.column(29)?,
         headers: rows::headers(row, 4)?,
         retries_max: row.column(6)?,
         paused_until: rows::time_if_any(row, 7)?,

@@ -14,6 +14,7 @@ use model::time::{TimeBounds, Timestamp};
 
 use crate::postgres;
 use crate::postgres::statistics::TallyPlace;
+use crate::seldom::Seldom;
 use crate::sql::job_error::JobError;
 use crate::sql::row_budget::RowBudget;
 use crate::sql::transaction::Transaction;
@@ -166,9 +167,13 @@ fn read(
 /// Adds a stored tally. One that cannot be read is left out: a chart is no reason to keep the page
 /// of a webhook from anybody, nor to keep all else that is old.
 fn add(sum: &mut AttemptTally, stored: &[u8]) {
+    static SELDOM: Seldom = Seldom::new();
     match AttemptTally::from_bytes(stored) {
         Some(tally) => sum.merge(&tally),
-        None => tracing::warn!("a tally of attempts in the store cannot be read; it is left out"),
+        None if SELDOM.is_time() => {
+            tracing::warn!("a tally of attempts in the store cannot be read; it is left out");
+        }
+        None => {}
     }
 }
 

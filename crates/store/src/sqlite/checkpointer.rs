@@ -7,8 +7,8 @@ use std::sync::{Condvar, Mutex};
 
 use rusqlite::Connection;
 
-use crate::sqlite::error_codes;
 use crate::sqlite::writer::{CHECKPOINT, WAL_PAGES, WalPages, Writer, wal_pages};
+use crate::sqlite::{error_codes, writer};
 use crate::sync::{lock, wait};
 
 /// Pages in the WAL before a checkpoint: 16 MiB. A page that many transactions wrote is moved once.
@@ -134,7 +134,7 @@ fn checkpoint_all(conn: &Connection) -> bool {
             Ok(_) => return false,
             Err(error) if error_codes::is_write_failure(&error) => return false,
             Err(error) => {
-                tracing::warn!(%error, "the write-ahead log cannot be checkpointed");
+                writer::tell_not_checkpointed(&error);
                 return false;
             }
         }

@@ -38,7 +38,7 @@ statements! {
           t.key as tenant_key, w.cloud_events,
           w.calls_at_a_time, w.calls_in_million_s, w.time_limit_ms, w.schedule,
           w.handshake_since, w.handshake_at, w.handshake_url, w.handshake_origin, w.handshake_rate,
-          w.handshake_refused, w.held_at, w.holds, w.drain_in_million_s, w.drain_since
+          w.handshake_refused, w.held_at, w.holds, w.drain_in_million_s, w.drain_since, w.settings
         from webhook w join tenant t on t.id = w.tenant_id
         left join standing s on s.webhook_id = w.id
         where w.id = ?1";
@@ -134,6 +134,7 @@ fn target(row: &Row<'_>) -> Result<WebhookTarget, JobError> {
         tenant_key: row.get("tenant_key")?,
         key: row.get("key")?,
         target_url: row.get("target_url")?,
+        settings: row.get("settings")?,
         headers: rows::headers(row, "headers")?,
         retries_max: row.get("retries_max")?,
         paused_until: rows::time_if_any(row, "paused_until")?,

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::integrity::mark::DurabilityMark;
 use crate::integrity::snapshot;
+use crate::seldom::Seldom;
 use crate::sql::job_error::{JobError, broken};
 use crate::sql::post_commit::PostCommit;
 use crate::sqlite::fan_out_cache::{self, FanOut};
@@ -226,7 +227,7 @@ impl Writer {
             // A disk that cannot be written to is reported anyway.
             && !error_codes::is_write_failure(&error)
         {
-            tracing::warn!(%error, "the write-ahead log cannot be checkpointed");
+            tell_not_checkpointed(&error);
         }
     }
 
@@ -445,6 +446,13 @@ impl GroupResult {
             };
             job.answer(lost);
         }
+    }
+}
+
+pub(crate) fn tell_not_checkpointed(error: &rusqlite::Error) {
+    static SELDOM: Seldom = Seldom::new();
+    if SELDOM.is_time() {
+        tracing::warn!(%error, "the write-ahead log cannot be checkpointed");
     }
 }
 

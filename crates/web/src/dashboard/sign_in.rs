@@ -7,6 +7,7 @@ use askama::Template;
 use http::header::{RETRY_AFTER, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode};
 use model::limits::{PASSWORD_BYTES_MAX, SESSION_MS, USER_NAME_CHARS_MAX};
+use model::log_line::shown;
 use model::password;
 use model::refusal::Refusal;
 use model::tenant::TokenHash;
@@ -17,7 +18,12 @@ use super::page::{PageAccess, PageRoute, get, post};
 use super::response::{PageError, PageResponse, go_to, page_with};
 use super::session::{self, SECRET_LETTERS};
 use super::visit::Visit;
+use crate::line_budget::SharedLineBudget;
 use crate::tasks;
+
+/// Failed sign-ins that are logged: so many at once, then one each ten seconds, with how many were
+/// left out.
+static FAILED_LINES: SharedLineBudget = SharedLineBudget::new(20, 10_000);
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -77,6 +83,7 @@ async fn sign_in(visit: Visit) -> Result<PageResponse, PageError> {
     let field = |name: &str| visit.form.get(name).unwrap_or_default().to_owned();
     let (name, password) = (field("name").trim().to_owned(), field("password"));
     if name.chars().count() > USER_NAME_CHARS_MAX || password.len() > PASSWORD_BYTES_MAX {
+        tell_failed(&visit, &name, "too long");
         return refuse(visit, "").await;
     }
     let found = visit.ask(|store| store.user(name.clone())).await?;
@@ -88,6 +95,7 @@ async fn sign_in(visit: Visit) -> Result<PageResponse, PageError> {
     let at = visit.context.clock.certain();
     let early = visit.ask(|store| store.try_sign_in(tried, at));
     if let Some(failures) = early.await? {
+        tell_failed(&visit, &name, "too often");
         let wait_s = failures.open_at().ms_since(at).max(0) / 1_000 + 1;
         let words = format!(
             "Signing in as this user failed too often. Try again in {wait_s} {}.",
@@ -106,7 +114,19 @@ async fn sign_in(visit: Visit) -> Result<PageResponse, PageError> {
     };
     match begun {
         Some(response) => Ok(response),
-        None => refuse(visit, &name).await,
+        None => {
+            tell_failed(&visit, &name, "wrong name or password, or disabled");
+            refuse(visit, &name).await
+        }
+    }
+}
+
+/// Logs a sign-in that failed, unless many did lately. What was typed as the name may be anything.
+fn tell_failed(visit: &Visit, name: &str, reason: &'static str) {
+    if let Some(others) = FAILED_LINES.take() {
+        let user = shown(name, USER_NAME_CHARS_MAX);
+        let from = visit.address().map(tracing::field::display);
+        tracing::warn!(user, from, reason, others, "a sign-in failed");
     }
 }
 
@@ -190,6 +210,7 @@ async fn use_link(visit: Visit) -> Result<PageResponse, PageError> {
     match begun {
         Some(response) => Ok(response),
         None => {
+            tell_failed(&visit, "", "link used already, or too old");
             let words = "This link was used already, is too old, or is not whole. If it was on a \
                          page of your ticketing platform, go back there for a new one. Else sign \
                          in with your password, or ask for another link.";

@@ -91,6 +91,13 @@ impl Visit {
         client::network(self.peer, &self.headers, &self.context.proxies)
     }
 
+    /// The visitor's address, if it is known.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        let address = client::address(self.peer, &self.headers, &self.context.proxies)?;
+        // It stands for a socket.
+        (!address.is_unspecified()).then_some(address)
+    }
+
     /// The tenant that the path names.
     ///
     /// # Errors

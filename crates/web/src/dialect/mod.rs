@@ -4,6 +4,7 @@
 pub(crate) mod alerts;
 pub(crate) mod apply_file;
 pub(crate) mod cloud_events;
+pub(crate) mod damaged;
 pub(crate) mod dashboard;
 pub(crate) mod declared_secrets;
 pub(crate) mod demo;

@@ -6,6 +6,8 @@ use model::contract::{Conflict, DiskFault, Frontend, StoreError, StoreFuture};
 use model::limits::WEBHOOKS_MAX;
 use model::refusal::Refusal;
 
+use crate::line_budget::SharedLineBudget;
+
 /// A handle to the store. `ask` repeats a question once if its answer was lost.
 #[derive(Clone)]
 pub(crate) struct StoreHandle(Arc<dyn Frontend>);
@@ -19,6 +21,9 @@ const DISK_AFTER_S: u32 = 30;
 /// `Retry-After` in seconds when the store has ended, or its database is away: a restart takes
 /// about as long, or that another one takes over.
 const ENDED_AFTER_S: u32 = 5;
+
+/// Failures of the store that are logged: so many at once, then one each ten seconds.
+static FAILED_LINES: SharedLineBudget = SharedLineBudget::new(20, 10_000);
 
 impl StoreHandle {
     pub(crate) fn new(store: Arc<dyn Frontend>) -> Self {
@@ -69,7 +74,9 @@ pub(crate) fn refused(error: &StoreError) -> Refusal {
         | StoreError::Secret(_)
         | StoreError::Fenced
         | StoreError::Broken(_) => {
-            tracing::error!(cause = chain(error), "the store failed");
+            if let Some(others) = FAILED_LINES.take() {
+                tracing::error!(cause = chain(error), others, "the store failed");
+            }
             Refusal::Internal
         }
     }

@@ -8,9 +8,21 @@ use model::address::Networks;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The network of the client. Each proxy appends the address that it was called from, so everything
-/// before the entry of an unknown proxy may be made up.
+/// The network of the client: who has an address of IPv6 has 2^64 of them.
 pub(crate) fn network(
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    proxies: &Networks,
+) -> Option<IpAddr> {
+    Some(match address(peer, headers, proxies)? {
+        IpAddr::V6(own) => Ipv6Addr::from_bits(own.to_bits() & !0 << 64).into(),
+        own @ IpAddr::V4(_) => own,
+    })
+}
+
+/// The address of the client. Each proxy appends the address that it was called from, so everything
+/// before the entry of an unknown proxy may be made up.
+pub(crate) fn address(
     peer: Option<IpAddr>,
     headers: &HeaderMap,
     proxies: &Networks,
@@ -19,20 +31,16 @@ pub(crate) fn network(
     let lines = headers.get_all(FORWARDED_FOR).iter().rev();
     let mut entries = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
     while proxies.contains(client) {
-        match entries.next().and_then(address) {
+        match entries.next().and_then(parsed) {
             Some(before) => client = before,
             None => break,
         }
     }
-    Some(match client.to_canonical() {
-        // Who has one of these has 2^64.
-        IpAddr::V6(own) => Ipv6Addr::from_bits(own.to_bits() & !0 << 64).into(),
-        own @ IpAddr::V4(_) => own,
-    })
+    Some(client.to_canonical())
 }
 
 /// An address; some proxies add a port.
-fn address(entry: &str) -> Option<IpAddr> {
+fn parsed(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
     let with_port = || entry.parse().ok().map(|own: std::net::SocketAddr| own.ip());
     entry.parse().ok().or_else(with_port)

@@ -46,7 +46,7 @@ pub(crate) fn vet_headers(
 }
 
 /// A host that nobody else can point here: an address, a name without a dot, or a name that the
-/// operator listed. Links are made of it, and a browser sends it.
+/// operator listed, as such or by a wildcard. Links are made of it, and a browser sends it.
 pub(crate) fn vet_host(host: Option<&str>, listed: &[String]) -> Result<(), Refusal> {
     let Some(host) = host else {
         return Err(Refusal::bad_request("The Host header is missing."));
@@ -59,7 +59,7 @@ pub(crate) fn vet_host(host: Option<&str>, listed: &[String]) -> Result<(), Refu
     let single = !name.is_empty() && name.bytes().all(sound);
     let known = single
         || name.parse::<IpAddr>().is_ok()
-        || listed.iter().any(|own| own.eq_ignore_ascii_case(name));
+        || listed.iter().any(|own| is_meant(own, name, port));
     if known && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(());
     }
@@ -67,6 +67,32 @@ pub(crate) fn vet_host(host: Option<&str>, listed: &[String]) -> Result<(), Refu
         "This server does not answer to the host \"{host}\". If it should, its operator adds that \
          name to the setting \"allowed_hosts\"."
     )))
+}
+
+/// Whether an entry of the setting means this name and port. `*.` stands for one label or more, and
+/// a port for itself: browsers leave out the usual ones.
+fn is_meant(entry: &str, name: &str, port: &str) -> bool {
+    let (own, only) = match entry.rsplit_once(':') {
+        Some((own, only)) => (own, Some(only)),
+        None => (entry, None),
+    };
+    let is_port = |only: &str| only == port || port.is_empty() && ["80", "443"].contains(&only);
+    let is_name = match own.strip_prefix('*') {
+        // It begins with a dot. What stands before it has to be labels.
+        Some(end) => name
+            .len()
+            .checked_sub(end.len())
+            .and_then(|at| name.split_at_checked(at))
+            .is_some_and(|(below, rest)| rest.eq_ignore_ascii_case(end) && are_labels(below)),
+        None => own.eq_ignore_ascii_case(name),
+    };
+    is_name && only.is_none_or(is_port)
+}
+
+fn are_labels(text: &str) -> bool {
+    let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let label = |label: &str| !label.is_empty() && label.bytes().all(sound);
+    text.split('.').all(label)
 }
 
 #[cfg(test)]
@@ -133,6 +159,48 @@ mod tests {
             "HOOKS.example.org:443",
         ] {
             assert_eq!(vet_host(Some(host), &listed), Ok(()), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_one_label_or_more_and_not_for_none() {
+        let listed = ["*.example.org".to_owned(), "*.test:8443".to_owned()];
+        for (host, is_answered) in [
+            ("a.example.org", true),
+            ("A.B-c_1.Example.ORG:8080", true),
+            ("example.org", false),
+            (".example.org", false),
+            ("a..example.org", false),
+            ("evil.example/.example.org", false),
+            ("evil@a.example.org", false),
+            ("é.example.org", false),
+            ("aexample.org", false),
+            ("a.example.org.evil.example", false),
+            ("a.example.org.", false),
+            ("a.b.test:8443", true),
+            ("a.test:443", false),
+            ("a.test", false),
+        ] {
+            assert_eq!(vet_host(Some(host), &listed).is_ok(), is_answered, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_entry_with_a_port_is_for_that_port_only_and_browsers_leave_out_the_usual_ones() {
+        let listed = ["a.example:8443", "b.example:443", "c.example:80"].map(str::to_owned);
+        for (host, is_answered) in [
+            ("a.example:8443", true),
+            ("A.EXAMPLE:8443", true),
+            ("a.example", false),
+            ("a.example:443", false),
+            ("a.example:08443", false),
+            ("b.example", true),
+            ("b.example:443", true),
+            ("b.example:80", false),
+            ("c.example", true),
+            ("c.example:8080", false),
+        ] {
+            assert_eq!(vet_host(Some(host), &listed).is_ok(), is_answered, "{host}");
         }
     }
 

@@ -18,7 +18,7 @@ use model::gate::Gate;
 use model::id::{DeliveryId, NotificationId, TenantId, WebhookId};
 use model::lease::Lease;
 use model::notification::{AcceptResult, NewNotification};
-use model::policy::{EventNaming, Policies, Policy};
+use model::policy::{EventNaming, NameOf, Policies, Policy};
 use model::query::{Declaration, DeliveryDetail};
 use model::rng::SeededRng;
 use model::schedule::Schedule;
@@ -533,6 +533,7 @@ pub(super) fn policy() -> Policy {
         event_naming: EventNaming::default(),
         retention_ms: 30 * 24 * HOUR_MS,
         bounds: Arc::default(),
+        name_of: NameOf::default(),
     }
 }
 

@@ -354,6 +354,7 @@ fn targets_say_what_calling_takes_and_leave_out_who_is_unknown() {
         tenant: given.tenant,
         dialect: DialectName::new("pretix"),
         tenant_key: "bigevents".to_owned(),
+        settings: "{}".to_owned(),
         cloud_events: None,
         limits: CallLimits::default(),
         holds: model::hold::Holds::default(),

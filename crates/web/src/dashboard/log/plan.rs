@@ -265,7 +265,7 @@ mod tests {
 
     use model::attempt::{Attempt, BodyEnd, Failure, FailureKind, HttpResponse, Outcome};
     use model::delivery::DeliveryState;
-    use model::policy::EventNaming;
+    use model::policy::{EventNaming, NameOf};
     use model::query::DeliveryRow;
     use model::webhook::Headers;
 
@@ -291,6 +291,7 @@ mod tests {
             event_naming: EventNaming::default(),
             retention_ms: 0,
             bounds: Arc::default(),
+            name_of: NameOf::default(),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use model::limits::RETRY_AFTER_MAX_MS;
-use model::policy::{EventNaming, Policy};
+use model::policy::{EventNaming, NameOf, Policy};
 use model::schedule::Schedule;
 use model::tenant::{DialectName, Permission};
 
@@ -82,5 +82,6 @@ fn policy(options: &DialectOptions) -> Policy {
         },
         retention_ms: options.retention.for_dialect(NAME, 30 * 24 * HOUR),
         bounds: Arc::default(),
+        name_of: NameOf::default(),
     }
 }

@@ -13,6 +13,8 @@ use model::url_marks;
 use model::webhook::Webhook;
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::damaged;
+
 const NAME_CHARS_MAX: usize = 100;
 
 /// What an alert looks like.
@@ -176,7 +178,7 @@ impl Settings {
     /// can still be shown and repaired.
     pub(super) fn of(webhook: &Webhook) -> Self {
         serde_json::from_str(&webhook.settings).unwrap_or_else(|error| {
-            tracing::error!(webhook = %webhook.id, %error, "the settings of a webhook are damaged");
+            damaged::tell(webhook, "alerts", &error);
             Self::default()
         })
     }

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use model::limits::{RETRIES_MAX, RETRY_AFTER_MAX_MS};
-use model::policy::{EventNaming, Policy};
+use model::policy::{EventNaming, NameOf, Policy};
 use model::schedule::Schedule;
 use model::tenant::DialectName;
 
 use super::context::OpenTicket;
 use super::triggers::TriggerTable;
-use super::{answer, declare, demo, example, form, refuse, routes, wire};
+use super::{answer, declare, demo, example, form, refuse, routes, stored, wire};
 use crate::dialect::options::DialectOptions;
 use crate::dialect::value::Dialect;
 use crate::gateway::api::Api;
@@ -83,5 +83,6 @@ fn policy(options: &DialectOptions) -> Policy {
         // The vendor keeps its log for up to a week.
         retention_ms: options.retention.for_dialect(NAME, 7 * DAY),
         bounds: Arc::default(),
+        name_of: NameOf(stored::name_of),
     }
 }

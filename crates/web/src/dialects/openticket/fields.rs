@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::triggers::TriggerTable;
 use super::{guid, wire};
+use crate::dialect::damaged;
 
 const NAME_CHARS_MAX: usize = 255;
 
@@ -130,7 +131,7 @@ impl Settings {
     /// can still be shown and repaired.
     pub(super) fn of(webhook: &Webhook) -> Self {
         serde_json::from_str(&webhook.settings).unwrap_or_else(|error| {
-            tracing::error!(webhook = %webhook.id, %error, "the settings of a webhook are damaged");
+            damaged::tell(webhook, "openticket", &error);
             Self::default()
         })
     }

@@ -55,3 +55,9 @@ pub(super) fn fields_of(webhook: &Webhook) -> Fields {
 pub(super) fn written(settings: &Settings) -> Result<String, Refusal> {
     serde_json::to_string(settings).map_err(|_| Refusal::Internal)
 }
+
+/// The name that people know a webhook by.
+pub(super) fn name_of(settings: &str) -> Option<String> {
+    let settings: Settings = serde_json::from_str(settings).ok()?;
+    Some(settings.name).filter(|name| !name.trim().is_empty())
+}

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use model::policy::{EventNaming, Policy};
+use model::policy::{EventNaming, NameOf, Policy};
 use model::schedule::Schedule;
 use model::tenant::{DialectName, Permission};
 
 use super::action_types::ActionTypes;
 use super::context::Pretix;
 use super::ids::NotificationIds;
-use super::{answer, declare, demo, describe, example, form, load, refuse, routes};
+use super::{answer, declare, demo, describe, example, form, load, refuse, routes, stored};
 use crate::dialect::options::DialectOptions;
 use crate::dialect::value::Dialect;
 use crate::gateway::api::Api;
@@ -91,5 +91,6 @@ fn policy(options: &DialectOptions) -> Policy {
         },
         retention_ms: options.retention.for_dialect(NAME, 30 * 24 * HOUR),
         bounds: Arc::default(),
+        name_of: NameOf(stored::name_of),
     }
 }

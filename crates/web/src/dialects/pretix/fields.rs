@@ -17,6 +17,7 @@ use super::action_types::ActionTypes;
 use super::faults::{NO_TEXT, NOT_BLANK, NOT_NULL, REQUIRED, TOO_MANY, WHOLE, judge_text, whole};
 use super::json::{JsonObject, JsonText, JsonValue};
 use super::{python, scopes, url};
+use crate::dialect::damaged;
 use crate::dialect::dashboard::listed;
 
 const TARGET_URL_CHARS_MAX: usize = 1_024;
@@ -206,7 +207,7 @@ impl Settings {
     /// somebody can still look at the webhook and mend it.
     pub(super) fn of(webhook: &Webhook) -> Self {
         serde_json::from_str(&webhook.settings).unwrap_or_else(|error| {
-            tracing::error!(webhook = %webhook.id, %error, "the settings of a webhook are damaged");
+            damaged::tell(webhook, "pretix", &error);
             Self::default()
         })
     }

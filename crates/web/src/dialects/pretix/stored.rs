@@ -55,3 +55,11 @@ pub(super) fn fields_of(webhook: &Webhook) -> Fields {
 pub(super) fn written(settings: &Settings) -> Result<String, Refusal> {
     serde_json::to_string(settings).map_err(|_| Refusal::Internal)
 }
+
+/// The name that people know a webhook by: its comment.
+pub(super) fn name_of(settings: &str) -> Option<String> {
+    let settings: Settings = serde_json::from_str(settings).ok()?;
+    settings
+        .comment
+        .filter(|comment| !comment.trim().is_empty())
+}
