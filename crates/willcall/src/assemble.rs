@@ -215,9 +215,10 @@ pub(crate) fn mail(config: &Config) -> Result<Option<engine::MailClient>> {
 
 /// Where people reach this server.
 fn public_url(config: &Config) -> String {
-    let by_name = || config.public_name().map(|name| format!("https://{name}"));
+    let by_name = || config.public_host().map(|host| format!("https://{host}"));
     let own = config.public_url.clone().or_else(by_name);
-    own.unwrap_or_else(|| format!("http://{}", config.listen))
+    let own = own.or_else(|| config.own_url());
+    own.unwrap_or_else(|| "http://localhost".to_owned())
 }
 
 fn web_settings(config: &Config) -> web::WebSettings {

@@ -6,6 +6,7 @@
 //! read, each with a warning (`former.rs`).
 
 mod brand;
+mod changed;
 mod former;
 mod mail;
 mod master_key;
@@ -17,7 +18,7 @@ mod store;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,12 +36,19 @@ use self::former::FORMER;
 pub(crate) use self::settings::SETTINGS;
 use self::settings::{FLAG, Setting};
 use crate::data_folder::DataFolder;
+use crate::listen_address::{ListenAddress, SOCKET_NAME, SOCKET_PEER};
 use crate::store_location::StoreLocation;
+
+/// Most places to listen on.
+const LISTENERS_MAX: usize = 8;
 
 /// All settings, read and checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    pub(crate) listen: SocketAddr,
+    /// At least one.
+    pub(crate) listen: Vec<ListenAddress>,
+    /// The mode of the files of sockets.
+    pub(crate) socket_mode: u32,
     pub(crate) store: StoreLocation,
     /// The folder of the setting `data_dir`, also if the store is in a database.
     pub(crate) data_folder: DataFolder,
@@ -79,6 +87,8 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// One warning for each former name that was read.
     pub(crate) warnings: Vec<String>,
+    /// The settings that differ from their defaults, for the log.
+    pub(crate) changed: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +96,7 @@ pub(crate) enum LogFormat {
     Auto,
     Text,
     Json,
+    Journald,
 }
 
 /// The environment variable of a setting.
@@ -162,16 +173,38 @@ impl Config {
         Self::gather(matches, &environment())?.check()
     }
 
-    /// The name under which others know this server: the first that is not its own machine's.
+    /// The name under which others know this server: the first that is no wildcard and not its own
+    /// machine's.
     pub(crate) fn public_name(&self) -> Option<&str> {
+        let host = self.public_host()?;
+        Some(host.split_once(':').map_or(host, |(name, _)| name))
+    }
+
+    /// The same with the port, if it is named with one.
+    pub(crate) fn public_host(&self) -> Option<&str> {
         let is_here = |name: &str| {
             let address = name.parse().is_ok_and(|own: IpAddr| own.is_loopback());
             address || name == "localhost" || name.ends_with(".localhost")
         };
+        self.named_hosts()
+            .find(|host| !is_here(host.split_once(':').map_or(*host, |(name, _)| name)))
+    }
+
+    /// How URLs of this machine to the server begin; nothing if it has sockets only.
+    pub(crate) fn own_url(&self) -> Option<String> {
+        self.listen.iter().find_map(|address| match address {
+            ListenAddress::Tcp(address) if address.ip().is_unspecified() => {
+                Some(format!("http://localhost:{}", address.port()))
+            }
+            ListenAddress::Tcp(address) => Some(format!("http://{address}")),
+            ListenAddress::Socket(_) => None,
+        })
+    }
+
+    /// The hosts that are allowed by their names.
+    pub(crate) fn named_hosts(&self) -> impl Iterator<Item = &str> {
         let names = self.allowed_hosts.iter().map(String::as_str);
-        names
-            .filter(|name| !name.is_empty())
-            .find(|name| !is_here(name))
+        names.filter(|name| !name.is_empty() && !name.starts_with('*'))
     }
 
     /// The defaults, with the store in the folder `data_dir`, and with receivers on this machine
@@ -322,11 +355,8 @@ impl RawConfig {
             ignored_proxies: self.ignored_proxies(),
             proxies,
             data_folder: self.data_folder()?,
-            listen: self.read("listen", |text| {
-                text.parse().map_err(|_| {
-                    "it has to be an IP address with a port, such as 127.0.0.1:8080".to_owned()
-                })
-            })?,
+            listen: self.read("listen", listen)?,
+            socket_mode: self.read("socket_mode", socket_mode)?,
             store,
             allowed_hosts: self
                 .read("allowed_hosts", |text| list(text).map(host_name).collect())?,
@@ -354,12 +384,7 @@ impl RawConfig {
             schedules: self.read("schedules", |text| schedules::schedules(list(text)))?,
             max_in_flight: self.count("max_in_flight", 16_384)?,
             max_connections: self.count("max_connections", 65_536)?,
-            trusted_proxies: self.read("trusted_proxies", |text| {
-                let unknown = |error: InvalidNetwork| {
-                    format!("\"{}\" is not an address or a network", error.0)
-                };
-                text.parse().map_err(unknown)
-            })?,
+            trusted_proxies: self.read("trusted_proxies", trusted_proxies)?,
             brand: web::brand::Brand {
                 name: self.read("brand_name", web::brand::name)?,
                 style: self.read("brand_color", web::brand::style)?,
@@ -379,9 +404,11 @@ impl RawConfig {
                 "auto" => Ok(LogFormat::Auto),
                 "text" => Ok(LogFormat::Text),
                 "json" => Ok(LogFormat::Json),
-                _ => Err("it has to be auto, text or json".to_owned()),
+                "journald" => Ok(LogFormat::Journald),
+                _ => Err("it has to be auto, text, json or journald".to_owned()),
             })?,
             warnings: self.warnings.iter().cloned().chain(exposed).collect(),
+            changed: self.changed(),
         })
     }
 
@@ -421,17 +448,74 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
         .map_err(|_| "it has to be true or false".to_owned())
 }
 
-fn host_name(text: &str) -> Result<String, String> {
-    let plain = text
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
-    if plain {
-        Ok(text.trim_end_matches('.').to_ascii_lowercase())
-    } else {
-        Err(format!(
-            "\"{text}\" is not a host name such as tickets.example.org (without scheme, port or path)"
-        ))
+/// Where to listen, each place once.
+fn listen(text: &str) -> Result<Vec<ListenAddress>, String> {
+    let mut addresses: Vec<ListenAddress> = Vec::new();
+    for item in list(text) {
+        let address = item.parse()?;
+        if addresses.contains(&address) {
+            return Err(format!("{address} is there twice"));
+        }
+        addresses.push(address);
     }
+    match addresses.len() {
+        0 => Err("it has to name an address with a port, or a socket".to_owned()),
+        count if count > LISTENERS_MAX => Err(format!("there may be {LISTENERS_MAX} at most")),
+        _ => Ok(addresses),
+    }
+}
+
+/// Read and write for owner, group and others, in octal.
+fn socket_mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok();
+    let own = |mode: &u32| mode & !0o666 == 0 && mode & 0o600 == 0o600;
+    mode.filter(own).ok_or_else(|| {
+        "it has to be 600 (this user), 660 (also its group) or 666 (everybody on this machine)"
+            .to_owned()
+    })
+}
+
+fn trusted_proxies(text: &str) -> Result<Networks, String> {
+    let own = SOCKET_PEER.to_string();
+    let items = list(text).map(|item| match item {
+        SOCKET_NAME => &own,
+        item => item,
+    });
+    let items: Vec<&str> = items.collect();
+    items.join(",").parse().map_err(|error: InvalidNetwork| {
+        format!(
+            "\"{}\" is not an address, a network or {SOCKET_NAME}",
+            error.0
+        )
+    })
+}
+
+/// A name, or a wildcard for all below one; either with a port, for that one only.
+fn host_name(text: &str) -> Result<String, String> {
+    let wrong = || {
+        format!(
+            "\"{text}\" is not a host name such as tickets.example.org or tickets.example.org:8443, \
+             nor *.example.org for all names below one (without scheme and path)"
+        )
+    };
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, Some(port.parse::<u16>().map_err(|_| wrong())?)),
+        None => (text, None),
+    };
+    let plain = |name: &str| {
+        let sound = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+        !name.starts_with('.') && name.bytes().all(sound)
+    };
+    let name = name.trim_end_matches('.');
+    let is_name = match name.strip_prefix("*.") {
+        Some(parent) => plain(parent) && !parent.is_empty(),
+        None => plain(name),
+    };
+    if !is_name || port.is_some_and(|port| port == 0 || name.is_empty()) {
+        return Err(wrong());
+    }
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    Ok(name.to_ascii_lowercase() + &port)
 }
 
 fn public_url(text: &str) -> Result<Option<String>, String> {

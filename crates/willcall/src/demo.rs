@@ -29,7 +29,7 @@ use self::watch::{Watch, WatchedWebhook};
 use crate::assemble::{self, App};
 use crate::config::Config;
 use crate::connections::Connections;
-use crate::listen::{self, ServerHandle};
+use crate::listen::{self, Listener, ServerHandle};
 use crate::signals::Signals;
 use crate::{apply, serve, user};
 
@@ -79,7 +79,7 @@ async fn on_folder(
 ) -> Result<ExitCode> {
     let config = Config::for_demo(folder.to_owned())?;
     let app = assemble::build(&config, accelerated).await?;
-    let listener = match (listen, listen::bind(listen.unwrap_or(config.listen)).await) {
+    let listener = match (listen, listen::bind(listen.unwrap_or(USUAL)).await) {
         (_, Ok(listener)) => listener,
         (Some(_), Err(error)) => return Err(error),
         // Another program has the usual port: take any free one.
@@ -87,9 +87,9 @@ async fn on_folder(
     };
     let address = reachable(listener.local_addr()?);
     let server = ServerHandle::begin(
-        listener,
-        app.site.clone(),
-        app.clock.clone(),
+        vec![Listener::Tcp(listener)],
+        &app.site,
+        &app.clock,
         Connections::new(config.max_connections, config.trusted_proxies.clone()),
     );
     screen::open(address, folder, HASTE, EXCHANGE_LIMIT_MS);
@@ -117,6 +117,9 @@ async fn on_folder(
         ExitCode::FAILURE
     })
 }
+
+/// Where it serves if nobody says where.
+const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// Where this machine itself reaches a server that listens there.
 fn reachable(address: SocketAddr) -> SocketAddr {

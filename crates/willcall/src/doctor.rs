@@ -22,6 +22,7 @@ use self::server::RunningServer;
 pub(crate) use self::server::readiness;
 use crate::config::Config;
 use crate::descriptors;
+use crate::listen_address::{ListenAddress, SocketListener};
 use crate::sealed::OpeningReport;
 use crate::store_location::StoreLocation;
 use crate::trust::TrustFiles;
@@ -79,7 +80,11 @@ pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
 
 /// The settings were read and checked before the doctor was called.
 fn settings(config: &Config) -> Finding {
-    let open = !config.listen.ip().is_loopback() && config.allowed_hosts.is_empty();
+    let is_open = |address: &ListenAddress| match address {
+        ListenAddress::Tcp(address) => !address.ip().is_loopback(),
+        ListenAddress::Socket(_) => false,
+    };
+    let open = config.listen.iter().any(is_open) && config.allowed_hosts.is_empty();
     if open {
         let words = "valid, but Willcall listens for other machines and answers only to IP addresses \
                      and names without a dot; add its public name to the setting allowed_hosts";
@@ -191,19 +196,41 @@ fn open_files(config: &Config) -> Finding {
 }
 
 async fn listening(config: &Config, running: Option<RunningServer>) -> Finding {
-    let (about, address) = ("address", config.listen);
-    let words = match (crate::listen::bind(address).await, running) {
-        (Ok(_), _) => format!("{address} is free"),
-        (Err(_), Some(RunningServer::OnFolder)) => {
-            format!("{address} is in use by the Willcall that runs on this data folder")
+    let mut words = Vec::new();
+    for address in &config.listen {
+        match listening_on(address, running).await {
+            Ok(own) => words.push(own),
+            Err(finding) => return finding,
         }
-        (Err(_), Some(RunningServer::AtAddress)) => {
-            format!("{address} is in use by a Willcall that runs already")
-        }
-        (Err(_), None) => {
-            let words = format!("{address} is in use by another program; see the setting listen");
-            return Finding::new(about, Verdict::Wrong, words);
-        }
+    }
+    Finding::new("address", Verdict::Good, words.join("; "))
+}
+
+/// Whether a server could listen there. Changes nothing: no socket is made in the file system.
+async fn listening_on(
+    address: &ListenAddress,
+    running: Option<RunningServer>,
+) -> Result<String, Finding> {
+    let free = match address {
+        ListenAddress::Tcp(address) => crate::listen::bind(*address).await.map(drop),
+        ListenAddress::Socket(path) => SocketListener::judge(path).map(drop),
     };
-    Finding::new(about, Verdict::Good, words)
+    match (free, running) {
+        (Ok(()), _) => Ok(format!("{address} is free")),
+        (Err(_), Some(RunningServer::OnFolder)) => Ok(format!(
+            "{address} is in use by the Willcall that runs on this data folder"
+        )),
+        (Err(_), Some(RunningServer::AtAddress)) => Ok(format!(
+            "{address} is in use by a Willcall that runs already"
+        )),
+        (Err(error), None) => {
+            let words = match address {
+                ListenAddress::Tcp(_) => {
+                    format!("{address} is in use by another program; see the setting listen")
+                }
+                ListenAddress::Socket(_) => format!("{error:#}"),
+            };
+            Err(Finding::new("address", Verdict::Wrong, words))
+        }
+    }
 }

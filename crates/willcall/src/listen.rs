@@ -1,13 +1,15 @@
 //! Listens and accepts connections, and lets them finish when the server stops. How many there may
 //! be is in `connections.rs`.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use model::time::Clock;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use web::{BodyObserver, Site};
@@ -15,6 +17,7 @@ use web::{BodyObserver, Site};
 use crate::connections::{ConnectionState, Connections};
 use crate::fast_path::FastPath;
 use crate::http1::serve_any;
+use crate::listen_address::{ListenAddress, SOCKET_PEER, SocketListener};
 use crate::overflow;
 use crate::tasks::spawn;
 
@@ -23,6 +26,67 @@ const REQUESTS_LIMIT: Duration = Duration::from_secs(20);
 
 /// Least time between two warnings that a connection cannot be accepted.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// One of the places that a server listens on.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Socket(SocketListener),
+}
+
+impl Listener {
+    /// Listens on all of these; the files of sockets get this mode.
+    ///
+    /// # Errors
+    /// If one of them cannot be had; the error says what to do.
+    pub(crate) async fn bind_all(addresses: &[ListenAddress], mode: u32) -> Result<Vec<Self>> {
+        let mut listeners = Vec::new();
+        for address in addresses {
+            listeners.push(match address {
+                ListenAddress::Tcp(address) => Self::Tcp(bind(*address).await?),
+                ListenAddress::Socket(path) => Self::Socket(SocketListener::bind(path, mode)?),
+            });
+        }
+        Ok(listeners)
+    }
+
+    /// Where it listens, with the port that the system chose.
+    pub(crate) fn address(&self) -> Result<ListenAddress> {
+        Ok(match self {
+            Self::Tcp(listener) => ListenAddress::Tcp(listener.local_addr()?),
+            Self::Socket(listener) => ListenAddress::Socket(listener.path().to_owned()),
+        })
+    }
+}
+
+/// What accepts connections.
+trait Accepts: Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// A connection, and from where it is.
+    fn accepts(&self) -> impl Future<Output = io::Result<(Self::Stream, IpAddr)>> + Send;
+}
+
+impl Accepts for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accepts(&self) -> io::Result<(TcpStream, IpAddr)> {
+        let (stream, address) = self.accept().await?;
+        // Responses are small and sent whole: waiting for more to send gains nothing.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("TCP_NODELAY cannot be set: {error}");
+        }
+        Ok((stream, address.ip()))
+    }
+}
+
+impl Accepts for SocketListener {
+    type Stream = UnixStream;
+
+    async fn accepts(&self) -> io::Result<(UnixStream, IpAddr)> {
+        let (stream, _) = self.inner.accept().await?;
+        Ok((stream, SOCKET_PEER))
+    }
+}
 
 /// Listens on `address`.
 ///
@@ -48,30 +112,40 @@ pub(crate) struct ServerHandle {
 impl ServerHandle {
     /// Starts to serve `site`. The `Date` of responses comes from `clock`.
     pub(crate) fn begin(
-        listener: TcpListener,
-        site: Site,
-        clock: Clock,
+        listeners: Vec<Listener>,
+        site: &Site,
+        clock: &Clock,
         connections: Connections,
     ) -> Self {
         let (stop, stopping) = watch::channel(false);
+        // Each listener holds the sender, which is dropped with the last.
         let (tell, ended) = watch::channel(false);
-        spawn(async move {
-            serve(listener, site, clock, Arc::new(connections), stopping).await;
-            tell.send_replace(true);
-        });
+        let (tell, connections) = (Arc::new(tell), Arc::new(connections));
+        for listener in listeners {
+            let own = Arc::clone(&tell);
+            let (site, clock, stopping) = (site.clone(), clock.clone(), stopping.clone());
+            let connections = Arc::clone(&connections);
+            spawn(async move {
+                match listener {
+                    Listener::Tcp(own) => serve(own, site, clock, connections, stopping).await,
+                    Listener::Socket(own) => serve(own, site, clock, connections, stopping).await,
+                }
+                drop(own);
+            });
+        }
         Self { stop, ended }
     }
 
     /// Stops accepting connections and waits until the running requests have ended.
     pub(crate) async fn end(mut self) {
         self.stop.send_replace(true);
-        // The sender is dropped only after it has sent true, so both results mean the same.
+        // It ends with an error, when the sender is dropped.
         self.ended.wait_for(|ended| *ended).await.ok();
     }
 }
 
-async fn serve(
-    listener: TcpListener,
+async fn serve<L: Accepts>(
+    listener: L,
     site: Site,
     clock: Clock,
     connections: Arc<Connections>,
@@ -84,16 +158,12 @@ async fn serve(
         let accepted = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
-            accepted = listener.accept() => accepted,
+            accepted = listener.accepts() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => {
-                // Responses are small and sent whole: waiting for more to send gains nothing.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!("TCP_NODELAY cannot be set: {error}");
-                }
-                let permit = connections.admit(address.ip());
-                let site = site.clone().asked_from(address.ip());
+            Ok((stream, peer)) => {
+                let permit = connections.admit(peer);
+                let site = site.clone().asked_from(peer);
                 let (stop, clock, runs) = (stop.clone(), clock.clone(), running.subscribe());
                 spawn(async move {
                     if permit.is_overflow {
@@ -128,13 +198,15 @@ async fn serve(
 }
 
 /// Answers the requests of a connection by `site`, and records in `state` when it waits.
-async fn serve_one(
-    stream: TcpStream,
+async fn serve_one<S>(
+    stream: S,
     site: Site,
     state: Arc<ConnectionState>,
     stop: watch::Receiver<bool>,
     clock: Clock,
-) {
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let answer = |request| {
         state.works();
         site.clone().answer(request)

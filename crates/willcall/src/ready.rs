@@ -20,13 +20,13 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) fn run(config: &Config) -> ExitCode {
-    let complaint = match doctor::readiness(config.listen) {
+    let complaint = match doctor::readiness(config) {
         Ok((200, words)) => {
             say!("{}", words.trim());
             return ExitCode::SUCCESS;
         }
         Ok((_, words)) => format!("not ready: {}", words.trim()),
-        Err(error) => format!("no server answers at {}: {error}", config.listen),
+        Err(error) => error,
     };
     telemetry::complain(&complaint);
     ExitCode::FAILURE

@@ -4,7 +4,6 @@
 //! within 20 and 30 s; everything is written down, and the store closed.
 
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +18,11 @@ use model::tenant::{NewToken, Permission, TokenHash, TokenKind};
 use crate::assemble::{self, App};
 use crate::config::Config;
 use crate::connections::Connections;
-use crate::listen::{self, ServerHandle};
+use crate::listen::{Listener, ServerHandle};
+use crate::listen_address::ListenAddress;
 use crate::signals::Signals;
 use crate::store_location::StoreLocation;
-use crate::{sealed, tasks};
+use crate::{sealed, tasks, version};
 
 /// How long running attempts may take after a stop was asked for.
 const ATTEMPTS_LIMIT: Duration = Duration::from_secs(30);
@@ -36,19 +36,24 @@ const PINGS_FAILED_MAX: u32 = 3;
 
 pub(crate) async fn run(config: Config) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
+    announce_settings(&config.changed);
     let app = assemble::build(&config, |policies| policies).await?;
-    let listener = listen::bind(config.listen).await?;
-    let address = listener.local_addr()?;
+    announce_version(&config.store);
+    let listeners = Listener::bind_all(&config.listen, config.socket_mode).await?;
+    let addresses = listeners.iter().map(Listener::address);
+    let addresses: Vec<ListenAddress> = addresses.collect::<Result<_>>()?;
     first_token(&app).await?;
-    first_user(&app, address).await?;
-    announce(&config.store, address);
+    first_user(&app, &addresses).await?;
+    for address in &addresses {
+        announce(&config.store, address);
+    }
     announce_proxies(&config);
     warn_of_unopened(&app, Arc::clone(&config.keyring));
 
     let server = ServerHandle::begin(
-        listener,
-        app.site.clone(),
-        app.clock.clone(),
+        listeners,
+        &app.site,
+        &app.clock,
         Connections::new(config.max_connections, config.trusted_proxies.clone()),
     );
     let cause = tokio::select! {
@@ -79,7 +84,35 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode> {
     }
 }
 
-fn announce(store: &StoreLocation, address: SocketAddr) {
+fn announce_settings(changed: &[String]) {
+    match changed {
+        [] => tracing::info!("all settings have their defaults"),
+        changed => tracing::info!(
+            "settings that differ from their defaults: {}",
+            changed.join(", ")
+        ),
+    }
+}
+
+/// Says what runs, and on what.
+fn announce_version(store: &StoreLocation) {
+    let (version, commit) = (env!("CARGO_PKG_VERSION"), version::commit());
+    let (sqlite, postgresql) = match store {
+        StoreLocation::Folder(_) => (Some(store::store_versions().sqlite), None),
+        StoreLocation::Database(database) => (None, store::database_server(database).ok()),
+    };
+    tracing::info!(version, commit, sqlite, postgresql, "Willcall starts");
+}
+
+fn announce(store: &StoreLocation, address: &ListenAddress) {
+    let address = match address {
+        ListenAddress::Tcp(address) => address,
+        ListenAddress::Socket(path) => {
+            let socket = path.display();
+            tracing::info!(%socket, "Willcall listens on the socket {socket}");
+            return;
+        }
+    };
     let words = format!("Willcall listens on http://{address}");
     match store {
         StoreLocation::Folder(folder) => {
@@ -221,7 +254,7 @@ async fn first_token(app: &App) -> Result<()> {
 }
 
 /// Says how to create the first user, as long as there is none.
-async fn first_user(app: &App, address: SocketAddr) -> Result<()> {
+async fn first_user(app: &App, addresses: &[ListenAddress]) -> Result<()> {
     if app.store.has_users().await? {
         return Ok(());
     }
@@ -230,7 +263,12 @@ async fn first_user(app: &App, address: SocketAddr) -> Result<()> {
     // Elsewhere standard output is probably a log, too.
     if std::io::stdout().is_terminal() {
         say!();
-        say!("Nobody can sign in to the dashboard at http://{address} yet. Create the first user:");
+        let place = addresses.iter().find_map(|address| match address {
+            ListenAddress::Tcp(address) => Some(format!(" at http://{address}")),
+            ListenAddress::Socket(_) => None,
+        });
+        let place = place.unwrap_or_default();
+        say!("Nobody can sign in to the dashboard{place} yet. Create the first user:");
         say!();
         say!("    {words}");
         say!();

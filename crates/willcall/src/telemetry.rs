@@ -18,6 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::background_writer::{BackgroundWriter, RawDescriptor};
 use crate::config::LogFormat;
+use crate::journal::{self, JournalFormat};
 
 /// How long a panic waits until its line is written, because the process may end with it.
 const PANIC_FLUSH_LIMIT: Duration = Duration::from_millis(200);
@@ -25,14 +26,19 @@ const PANIC_FLUSH_LIMIT: Duration = Duration::from_millis(200);
 /// Global, because the panic hook has no other way to reach it.
 static LOG: OnceLock<BackgroundWriter> = OnceLock::new();
 
+/// The format that was chosen, which is not `Auto`.
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
 /// Starts logging and sets the panic hook. Call it once.
 pub(crate) fn start(level: Level, format: LogFormat) -> Result<()> {
     let terminal = io::stderr().is_terminal();
-    let json = match format {
-        LogFormat::Auto => !terminal,
-        LogFormat::Text => false,
-        LogFormat::Json => true,
+    let format = match format {
+        LogFormat::Auto if terminal => LogFormat::Text,
+        LogFormat::Auto if journal::is_journal() => LogFormat::Journald,
+        LogFormat::Auto => LogFormat::Json,
+        format @ (LogFormat::Text | LogFormat::Json | LogFormat::Journald) => format,
     };
+    FORMAT.get_or_init(|| format);
     let out = RawDescriptor::of(io::stderr()).context("standard error cannot be written to")?;
     let notice = |lines_dropped| {
         tracing::warn!(
@@ -48,18 +54,20 @@ pub(crate) fn start(level: Level, format: LogFormat) -> Result<()> {
         .with_default(LevelFilter::WARN.min(LevelFilter::from_level(level)))
         .with_targets(ours.map(|floor| (floor, level)));
     let registry = tracing_subscriber::registry().with(filter);
-    if json {
-        let layer = tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_writer(log);
-        registry.with(layer).init();
-    } else {
-        let layer = tracing_subscriber::fmt::layer()
-            .with_ansi(terminal)
-            .with_target(false)
-            .with_writer(log);
-        registry.with(layer).init();
+    let layer = tracing_subscriber::fmt::layer();
+    match format {
+        LogFormat::Json => {
+            let layer = layer.json().flatten_event(true).with_writer(log);
+            registry.with(layer).init();
+        }
+        LogFormat::Journald => {
+            let layer = layer.event_format(JournalFormat).with_ansi(false);
+            registry.with(layer.with_writer(log)).init();
+        }
+        LogFormat::Text | LogFormat::Auto => {
+            let layer = layer.with_ansi(terminal).with_target(false);
+            registry.with(layer.with_writer(log)).init();
+        }
     }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic
@@ -87,7 +95,15 @@ pub(crate) fn end(limit: Option<Duration>) {
 
 /// Writes the reason why the process ends, with or without a running log.
 pub(crate) fn complain(words: &str) {
-    let line = format!("{words}\n");
+    // Wrong settings end it before any format is known.
+    let is_for_journal = match FORMAT.get() {
+        Some(format) => *format == LogFormat::Journald,
+        None => journal::is_journal(),
+    };
+    let line = match is_for_journal {
+        true => journal::line(Level::ERROR, words),
+        false => format!("{words}\n"),
+    };
     match LOG.get() {
         Some(log) => log.put(line.as_bytes(), true),
         // If that fails, nobody is left to tell.

@@ -365,15 +365,14 @@ pub(crate) async fn link(store: &dyn Frontend, user: &User) -> Result<String> {
     Ok(secret)
 }
 
-/// How links to the server begin: with its first allowed host, else with the address it listens on.
+/// How links to the server begin: with its first allowed host that is no wildcard, else with the
+/// address it listens on, or where others are said to reach it.
 fn origin(config: &Config) -> String {
-    match config.allowed_hosts.first() {
-        Some(host) => format!("https://{host}"),
-        None if config.listen.ip().is_unspecified() => {
-            format!("http://localhost:{}", config.listen.port())
-        }
-        None => format!("http://{}", config.listen),
-    }
+    let named = config.named_hosts().next();
+    let named = named.map(|host| format!("https://{host}"));
+    let own = named.or_else(|| config.own_url());
+    let own = own.or_else(|| config.public_url.clone());
+    own.unwrap_or_else(|| "http://localhost".to_owned())
 }
 
 /// Prints a hint on standard error, so that a script reads only the result.

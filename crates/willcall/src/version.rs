@@ -34,8 +34,13 @@ pub(crate) fn told(matches: &ArgMatches) -> bool {
     true
 }
 
-fn details() {
+/// The commit that was built, or why it is not known.
+pub(crate) fn commit() -> &'static str {
     let commit = COMMIT.filter(|commit| !commit.is_empty());
+    commit.unwrap_or("the build was not told")
+}
+
+fn details() {
     let build = if cfg!(debug_assertions) {
         "debug"
     } else {
@@ -50,7 +55,7 @@ fn details() {
     let dialects = dialects::all(&DialectOptions::default()).names();
     let dialects: Vec<&str> = dialects.iter().map(|name| name.as_str()).collect();
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    say!("commit: {}", commit.unwrap_or("the build was not told"));
+    say!("commit: {}", commit());
     say!("build: {build}, {arch} {os}{libc}");
     say!("SQLite: {}, built in", store.sqlite);
     say!("schema of a file: {}", store.file_schema);

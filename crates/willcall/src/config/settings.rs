@@ -15,8 +15,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         key: "listen",
         default: "127.0.0.1:8080",
-        value: "ADDRESS:PORT",
-        meaning: "Address and port to serve HTTP on. Put a proxy with TLS in front before you open it to others",
+        value: "ADDRESS:PORT|unix:PATH,…",
+        meaning: "Address and port to serve HTTP on, or a socket such as unix:/run/willcall/http.sock, or several. Put a proxy with TLS in front before you open it to others",
+    },
+    Setting {
+        key: "socket_mode",
+        default: "660",
+        value: "600|660|666",
+        meaning: "Who may connect to a socket: this user, also its group, or everybody on this machine",
     },
     Setting {
         key: "data_dir",
@@ -52,7 +58,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "allowed_hosts",
         default: "",
         value: "NAME,…",
-        meaning: "Host names that this server answers to, besides IP addresses and names without a dot",
+        meaning: "Host names that this server answers to, besides IP addresses and names without a dot; *.example.org for all names below one, and each with :PORT for that port only",
     },
     Setting {
         key: "public_url",
@@ -166,7 +172,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "trusted_proxies",
         default: "",
         value: "CIDR,…",
-        meaning: "Proxies in front of this server, such as 127.0.0.1: their X-Forwarded-For header names the client, and their connections do not count as one client's. List only proxies that append to this header",
+        meaning: "Proxies in front of this server, such as 127.0.0.1: their X-Forwarded-For header names the client, and their connections do not count as one client's; unix for whoever connects to a socket. List only proxies that append to this header",
     },
     Setting {
         key: "brand_name",
@@ -231,7 +237,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         key: "log_format",
         default: "auto",
-        value: "auto|text|json",
-        meaning: "Format of the log; auto is text on a terminal and JSON lines elsewhere",
+        value: "auto|text|json|journald",
+        meaning: "Format of the log; auto is text on a terminal, lines for journald if standard error leads there, and JSON lines elsewhere",
     },
 ];

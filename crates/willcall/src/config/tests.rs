@@ -25,7 +25,8 @@ fn refused(flags: &[&str], variables: &[(&str, &str)]) -> String {
 #[test]
 fn every_default_is_a_valid_value() {
     let config = load(&[], &[]).unwrap();
-    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(config.socket_mode, 0o660);
     assert_eq!(config.private_targets, PrivateTargets::None);
     assert_eq!(config.retention, LogRetention::default());
 }
@@ -60,11 +61,76 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
 }
 
 #[test]
+fn those_who_come_by_a_socket_are_proxies_only_if_that_is_said() {
+    for (proxies, trusted) in [("", false), ("10.0.0.0/8", false), ("10.0.0.1, unix", true)] {
+        let config = load(&["--trusted-proxies", proxies], &[]).unwrap();
+        assert_eq!(
+            config.trusted_proxies.contains(SOCKET_PEER),
+            trusted,
+            "{proxies}"
+        );
+    }
+}
+
+#[test]
+fn several_places_can_be_listened_on_and_links_need_one_with_an_address() {
+    for (listen, own_url) in [
+        ("unix:/run/a.sock", None),
+        ("unix:/run/a.sock, 0.0.0.0:81", Some("http://localhost:81")),
+        ("[::1]:80,127.0.0.1:80", Some("http://[::1]:80")),
+    ] {
+        let config = load(&["--listen", listen], &[]).unwrap();
+        assert_eq!(config.own_url().as_deref(), own_url);
+    }
+}
+
+#[test]
+fn no_wildcard_is_taken_for_the_name_of_this_server_and_a_port_is_for_links_only() {
+    for (hosts, name, host) in [
+        ("", None, None),
+        ("*.example.org", None, None),
+        ("*.example.org:8443,localhost", None, None),
+        (
+            "*.A.example, localhost:80, B.example.:8443, c.example",
+            Some("b.example"),
+            Some("b.example:8443"),
+        ),
+        ("a.example", Some("a.example"), Some("a.example")),
+    ] {
+        let config = load(&["--allowed-hosts", hosts], &[]).unwrap();
+        assert_eq!(
+            (config.public_name(), config.public_host()),
+            (name, host),
+            "{hosts}"
+        );
+    }
+    let config = load(&["--allowed-hosts", "*.a.example,b.example"], &[]).unwrap();
+    assert_eq!(config.named_hosts().collect::<Vec<_>>(), ["b.example"]);
+}
+
+#[test]
 fn a_wrong_value_is_named_with_its_source() {
     for (key, value) in [
         ("listen", "localhost"),
+        ("listen", ""),
+        ("listen", "127.0.0.1:80,127.0.0.1:80"),
+        ("listen", "127.0.0.1:80,unix:a"),
+        ("socket_mode", "777"),
+        ("socket_mode", "060"),
+        ("socket_mode", "rw"),
+        ("trusted_proxies", "unix:/a"),
         ("data_dir", ""),
         ("allowed_hosts", "https://example.org"),
+        ("allowed_hosts", "*"),
+        ("allowed_hosts", "*."),
+        ("allowed_hosts", ".example.org"),
+        ("allowed_hosts", "a.*.example.org"),
+        ("allowed_hosts", "*a.example.org"),
+        ("allowed_hosts", "example.org:"),
+        ("allowed_hosts", "example.org:0"),
+        ("allowed_hosts", "example.org:65536"),
+        ("allowed_hosts", "example.org/a"),
+        ("allowed_hosts", ":80"),
         ("allow_private_targets", "10.0.0.0/99"),
         ("proxy", "proxy.example.org:3128"),
         ("no_proxy", "http://example.org"),
@@ -298,6 +364,8 @@ fn a_former_name_means_the_same_wherever_it_is_written_and_is_warned_about_once(
             assert!(warning.contains(former), "{warning}");
             assert!(warning.contains(now), "{warning}");
             assert!(warning.contains(&place), "{warning}");
+            assert!(read.changed[0].contains(&place), "{:?}", read.changed);
+            read.changed.clone_from(&meant.changed);
             assert_eq!(format!("{read:?}"), format!("{meant:?}"));
         }
     }

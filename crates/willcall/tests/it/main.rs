@@ -42,7 +42,11 @@ mod histories;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod listen_socket;
+#[cfg(test)]
 mod live;
+#[cfg(test)]
+mod log_lines;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]

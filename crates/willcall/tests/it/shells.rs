@@ -152,7 +152,10 @@ fn the_version_is_short_and_with_verbose_everything_that_a_report_should_say() {
     for words in ["commit: ", "build: debug, ", "SQLite: 3.", &file_schema] {
         assert!(long.contains(words), "{words}: {long}");
     }
-    assert!(long.contains("dialects: pretix, openticket\n"), "{long}");
+    assert!(
+        long.contains("dialects: pretix, openticket, alerts\n"),
+        "{long}"
+    );
     let alone = willcall(&["--verbose"]);
     assert_eq!(alone.status.code(), Some(2), "{alone:?}");
 }

@@ -22,6 +22,7 @@ type Imports = BTreeMap<Module, BTreeMap<Module, BTreeSet<String>>>;
 const WEB: &[(&str, usize)] = &[
     ("sync", 0),
     ("rng", 1),
+    ("line_budget", 1),
     ("tasks", 1),
     ("transport", 2),
     ("gateway", 3),
