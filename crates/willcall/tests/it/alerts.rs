@@ -4,14 +4,14 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver as Inbox, channel};
 
-use crate::harness::{API, Receiver, Server, TENANT, apply};
+use crate::harness::{API, Receiver, Server, TENANT, apply, spawn};
 
 /// A mail server that takes everything; where it is, and the lines of each mail.
 fn mail_server() -> (u16, Inbox<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (arrived, inbox) = channel();
-    std::thread::spawn(move || {
+    spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
