@@ -171,6 +171,7 @@ impl HttpResponse {
             200..=299 => "delivered",
             300..=399 => "failed: redirects are not followed",
             401 | 403 => "failed: the receiver wants other credentials",
+            429 => "failed: the receiver asks to be called less often",
             410 => "the receiver says that it is gone for good",
             _ => "failed: only 200 to 299 count as received",
         };

@@ -189,8 +189,9 @@ pub struct OldestRound {
 /// How a webhook with an open incident stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WebhookState {
-    /// Neither disabled nor paused by somebody.
     pub enabled: bool,
+    /// Somebody paused it: nothing is told of it, and nothing ends.
+    pub is_held: bool,
     pub failing_since: Option<Timestamp>,
     pub oldest: Option<OldestRound>,
 }

@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::attempt::Outcome;
 use model::call_limits::CallLimits;
 use model::contract::{StoreError, WatchRecord};
-use model::id::{TenantId, WebhookId};
+use model::id::{DeliveryId, TenantId, WebhookId};
 use model::incident::{
     AlertKind, AlertRules, Audience, Audiences, Case, Condition, IncidentKind, Message,
     OldestRound, Review, WatchQuery, Watched, review,
@@ -350,6 +351,16 @@ impl Watch {
         })
     }
 
+    /// What the receiver answered to the latest attempt at this delivery.
+    async fn said(&self, tenant: TenantId, id: DeliveryId) -> Result<Option<String>, StoreError> {
+        let detail = self
+            .store
+            .try_ask(|store| store.delivery(tenant, id))
+            .await?;
+        let latest = detail.and_then(|detail| detail.attempts.into_iter().next_back());
+        Ok(latest.and_then(|past| said(&past.attempt.outcome)))
+    }
+
     async fn webhook(
         &self,
         tenant: TenantId,
@@ -372,6 +383,10 @@ impl Watch {
         let name = dialect.and_then(|own| (own.dashboard.describe)(&webhook).name);
         let name = name.filter(|name| !name.trim().is_empty());
         let latest = health.as_ref().and_then(|own| own.latest.as_ref());
+        let said = match latest {
+            Some(latest) if !latest.success => self.said(tenant.id, latest.delivery).await?,
+            Some(_) | None => None,
+        };
         let is_over = matches!(case.holds.first(), Some(AlertKind::Recovered));
         Ok(Some(AlertWebhook {
             id,
@@ -382,10 +397,45 @@ impl Watch {
             oldest_waiting_at: health.as_ref().and_then(|own| own.oldest_waiting_at),
             gives_up_at: case.gives_up_at.filter(|_| !is_over),
             last: latest.map(|latest| latest.words.clone()),
+            said,
             page: format!("{}/t/{}/webhooks/{id}", self.public_url, tenant.id),
             tenant,
         }))
     }
+}
+
+/// The most characters of an answer in an alert.
+const SAID_CHARS_MAX: usize = 160;
+
+/// The beginning of a receiver's answer on one line: where it redirects to, when it wants to be
+/// called again, and its body as far as that is text.
+fn said(outcome: &Outcome) -> Option<String> {
+    let Outcome::Answered(answer) = outcome else {
+        return None;
+    };
+    let line = |name: &str| {
+        let value = answer.headers.get(name)?;
+        Some(format!("{name}: {}", String::from_utf8_lossy(value)))
+    };
+    let body = std::str::from_utf8(&answer.body).ok().map(str::to_owned);
+    let parts = [line("Location"), line("Retry-After"), body];
+    let all: Vec<String> = parts.into_iter().flatten().collect();
+    let text = all.join("  ");
+    let seen = text.chars().map(|letter| match letter.is_control() {
+        true => ' ',
+        false => letter,
+    });
+    let seen: String = seen.take(SAID_CHARS_MAX + 1).collect();
+    let cut = seen.chars().count() > SAID_CHARS_MAX;
+    let seen: String = seen.chars().take(SAID_CHARS_MAX).collect();
+    let seen = seen.trim();
+    (!seen.is_empty()).then(|| {
+        if cut {
+            format!("{seen}\u{2026}")
+        } else {
+            seen.to_owned()
+        }
+    })
 }
 
 impl AudienceTenants {

@@ -72,6 +72,7 @@ pub fn review(
             let about = Some((failing.tenant, failing.webhook));
             let state = WebhookState {
                 enabled: true,
+                is_held: false,
                 failing_since: Some(failing.since),
                 oldest: failing.oldest.clone(),
             };
@@ -138,6 +139,10 @@ fn of_webhook(
     }
     if !state.enabled {
         case.is_void = true;
+        return case;
+    }
+    if state.is_held {
+        case.incident.quiet_since = None;
         return case;
     }
     if state.failing_since.is_some() {
@@ -387,6 +392,7 @@ mod tests {
                 let since = self.failing.get(&webhook).copied();
                 *state = WebhookState {
                     enabled: true,
+                    is_held: false,
                     failing_since: since.map(at),
                     oldest: since.map(oldest),
                 };
@@ -542,6 +548,26 @@ mod tests {
         let (review, _) = Review::of(cases, &everything(), &story.watched, &rules, now);
         assert!(review.messages.is_empty());
         assert!(matches!(review.changes.as_slice(), [change] if change.ends));
+    }
+
+    #[test]
+    fn a_pause_ends_nothing_and_what_goes_on_behind_it_is_not_told_again() {
+        let mut story = Story::default();
+        story.fails(7, 0);
+        for minute in 0..10 {
+            story.look(minute * MINUTE, &everything());
+        }
+        let rules = AlertRules::default();
+        for (_, state) in &mut story.watched.open {
+            state.is_held = true;
+        }
+        story.watched.failing.clear();
+        let now = at(60 * MINUTE);
+        let cases = review(&story.watched, &[], &rules, now, |_| None);
+        let (held, _) = Review::of(cases, &everything(), &story.watched, &rules, now);
+        assert_eq!(held, Review::default());
+        story.look(61 * MINUTE, &everything());
+        assert_eq!(story.told_server(), [(AlertKind::Failing, 1)]);
     }
 
     #[test]

@@ -76,7 +76,7 @@ shared_statements! {
         order by kind, coalesce(webhook_id, 0)
         limit ?1";
     STATE = "
-        select w.id, s.failing_since, coalesce(w.disabled_at, w.held_at), t.dialect, w.retries_max, w.schedule
+        select w.id, s.failing_since, w.disabled_at, t.dialect, w.retries_max, w.schedule, w.held_at
         from webhook w
         join tenant t on t.id = w.tenant_id
         left join standing s on s.webhook_id = w.id
@@ -185,14 +185,17 @@ fn oldest_round(
 
 fn state(conn: Connection<'_>, webhook: WebhookId, lag_ms: i64) -> Result<WebhookState, JobError> {
     let found = query::first(conn, STATE, values![webhook.0], |row| {
-        let off_at = rows::time_if_any(row, 2)?;
-        Ok((rows::time_if_any(row, 1)?, off_at, retries(row)?))
+        let disabled_at = rows::time_if_any(row, 2)?;
+        let held_at = rows::time_if_any(row, 6)?;
+        let is = (disabled_at.is_none(), held_at.is_some());
+        Ok((rows::time_if_any(row, 1)?, is, retries(row)?))
     })?;
-    let Some((failing_since, off_at, retries)) = found else {
+    let Some((failing_since, (enabled, is_held), retries)) = found else {
         return Ok(WebhookState::default());
     };
     Ok(WebhookState {
-        enabled: off_at.is_none(),
+        enabled,
+        is_held,
         failing_since,
         oldest: match failing_since {
             Some(_) => oldest_round(conn, webhook, retries, lag_ms)?,

@@ -94,7 +94,8 @@ const SAID: &[(&str, &str)] = &[
     ("unchanged", "Nothing was changed."),
     (
         "enabled",
-        "The webhook is enabled. What it missed can be replayed from its log.",
+        "The webhook is enabled. What had waited when it was disabled can be replayed from its log; \
+         what came while it was disabled was not kept for it.",
     ),
     (
         "disabled",

@@ -65,6 +65,8 @@ pub(crate) struct AlertWebhook {
     pub(crate) gives_up_at: Option<Timestamp>,
     /// What came of its latest call.
     pub(crate) last: Option<String>,
+    /// The beginning of what its receiver answered to that, on one line.
+    pub(crate) said: Option<String>,
     /// Its page.
     pub(crate) page: String,
 }

@@ -119,10 +119,11 @@ fn nobody_is_told_of_a_webhook_that_somebody_paused() {
     };
     change(HoldChange::Pause, 3_000);
     let seen = watched(&given, 9_000);
-    assert!(seen.failing.is_empty() && !seen.open[0].1.enabled);
+    assert!(seen.failing.is_empty());
+    assert!(seen.open[0].1.enabled && seen.open[0].1.is_held);
     change(HoldChange::Resume { drain: None }, 4_000);
     let seen = watched(&given, 9_000);
-    assert!(seen.failing.len() == 1 && seen.open[0].1.enabled);
+    assert!(seen.failing.len() == 1 && !seen.open[0].1.is_held);
 }
 
 #[test]

@@ -318,6 +318,7 @@ fn sample(context: &FormContext<'_>, kind: AlertKind) -> Alert {
         oldest_waiting_at: Some(context.now.plus_ms(-HOUR)),
         gives_up_at: Some(context.now.plus_ms(HOUR)),
         last: Some("Answered 503, failed: only 200 to 299 count as received.".to_owned()),
+        said: Some("temporarily unavailable".to_owned()),
         page: "https://willcall.example.org/t/1/webhooks/1".to_owned(),
         tenant,
     };

@@ -106,6 +106,7 @@ fn of_webhook(webhook: &AlertWebhook) -> Value {
         "oldest_waiting_at": webhook.oldest_waiting_at.map(|at| at.to_string()),
         "gives_up_at": webhook.gives_up_at.map(|at| at.to_string()),
         "last_outcome": webhook.last,
+        "last_answer": webhook.said,
         "page": webhook.page,
     })
 }

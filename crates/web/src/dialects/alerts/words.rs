@@ -127,6 +127,12 @@ fn of_webhook(alert: &Alert, webhook: &AlertWebhook) -> Vec<String> {
             .as_ref()
             .map(|last| format!("  Last call: {last}")),
     );
+    lines.extend(
+        webhook
+            .said
+            .as_ref()
+            .map(|said| format!("  It said: {said}")),
+    );
     if webhook.waiting.count > 0 {
         let oldest = webhook.oldest_waiting_at.map(minute);
         let oldest = oldest.map_or_else(String::new, |at| format!(", the oldest from {at}"));
@@ -162,7 +168,8 @@ fn remedy(kind: AlertKind) -> &'static str {
         }
         AlertKind::Recovered => "What waited is being sent. See what is left:",
         AlertKind::Gone => {
-            "Mend the receiver or the URL, then enable the webhook and replay what it missed:"
+            "What happens from now on is not kept for it. Mend the receiver or the URL, then enable \
+             the webhook; what it had waiting can be replayed:"
         }
         AlertKind::Disk | AlertKind::Clock | AlertKind::Deliveries | AlertKind::Backlog => {
             "What fails now:"

@@ -1,11 +1,13 @@
 //! Alerts: who is told of what, and the pages of those who are.
 
+use model::attempt::{BodyEnd, HttpResponse, Outcome};
 use model::dashboard::NotificationQuery;
 use model::delivery::DeliveryState;
 use model::id::TenantId;
 use model::notification::Notification;
 use model::rng::SeededRng;
 use model::users::Role;
+use model::webhook::Headers;
 use serde_json::Value;
 
 use super::browser::Browser;
@@ -160,6 +162,36 @@ async fn settle_first_of(app: &TestApp, tenant: TenantId) {
     let own = webhooks.await.unwrap().webhooks[0].id;
     assert_eq!(due[0].delivery.id.webhook, own, "it is the oldest");
     settle(app, answered(), DeliveryState::Delivered).await;
+}
+
+#[tokio::test]
+async fn an_alert_has_what_the_receiver_said_on_one_line() {
+    let app = TestApp::new().await;
+    let tenant = app.tenant("bigevents").await;
+    app.webhook(&["pretix.event.order.paid"]).await;
+    let mut root = app.administrator().await;
+    let own = audience(&mut root, tenant).await;
+    add(&mut root, &own, "json", "https://example.org/", &KINDS).await;
+    let body = r#"{"event":"democon","action":"pretix.event.order.paid","code":"A"}"#;
+    app.ask(asking("POST", INTAKE).json(body)).await;
+    let answer = HttpResponse {
+        status: 302,
+        headers: Headers::from_pairs([("location", b"https://new.example.org/".as_slice())]),
+        body: format!("moved\r\n{}", "x".repeat(500)).into(),
+        body_end: BodyEnd::Whole,
+        note: None,
+    };
+    settle(&app, Outcome::Answered(answer), DeliveryState::Pending).await;
+    app.pass_ms(6 * MINUTE);
+    assert_eq!(app.site.look().await, 1);
+    let json: Value = serde_json::from_slice(&told(&app, id_in(&own)).await[0].body).unwrap();
+    let said = json["webhooks"][0]["last_answer"].as_str().unwrap();
+    let begins = "Location: https://new.example.org/  moved  xxx";
+    assert!(
+        said.starts_with(begins) && said.ends_with('\u{2026}'),
+        "{said}"
+    );
+    assert_eq!(said.chars().count(), 161);
 }
 
 #[tokio::test]
