@@ -226,6 +226,13 @@ pub const LIVE_STREAMS_SESSION_MAX: usize = 4;
 /// Those of one user, in however many sessions: nobody alone takes them from the others.
 pub const LIVE_STREAMS_USER_MAX: usize = 16;
 
+/// Exports of logs that run at once: each reads a page of the log at a time and then lets others
+/// ask for as long as that took, so that all of them together keep some readers of the store busy.
+pub const EXPORTS_MAX: usize = 4;
+
+/// Those of one tenant: nobody alone takes them from the others.
+pub const EXPORTS_TENANT_MAX: usize = 2;
+
 /// Deliveries counted before somebody is told "more than".
 pub const COUNTED_MAX: usize = 10_000;
 
@@ -423,6 +430,7 @@ const _: () = assert!(SETTLE_BATCH_MAX <= BUFFERED_MAX);
 const _: () = assert!(DELAYED_OUTCOMES_MAX <= SETTLE_BATCH_MAX);
 const _: () = assert!(LIVE_STREAMS_SESSION_MAX <= LIVE_STREAMS_USER_MAX);
 const _: () = assert!(LIVE_STREAMS_USER_MAX <= LIVE_STREAMS_MAX);
+const _: () = assert!(EXPORTS_TENANT_MAX < EXPORTS_MAX);
 const _: () = assert!(INTAKE_BATCH_MAX <= WRITER_QUEUE_MAX);
 const _: () = assert!(HEARTBEAT_MS <= IDLE_HEARTBEAT_MS);
 const _: () = assert!(CLOCK_STEP_MS < CLOCK_FAR_MS);

@@ -7,7 +7,7 @@ use crate::call_limits::CallLimits;
 use crate::cloud_event::CloudEventChoice;
 use crate::declared_secrets::DeclaredSecrets;
 use crate::delivery::DeliveryState;
-use crate::id::{DeliveryId, WebhookId};
+use crate::id::{DeliveryId, NotificationId, WebhookId};
 use crate::named::named;
 use crate::response_filter::ResponseFilter;
 use crate::tenant::{DialectName, Event, NewToken, Permissions, TokenHash, TokenKind};
@@ -65,6 +65,8 @@ named!(
 pub struct LogQuery {
     /// Of this webhook only, deleted or not; else of all of the tenant.
     pub webhook: Option<WebhookId>,
+    /// Of this notification only.
+    pub notification: Option<NotificationId>,
     pub status: Option<DeliveryStatus>,
     pub action_type: Option<String>,
     /// The slug of a show.

@@ -101,6 +101,8 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
         rng: rng.clone(),
         keyring: Arc::clone(&parts.keyring),
         bounds: Arc::clone(parts.dialects.bounds()),
+        export_slots: Arc::default(),
+        stopping: parts.stopping.clone(),
         intake_metrics: IntakeMetrics::register(registry),
         intake_warnings: IntakeWarnings::default(),
     };
@@ -133,6 +135,7 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
         proxies: parts.settings.proxies,
         stopping: parts.stopping,
         stream_slots: Arc::default(),
+        export_slots: Arc::clone(&context.export_slots),
         dispatch_state: parts.dispatch_state,
         metrics: Arc::clone(&metrics),
     };

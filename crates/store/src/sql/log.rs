@@ -72,6 +72,13 @@ pub(crate) fn log(
         from: id_range::id_at(conn, tenant, query.since)?.unwrap_or(0),
         to: id_range::end_at(conn, tenant, query.until)?.unwrap_or(i64::MAX),
     };
+    let ids = match query.notification {
+        Some(only) => IdRange {
+            from: ids.from.max(only.0),
+            to: ids.to.min(only.0.saturating_add(1)),
+        },
+        None => ids,
+    };
     let ids = ids.upto(horizon.of(conn, tenant)?.upto);
     if limit == 0 || ids.from >= ids.to {
         return Ok(LogPage::default());

@@ -18,6 +18,7 @@ use super::brand::Brand;
 use super::frames::FrameAncestors;
 use super::stream_slots::StreamSlots;
 use crate::dialect::value::Dialects;
+use crate::gateway::export_slots::ExportSlots;
 use crate::gateway::metrics::RequestMetrics;
 use crate::gateway::store::StoreHandle;
 use crate::rng::SharedRng;
@@ -46,6 +47,7 @@ pub(crate) struct PageContext {
     /// True once live streams are to end.
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) stream_slots: Arc<StreamSlots>,
+    pub(crate) export_slots: Arc<ExportSlots>,
     pub(crate) dispatch_state: DispatchLookup,
     pub(crate) metrics: Arc<RequestMetrics>,
 }

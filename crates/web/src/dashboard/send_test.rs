@@ -12,9 +12,7 @@ use http::StatusCode;
 use model::attempt::{Attempt, FailureKind, Outcome};
 use model::delivery::{DeliveryState, DispatchState};
 use model::id::{DeliveryId, NotificationId};
-use model::notification::AcceptResult;
 use model::query::{AttemptRecord, DeliveryDetail};
-use model::refusal::Refusal;
 use model::target::masked;
 use model::users::Role;
 use model::webhook::Headers;
@@ -26,8 +24,9 @@ use super::text::{BodyText, TextExcerpt};
 use super::view::{DisplayDuration, DisplayTime, Tone, status_words};
 use super::visit::Visit;
 use super::webhook::name_of;
-use super::webhook_form::{FormInputs, find, path_to};
+use super::webhook_form::{find, path_to};
 use crate::dialect::form::FieldChoice;
+use crate::dialect::send_test::{TestResult, TestSender};
 
 /// How long the page waits for the first attempt, and how often it looks.
 const LOOKS: u32 = 20;
@@ -35,9 +34,6 @@ const LOOK_AFTER: Duration = Duration::from_millis(100);
 
 /// How often a page without an outcome reloads by itself.
 const AGAIN_MAX: u32 = 30;
-
-/// How often a sample gets another id because its own was taken.
-const ID_TRIES: usize = 5;
 
 /// The most bytes of the page for each body and each block of header lines.
 const BODY_ROOM: usize = 12 * 1024;
@@ -170,33 +166,26 @@ async fn send(visit: Visit) -> Result<PageResponse, PageError> {
     if !webhook.enabled() {
         return form(&visit, unprocessable, None).await;
     }
-    let ground = FormInputs::of(&visit).await?;
     let kind = visit.form.get("kind").unwrap_or_default();
     let dialect = visit.dialect()?;
-    for _ in 0..ID_TRIES {
-        let around = ground.around(&visit);
-        let Some(new) = dialect.dashboard.forms.sample(&around, &webhook, kind)? else {
-            return form(&visit, unprocessable, Some("Choose one of these kinds.")).await;
-        };
-        let accepted = visit.ask(|store| store.accept(vec![new.clone()])).await?;
-        match accepted.first() {
-            // Disabled just before.
-            Some(AcceptResult::Accepted { deliveries: 0, .. }) => {
-                return form(&visit, unprocessable, None).await;
-            }
-            Some(
-                AcceptResult::Accepted { id, .. }
-                // Its first answer was lost.
-                | AcceptResult::Duplicate { id, deliveries: 1 },
-            ) => {
-                let path = path_to(visit.tenant()?, webhook.id);
-                return Ok(go_to(&format!("{path}/test/{id}")));
-            }
-            // This id is taken.
-            Some(AcceptResult::Duplicate { .. } | AcceptResult::Conflict { .. }) | None => {}
+    let sender = TestSender {
+        store: &visit.context.store,
+        rng: &visit.context.rng,
+        tenant: visit.tenant()?,
+        now: visit.now,
+    };
+    let forms = &*dialect.dashboard.forms;
+    match sender.send(forms, &webhook, kind).await? {
+        TestResult::Unwanted => {
+            form(&visit, unprocessable, Some("Choose one of these kinds.")).await
+        }
+        // Just before.
+        TestResult::Disabled => form(&visit, unprocessable, None).await,
+        TestResult::Accepted(id) => {
+            let path = path_to(visit.tenant()?, webhook.id);
+            Ok(go_to(&format!("{path}/test/{}", id.notification)))
         }
     }
-    Err(Refusal::Busy(1).into())
 }
 
 async fn show(visit: Visit) -> Result<PageResponse, PageError> {

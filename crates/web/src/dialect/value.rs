@@ -11,6 +11,7 @@ use super::alerts::AlertDialect;
 use super::dashboard::DialectDashboard;
 use super::demo::{Demo, DemoCall};
 use super::load::Load;
+use super::log_names::LogNames;
 use super::options::LogRetention;
 use super::section::SectionParser;
 use crate::gateway::api::Api;
@@ -34,6 +35,8 @@ pub(crate) struct Dialect {
     pub(crate) key_field: &'static str,
     /// What a permission is called there.
     pub(crate) permission_name: fn(Permission) -> &'static str,
+    /// How it names what is in the log.
+    pub(crate) log_names: LogNames,
     /// Its part of the dashboard.
     pub(crate) dashboard: DialectDashboard,
     /// An example call with a token of this permission, if it has an API.

@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, request};
@@ -19,6 +19,8 @@ use super::auth::{AuthScheme, RequiredAccess};
 use super::authenticator::Caller;
 use super::context::Context;
 use super::matching::{Pattern, RouteMatch, with_segments};
+use crate::sync::lock;
+use crate::transport::body::Body;
 use crate::transport::host::{host_of, is_secure};
 use crate::transport::query::Query;
 
@@ -38,6 +40,11 @@ pub(crate) struct Api {
 }
 
 pub(crate) type ApiResponse = Response<Bytes>;
+
+/// A body that is made while it is sent. It goes along with a response to a request that changes
+/// nothing, in place of its bytes.
+#[derive(Clone)]
+pub(crate) struct StreamedBody(Arc<Mutex<Option<Body>>>);
 
 /// The tenants that a request is about.
 pub(crate) type TenantList = Vec<Arc<Tenant>>;
@@ -142,6 +149,22 @@ where
 {
     let dialect = Arc::clone(dialect);
     Arc::new(move |request| Box::pin(handle(Arc::clone(&dialect), request)))
+}
+
+impl StreamedBody {
+    pub(crate) fn answer(body: Body) -> ApiResponse {
+        let mut answer = ApiResponse::new(Bytes::new());
+        let own = Self(Arc::new(Mutex::new(Some(body))));
+        answer.extensions_mut().insert(own);
+        answer
+    }
+
+    /// The response with the body that is sent.
+    pub(super) fn finish(mut answer: ApiResponse) -> Response<Body> {
+        let streamed = answer.extensions_mut().remove::<Self>();
+        let streamed = streamed.and_then(|own| lock(&own.0).take());
+        answer.map(|whole| streamed.unwrap_or_else(|| Body::from(whole)))
+    }
 }
 
 impl Api {

@@ -6,6 +6,7 @@ pub(crate) mod api;
 pub(crate) mod auth;
 mod authenticator;
 pub(crate) mod context;
+pub(crate) mod export_slots;
 mod gate;
 mod idempotency;
 pub(crate) mod intake_warnings;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::Level;
 
 use super::admit::{self, changes};
-use super::api::{Api, ApiResponse, RequestHead, Route};
+use super::api::{Api, ApiResponse, RequestHead, Route, StreamedBody};
 use super::gate::Gateway;
 use crate::tasks;
 use crate::transport::body::Body;
@@ -41,7 +41,7 @@ pub(crate) fn serve(
             let (method, path) = (&logged.0, logged.1.path());
             tracing::debug!(%method, path, status = status.as_u16(), ?took, "answered");
         }
-        answer.map(Body::from)
+        StreamedBody::finish(answer)
     }
 }
 

@@ -228,6 +228,15 @@ fn every_filter_finds_what_looking_through_everything_finds() {
         let of_both = expected(&|row| row.status() == status && row.id.webhook == webhook);
         assert_eq!(found(both), of_both, "{status:?}");
     }
+    let of = all[3].row.id.notification;
+    let notification = LogQuery {
+        notification: Some(of),
+        ..query()
+    };
+    assert_eq!(
+        found(notification),
+        expected(&|row| row.id.notification == of)
+    );
     let action_type = LogQuery {
         action_type: Some("kind 1".to_owned()),
         ..query()

@@ -15,10 +15,12 @@ impl History {
         let (webhook, tenant) = self.webhook();
         let (notification, cursor) = (self.turn_of::<NotificationId>(), self.draw.below(3));
         let of_webhook = self.draw.once_in(2);
+        let of_notification = self.draw.once_in(6);
         let since = self.draw.once_in(3).then(|| self.some_time());
         let until = self.draw.once_in(3).then(|| self.some_time());
         let base = LogQuery {
             webhook: None,
+            notification: None,
             status: self.draw.of(&[
                 None,
                 None,
@@ -50,6 +52,7 @@ impl History {
             };
             LogQuery {
                 webhook: of_webhook.then_some(at.webhook),
+                notification: of_notification.then_some(at.notification),
                 from: [
                     None,
                     Some(LogCursor::OlderThan(at)),

@@ -166,6 +166,7 @@ impl LogFilter {
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         LogQuery {
             webhook,
+            notification: None,
             status: self.read.status,
             action_type: given(&self.action_type),
             event: given(&self.show),
@@ -198,6 +199,11 @@ impl LogFilter {
             until: self.read.until,
             text: self.text.clone(),
         }
+    }
+
+    /// The same filter for bodies that have this text.
+    pub(super) fn with_text(self, text: String) -> Self {
+        Self { text, ..self }
     }
 
     /// Its fields with their values, for a form that keeps them.

@@ -5,7 +5,7 @@ use askama::Template;
 use http::StatusCode;
 use model::dashboard::BulkJob;
 use model::id::{DeliveryId, WebhookId};
-use model::limits::PAGE_ROWS_MAX;
+use model::limits::{NOTIFICATION_KEY_BYTES_MAX, PAGE_ROWS_MAX};
 use model::query::{DeliveryStatus, LogCursor, LogPage, LogQuery};
 use model::target;
 use model::tenant::Event;
@@ -118,6 +118,9 @@ async fn show_webhook(visit: Visit) -> Result<PageResponse, PageError> {
 async fn list(visit: Visit, webhook: Option<WebhookId>) -> Result<PageResponse, PageError> {
     let tenant = visit.tenant()?.id;
     let filter = LogFilter::of(&visit.query);
+    if let Some(found) = search(&visit, &filter).await? {
+        return Ok(found);
+    }
     let from = from(&visit)?;
     let mut page = LogPage::default();
     if filter.faults.is_empty() {
@@ -140,6 +143,32 @@ async fn list(visit: Visit, webhook: Option<WebhookId>) -> Result<PageResponse, 
         false => StatusCode::UNPROCESSABLE_ENTITY,
     };
     page_with(status, &view(&visit, of, filter, from, page).await?)
+}
+
+/// Where the search leads: to a delivery by its id, to a notification by its key, or to what is
+/// about a code. That stands in bodies, so it becomes the filter's text, which says how far it has
+/// looked.
+async fn search(visit: &Visit, filter: &LogFilter) -> Result<Option<PageResponse>, PageError> {
+    let wanted = visit.query.get("find").unwrap_or_default().trim();
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let (tenant, path) = (visit.tenant()?.id, path_of(visit.tenant()?));
+    let names = visit.dialect()?.log_names;
+    if let Some(id) = (names.read)(wanted) {
+        let found = visit.ask(|store| store.log_rows(tenant, vec![id])).await?;
+        if !found.is_empty() {
+            return Ok(Some(go_to(&format!("{path}/deliveries/{id}"))));
+        }
+    }
+    if wanted.len() <= NOTIFICATION_KEY_BYTES_MAX {
+        let asked = visit.ask(|s| s.notification_by_key(tenant, wanted.to_owned()));
+        if let Some(found) = asked.await? {
+            return Ok(Some(go_to(&format!("{path}/notifications/{}", found.id))));
+        }
+    }
+    let about = filter.clone().with_text((names.code_text)(wanted));
+    Ok(Some(go_to(&format!("{}?{}", visit.path, about.link()))))
 }
 
 /// The position of the page.

@@ -8,6 +8,7 @@ mod bulk_job;
 mod curl;
 mod delivery;
 mod download;
+mod export;
 mod filter;
 mod follow;
 mod list;
@@ -23,6 +24,7 @@ pub(super) fn routes() -> Vec<PageRoute> {
         list::routes(),
         delivery::routes(),
         download::routes(),
+        export::routes(),
         act::routes(),
         bulk_job::routes(),
         replay::routes(),

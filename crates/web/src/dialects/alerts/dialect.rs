@@ -7,12 +7,22 @@ use model::limits::RETRY_AFTER_MAX_MS;
 use model::policy::{EventNaming, NameOf, Policy};
 use model::schedule::Schedule;
 use model::tenant::{DialectName, Permission};
+use serde_json::{Value, json};
 
 use super::context::{Alerts, NAME, about, key};
 use super::{declare, fields, form, render};
 use crate::dialect::alerts::AlertDialect;
+use crate::dialect::log_names::LogNames;
 use crate::dialect::options::DialectOptions;
 use crate::dialect::value::Dialect;
+
+const NAMES: LogNames = LogNames {
+    delivery: |id| id.to_string(),
+    read: |text| text.parse().ok(),
+    webhook: |id, _| json!(id.0),
+    // An alert is about no order.
+    code_text: |code| Value::from(code).to_string(),
+};
 
 /// The dialect as a value.
 pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
@@ -30,6 +40,7 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
         }),
         key_field: "tenant",
         permission_name: Permission::as_str,
+        log_names: NAMES,
         dashboard: form::dashboard(&alerts),
         example: None,
         demo: None,

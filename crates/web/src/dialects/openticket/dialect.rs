@@ -10,7 +10,7 @@ use model::tenant::DialectName;
 
 use super::context::OpenTicket;
 use super::triggers::TriggerTable;
-use super::{answer, declare, demo, example, form, refuse, routes, stored, wire};
+use super::{answer, declare, demo, example, export, form, refuse, routes, stored, wire};
 use crate::dialect::options::DialectOptions;
 use crate::dialect::value::Dialect;
 use crate::gateway::api::Api;
@@ -46,6 +46,7 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
         declare: Box::new(move |companies, _, rng, declared| {
             declare::declare(&own, &open, companies, rng, declared);
         }),
+        log_names: export::NAMES,
         dashboard,
         example: Some(example::example),
         demo: Some(demo::demo),

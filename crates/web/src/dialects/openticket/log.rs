@@ -25,6 +25,7 @@ use super::lookup::find;
 use super::wire::moment;
 use super::{answer, guid, wire};
 use crate::dialect::replay::{self, ReplayCaller, ReplayQuery};
+use crate::dialect::send_test;
 use crate::gateway::api::{AdmittedRequest, ApiResponse};
 
 const DISABLED: &str = "The webhook is switched off, so nothing can be sent.";
@@ -155,6 +156,30 @@ pub(super) async fn retry_failed(
     let retried = replay::send(&request, &asker, meant, all).await?;
     let retried = retried.ok_or_else(|| Refusal::Contradiction(DISABLED.to_owned()))?;
     answer::json(StatusCode::ACCEPTED, &json!({ "retried": retried }))
+}
+
+/// The kinds of which a test can be.
+pub(super) async fn list_tests(
+    open: Arc<OpenTicket>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
+    let webhook = find(&request).await?;
+    Ok(send_test::list_kinds(&*open, &webhook))
+}
+
+/// Sends a test: 202 with its invocation.
+pub(super) async fn start_test(
+    open: Arc<OpenTicket>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
+    let webhook = find(&request).await?;
+    let id = send_test::send(&request, &*open, &webhook).await?;
+    let asked = request.ask(|store| store.delivery(webhook.tenant, id));
+    let detail = asked.await?.ok_or(Refusal::NoSuchObject)?;
+    answer::json(
+        StatusCode::ACCEPTED,
+        &shown(&request, &webhook, &detail.row),
+    )
 }
 
 fn asker(request: &AdmittedRequest, webhook: &Webhook) -> ReplayCaller {

@@ -8,6 +8,7 @@ mod demo;
 mod dialect;
 mod example;
 mod explain;
+mod export;
 mod fields;
 mod form;
 mod form_input;

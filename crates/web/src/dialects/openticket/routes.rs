@@ -9,9 +9,10 @@ use model::tenant::Permission;
 
 use super::context::OpenTicket;
 use super::{
-    cloud_events, intake, limits, log, own_headers, pause, replays, signatures, statistics,
+    cloud_events, export, intake, limits, log, own_headers, pause, replays, signatures, statistics,
     webhook_tls, webhooks,
 };
+use crate::dialect::export::FORMAT;
 use crate::dialect::replay;
 use crate::dialect::statistics::PERIOD;
 use crate::gateway::api::{QueryRule, Route, TenantScope, handler};
@@ -32,6 +33,7 @@ pub(super) fn all(open: &Arc<OpenTicket>) -> Vec<Route> {
     routes.extend(of_own_headers(open));
     routes.extend(of_tls(open));
     routes.extend(of_replays(open));
+    routes.extend(of_exports(open));
     routes
 }
 
@@ -193,6 +195,48 @@ fn of_tls(open: &Arc<OpenTicket>) -> Vec<Route> {
                 "ca_certificates",
                 "/webhook/{guid}/willcall/ca_certificates",
             )
+        },
+    ]
+}
+
+/// Nor these.
+fn of_exports(open: &Arc<OpenTicket>) -> Vec<Route> {
+    let export = |name, path, handle| Route {
+        takes: QueryRule::Only {
+            read: &[
+                "status",
+                "action_type",
+                "event",
+                "response",
+                "since",
+                "until",
+                "text",
+                "code",
+                "notification_id",
+                FORMAT,
+            ],
+            write: &[],
+        },
+        verbs: vec![(Method::GET, handle)],
+        ..route(name, path)
+    };
+    vec![
+        export(
+            "all_export",
+            "/webhook/willcall/export",
+            handler(open, export::export_all_invocations),
+        ),
+        export(
+            "export",
+            "/webhook/{guid}/willcall/export",
+            handler(open, export::export_invocations),
+        ),
+        Route {
+            verbs: vec![
+                (Method::GET, handler(open, log::list_tests)),
+                (Method::POST, handler(open, log::start_test)),
+            ],
+            ..route("test", "/webhook/{guid}/willcall/test")
         },
     ]
 }

@@ -12,6 +12,9 @@ use super::python;
 use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead};
 use crate::transport::media_type::text_of;
 
+/// What routes that answer with a file are about.
+pub(super) const EXPORT: &str = "Export";
+
 const INDENT_MAX: i128 = 8;
 
 pub(super) fn json(head: &RequestHead, status: StatusCode, value: &JsonValue<'_>) -> ApiResponse {
@@ -40,11 +43,20 @@ pub(super) fn admit(head: &RequestHead) -> Result<(), Refusal> {
         let words = "Null characters are not allowed in the query.";
         return Err(Refusal::bad_request(words));
     }
+    if is_export(head) {
+        return Ok(());
+    }
     let wanted = head.suffix.as_deref().or_else(|| head.query.get("format"));
     if wanted.is_some_and(|form| !form.is_empty() && form != "json") {
         return Err(Refusal::NotAName);
     }
     accepted(head).map(|_| ())
+}
+
+/// Whether a file is asked for, whose form is judged by whoever makes it.
+fn is_export(head: &RequestHead) -> bool {
+    let route = head.route.as_ref();
+    route.is_some_and(|route| route.object == EXPORT)
 }
 
 /// By how many spaces the answer is to be indented, if JSON is accepted at all.

@@ -10,7 +10,7 @@ use model::tenant::{DialectName, Permission};
 use super::action_types::ActionTypes;
 use super::context::Pretix;
 use super::ids::NotificationIds;
-use super::{answer, declare, demo, describe, example, form, load, refuse, routes, stored};
+use super::{answer, declare, demo, describe, example, export, form, load, refuse, routes, stored};
 use crate::dialect::options::DialectOptions;
 use crate::dialect::value::Dialect;
 use crate::gateway::api::Api;
@@ -46,6 +46,7 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
         declare: Box::new(move |organizers, known, rng, declared| {
             declare::declare(&own, &pretix.action_types, organizers, known, rng, declared);
         }),
+        log_names: export::NAMES,
         dashboard,
         example: Some(example::example),
         demo: Some(demo::demo),

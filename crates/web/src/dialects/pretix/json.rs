@@ -128,7 +128,6 @@ impl<'a> JsonValue<'a> {
     }
 
     /// Written as `JsonDump` writes.
-    #[cfg(test)]
     pub(super) fn dumped(&self) -> String {
         DUMPED.write(self)
     }

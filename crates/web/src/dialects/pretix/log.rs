@@ -22,11 +22,13 @@ use model::time::Timestamp;
 use model::webhook::Headers;
 
 use super::context::Pretix;
+use super::export::NAMES;
 use super::json::{JsonObject, JsonValue};
 use super::{answer, json, webhooks};
+use crate::dialect::log_filter;
 use crate::dialect::replay::{self, ReplayCaller, ReplayQuery};
+use crate::dialect::send_test;
 use crate::gateway::api::{AdmittedRequest, ApiResponse, RequestHead};
-use crate::transport::query::Query;
 
 const DISABLED: &str = "The webhook is disabled, so nothing can be sent. Enable it first.";
 
@@ -34,9 +36,32 @@ pub(super) async fn list_deliveries(
     _: Arc<Pretix>,
     request: AdmittedRequest,
 ) -> Result<ApiResponse, Refusal> {
-    let tenant = request.tenant()?.id;
     let webhook = webhooks::find(&request).await?.id;
-    let query = read_query(&request.head, webhook)?;
+    list(request, Some(webhook)).await
+}
+
+/// Those of all webhooks.
+pub(super) async fn list_all_deliveries(
+    _: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
+    list(request, None).await
+}
+
+async fn list(
+    request: AdmittedRequest,
+    webhook: Option<WebhookId>,
+) -> Result<ApiResponse, Refusal> {
+    let tenant = request.tenant()?.id;
+    let (from, faults) = match read_from(&request.head, webhook) {
+        Ok(from) => (from, Vec::new()),
+        Err(fault) => (None, vec![fault]),
+    };
+    let query = LogQuery {
+        from,
+        limit: answer::page_size(&request.head),
+        ..log_filter::read(&request, tenant, webhook, &NAMES, faults).await?
+    };
     let head = &request.head;
     let page = request
         .ask(|store| store.log(tenant, query.clone()))
@@ -147,6 +172,28 @@ pub(super) async fn list_kinds(
     Ok(answer::ok(&request, &body))
 }
 
+/// The kinds of which a test can be.
+pub(super) async fn list_tests(
+    pretix: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
+    let webhook = webhooks::find(&request).await?;
+    Ok(send_test::list_kinds(&*pretix, &webhook))
+}
+
+/// Sends a test: 202 with its delivery.
+pub(super) async fn start_test(
+    pretix: Arc<Pretix>,
+    request: AdmittedRequest,
+) -> Result<ApiResponse, Refusal> {
+    let webhook = webhooks::find(&request).await?;
+    let id = send_test::send(&request, &*pretix, &webhook).await?;
+    let asked = request.ask(|store| store.delivery(webhook.tenant, id));
+    let detail = asked.await?.ok_or(Refusal::NoSuchObject)?;
+    let status = StatusCode::ACCEPTED;
+    Ok(answer::json(&request.head, status, &told(&detail)))
+}
+
 fn asker(request: &AdmittedRequest, webhook: WebhookId) -> Result<ReplayCaller, Refusal> {
     Ok(ReplayCaller {
         tenant: request.tenant()?.id,
@@ -168,85 +215,43 @@ async fn find(request: &AdmittedRequest) -> Result<DeliveryDetail, Refusal> {
     detail.ok_or(Refusal::NoSuchObject)
 }
 
-fn read_query(head: &RequestHead, webhook: WebhookId) -> Result<LogQuery, Refusal> {
-    let mut faults = Vec::new();
-    let given = |name| given(&head.query, name);
-    let status = given("status").and_then(|text| {
-        let status = text.parse::<DeliveryStatus>().ok();
-        if status.is_none() {
-            let all: Vec<&str> = DeliveryStatus::ALL
-                .iter()
-                .map(|status| status.as_str())
-                .collect();
-            faults.push(Fault::new(
-                "status",
-                format!("Must be one of {}.", all.join(", ")),
-            ));
-        }
-        status
-    });
-    let mut moment = |name: &'static str| {
-        let text = given(name)?;
-        let moment = replay::moment_of(text);
-        if moment.is_none() {
-            faults.push(Fault::new(name, replay::NO_MOMENT));
-        }
-        moment
-    };
-    let (since, until) = (moment("since"), moment("until"));
-    let from = given("cursor").and_then(|text| {
+fn read_from(head: &RequestHead, webhook: Option<WebhookId>) -> Result<Option<LogCursor>, Fault> {
+    let text = head.query.get("cursor").filter(|text| !text.is_empty());
+    let from = text.map(|text| {
         let from = read_cursor(text, webhook);
-        if from.is_none() {
-            faults.push(Fault::new("cursor", "Invalid cursor."));
-        }
-        from
+        from.ok_or_else(|| Fault::new("cursor", "Invalid cursor."))
     });
-    if !faults.is_empty() {
-        return Err(Refusal::Invalid(faults));
-    }
-    Ok(LogQuery {
-        webhook: Some(webhook),
-        status,
-        action_type: given("action_type").map(str::to_owned),
-        since,
-        until,
-        from,
-        limit: answer::page_size(head),
-        ..LogQuery::default()
-    })
+    from.transpose()
 }
 
-/// A parameter that is not empty.
-fn given<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
-    query.get(name).filter(|text| !text.is_empty())
-}
-
-/// A cursor in the log of this webhook, where a notification occurs once.
-fn cursor(from: LogCursor, webhook: WebhookId) -> String {
-    let text = match from {
-        LogCursor::OlderThan(id) if id.webhook > webhook => {
+/// A cursor in the log. In that of a webhook a notification occurs once.
+fn cursor(from: LogCursor, webhook: Option<WebhookId>) -> String {
+    let text = match (from, webhook) {
+        (LogCursor::OlderThan(id), None) => format!("o{id}"),
+        (LogCursor::NewerThan(id), None) => format!("n{id}"),
+        (LogCursor::OlderThan(id), Some(webhook)) if id.webhook > webhook => {
             format!("o{}", id.notification.0.saturating_add(1))
         }
-        LogCursor::OlderThan(id) => format!("o{}", id.notification),
-        LogCursor::NewerThan(id) if id.webhook < webhook => {
+        (LogCursor::OlderThan(id), Some(_)) => format!("o{}", id.notification),
+        (LogCursor::NewerThan(id), Some(webhook)) if id.webhook < webhook => {
             format!("n{}", id.notification.0.saturating_sub(1))
         }
-        LogCursor::NewerThan(id) => format!("n{}", id.notification),
+        (LogCursor::NewerThan(id), Some(_)) => format!("n{}", id.notification),
     };
     BASE64_URL_SAFE_NO_PAD.encode(text)
 }
 
-fn read_cursor(text: &str, webhook: WebhookId) -> Option<LogCursor> {
+fn read_cursor(text: &str, webhook: Option<WebhookId>) -> Option<LogCursor> {
     let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-    let id = |digits: &str| {
-        let notification = NotificationId(digits.parse().ok()?);
-        Some(DeliveryId {
-            notification,
+    let id = |text: &str| match webhook {
+        None => text.parse().ok(),
+        Some(webhook) => Some(DeliveryId {
+            notification: NotificationId(text.parse().ok()?),
             webhook,
-        })
+        }),
     };
     match text.strip_prefix('o') {
-        Some(digits) => id(digits).map(LogCursor::OlderThan),
+        Some(text) => id(text).map(LogCursor::OlderThan),
         None => id(text.strip_prefix('n')?).map(LogCursor::NewerThan),
     }
 }

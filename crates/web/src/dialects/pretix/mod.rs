@@ -11,6 +11,7 @@ mod describe;
 mod dialect;
 mod example;
 mod explain;
+mod export;
 mod faults;
 mod fields;
 mod form;

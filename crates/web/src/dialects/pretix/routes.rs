@@ -7,11 +7,12 @@ use model::limits::{INTAKE_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX};
 use model::refusal::{AuthFailure, Refusal};
 use model::tenant::Permission;
 
+use super::answer::EXPORT;
 use super::context::Pretix;
 use super::json::JsonValue;
 use super::{
-    answer, cloud_events, intake, limits, log, organizers, own_headers, pause, refuse, replays,
-    signatures, statistics, webhook_tls, webhooks,
+    answer, cloud_events, export, intake, limits, log, organizers, own_headers, pause, refuse,
+    replays, signatures, statistics, webhook_tls, webhooks,
 };
 use crate::dialect::statistics::PERIOD;
 use crate::gateway::api::{
@@ -42,6 +43,7 @@ pub(super) fn all(pretix: &Arc<Pretix>) -> Vec<Route> {
     routes.extend(of_statistics(pretix));
     routes.extend(of_replays(pretix));
     routes.push(of_pause(pretix));
+    routes.push(of_tests(pretix));
     routes.extend(of_organizers(pretix));
     routes.extend(of_the_rest(pretix));
     routes
@@ -87,22 +89,47 @@ fn of_webhooks(pretix: &Arc<Pretix>) -> Vec<Route> {
     vec![list, detail, singular]
 }
 
+/// What lists of deliveries take.
+const LISTED: QueryRule = QueryRule::Only {
+    read: &[
+        "page_size",
+        "cursor",
+        "status",
+        "action_type",
+        "event",
+        "response",
+        "since",
+        "until",
+        "text",
+        "code",
+        "notification_id",
+        FORMAT,
+    ],
+    write: &[FORMAT],
+};
+
+/// What exports of them take: all of them, so there are no pages.
+const EXPORTED: QueryRule = QueryRule::Only {
+    read: &[
+        "status",
+        "action_type",
+        "event",
+        "response",
+        "since",
+        "until",
+        "text",
+        "code",
+        "notification_id",
+        FORMAT,
+    ],
+    write: &[FORMAT],
+};
+
 fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Route> {
     let get = |handle: Handler| vec![(Method::GET, handle)];
     let post = |handle: Handler| vec![(Method::POST, handle)];
     let list = Route {
-        takes: QueryRule::Only {
-            read: &[
-                "page_size",
-                "cursor",
-                "status",
-                "action_type",
-                "since",
-                "until",
-                FORMAT,
-            ],
-            write: &[FORMAT],
-        },
+        takes: LISTED,
         title: "Delivery List",
         verbs: get(handler(pretix, log::list_deliveries)),
         ..route(
@@ -151,7 +178,61 @@ fn of_deliveries(pretix: &Arc<Pretix>) -> Vec<Route> {
         path: "/api/v1/organizers/{organizer}/webhooks/{id}/deliveries/{delivery}/retry/",
         ..retry.clone()
     };
-    vec![list, all, detail, retry, own_detail, own_retry]
+    let all_of_tenant = Route {
+        verbs: get(handler(pretix, log::list_all_deliveries)),
+        name: "all_deliveries",
+        path: "/api/v1/organizers/{organizer}/deliveries/",
+        ..list.clone()
+    };
+    let mut routes = of_exports(pretix);
+    routes.extend([
+        list,
+        all_of_tenant,
+        all,
+        detail,
+        retry,
+        own_detail,
+        own_retry,
+    ]);
+    routes
+}
+
+/// They stand before the deliveries, of which none has that name.
+fn of_exports(pretix: &Arc<Pretix>) -> Vec<Route> {
+    let export = |name, path, handle: Handler| Route {
+        takes: EXPORTED,
+        title: "Delivery Export",
+        verbs: vec![(Method::GET, handle)],
+        ..route(name, path, EXPORT)
+    };
+    vec![
+        export(
+            "export",
+            "/api/v1/organizers/{organizer}/webhooks/{id}/deliveries/export/",
+            handler(pretix, export::export_deliveries),
+        ),
+        export(
+            "all_export",
+            "/api/v1/organizers/{organizer}/deliveries/export/",
+            handler(pretix, export::export_all_deliveries),
+        ),
+    ]
+}
+
+/// Not pretix's: under a path of our own.
+fn of_tests(pretix: &Arc<Pretix>) -> Route {
+    Route {
+        title: "Test",
+        verbs: vec![
+            (Method::GET, handler(pretix, log::list_tests)),
+            (Method::POST, handler(pretix, log::start_test)),
+        ],
+        ..route(
+            "test",
+            "/api/v1/organizers/{organizer}/webhooks/{id}/willcall/test/",
+            "Test",
+        )
+    }
 }
 
 /// Not pretix's: under a path of our own.

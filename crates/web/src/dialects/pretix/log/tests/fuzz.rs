@@ -5,7 +5,7 @@ use super::super::*;
 #[test]
 fn a_cursor_is_read_back_and_any_other_text_is_none_or_a_place() {
     ::fuzz::run("cursor", 3_000, |bytes| {
-        let webhook = WebhookId(7);
+        let webhook = Some(WebhookId(7));
         let text = String::from_utf8_lossy(bytes);
         if let Some(place) = read_cursor(&text, webhook) {
             let printed = cursor(place, webhook);
