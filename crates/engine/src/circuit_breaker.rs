@@ -6,20 +6,14 @@
 //! `docs/decisions/0017-lanes-that-adapt.md` has the reasons.
 
 use model::contract::{DueCursor, RecoveryQuery};
+use model::limits::{CIRCUIT_OPENS_AFTER_MS, OVERDUE_AFTER_MS, PROBE_INTERVAL_MS};
 use model::time::Timestamp;
 
 /// Shorter outages are left to the retry schedule: its first retries come soon.
 const OUTAGE_MS: i64 = 30_000;
 
-/// The circuit opens after failures in a row for this long, and at least so many.
-const OPENS_AFTER_MS: i64 = 5 * 60_000;
+/// The circuit opens after so many failures in a row, if they last long enough.
 const OPENS_AFTER_FAILURES: u32 = 5;
-
-/// From the end of a probe to the next.
-const PROBE_INTERVAL_MS: i64 = 10_000;
-
-/// A delivery that an open circuit has kept waiting for so long is tried anyway, so that it ends.
-const OVERDUE_AFTER_MS: i64 = 3_600_000;
 
 /// So many failures in a row suspend recovery until the next success: the outage goes on.
 const RECOVERY_FAILURES_MAX: u32 = 3;
@@ -68,7 +62,7 @@ impl CircuitBreaker {
             return;
         }
         self.failing_since = failing_since;
-        if failing_since.is_some_and(|since| now.ms_since(since) >= OPENS_AFTER_MS) {
+        if failing_since.is_some_and(|since| now.ms_since(since) >= CIRCUIT_OPENS_AFTER_MS) {
             self.failures = OPENS_AFTER_FAILURES;
             self.open = true;
         }
@@ -88,8 +82,8 @@ impl CircuitBreaker {
         self.failures = self.failures.saturating_add(1);
         let since = *self.failing_since.get_or_insert(began_at);
         let was_open = self.open;
-        self.open |=
-            self.failures >= OPENS_AFTER_FAILURES && ended_at.ms_since(since) >= OPENS_AFTER_MS;
+        self.open |= self.failures >= OPENS_AFTER_FAILURES
+            && ended_at.ms_since(since) >= CIRCUIT_OPENS_AFTER_MS;
         if self.open {
             self.next_probe_at = Some(ended_at.plus_ms(PROBE_INTERVAL_MS));
         }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::attempt::Outcome;
 use crate::call_limits::CallRate;
 use crate::id::DeliveryId;
+use crate::limits::PROBE_INTERVAL_MS;
 use crate::mutation::{Mutation, is_on};
 use crate::named::named;
 use crate::policy::Policy;
@@ -125,6 +126,12 @@ pub enum DispatchState {
     Ready,
 }
 
+/// What happens while a circuit is open.
+pub fn probe_words() -> String {
+    let every_s = PROBE_INTERVAL_MS / 1_000;
+    format!("one call every {every_s} s finds out whether it is back, then everything comes")
+}
+
 impl DispatchState {
     /// Why it is not sent yet; nothing of what is.
     pub fn words(self) -> Option<Cow<'static, str>> {
@@ -133,8 +140,11 @@ impl DispatchState {
             Self::Held => "somebody paused its webhook, and it waits until that is resumed",
             Self::Paused { .. } => "its receiver asked to be left alone for a while",
             Self::CircuitOpen => {
-                "its receiver has failed for long, and one delivery at a time finds out whether it is \
-                 back. It goes when its turn comes, or with Send now at once"
+                let words = format!(
+                    "its receiver has failed for long; {}. With Send now it goes at once",
+                    probe_words()
+                );
+                return Some(words.into());
             }
             Self::RateLimited { rate } => {
                 let words = format!(

@@ -226,6 +226,15 @@ pub const LIVE_STREAMS_SESSION_MAX: usize = 4;
 /// Those of one user, in however many sessions: nobody alone takes them from the others.
 pub const LIVE_STREAMS_USER_MAX: usize = 16;
 
+/// The circuit of a receiver opens after failures in a row for this long.
+pub const CIRCUIT_OPENS_AFTER_MS: i64 = 5 * 60_000;
+
+/// From the end of a probe of an open circuit to the next.
+pub const PROBE_INTERVAL_MS: i64 = 10_000;
+
+/// A delivery that an open circuit has kept waiting for so long is tried anyway, so that it ends.
+pub const OVERDUE_AFTER_MS: i64 = 3_600_000;
+
 /// Exports of logs that run at once: each reads a page of the log at a time and then lets others
 /// ask for as long as that took, so that all of them together keep some readers of the store busy.
 pub const EXPORTS_MAX: usize = 4;

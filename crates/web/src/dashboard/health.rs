@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use model::dashboard::{BoundedCount, HOUR_MS, HourlyCounts, LatestAttempt, WebhookHealth};
+use model::delivery::probe_words;
+use model::limits::CIRCUIT_OPENS_AFTER_MS;
 use model::time::Timestamp;
 use model::webhook::{DisableCause, Webhook};
 
@@ -13,6 +15,9 @@ use super::view::{DisplayTime, Tone};
 
 /// The most bytes of a name that are shown.
 const NAME_ROOM: usize = 100;
+
+/// Who reads *now* looks again within this time.
+const LONG_DUE_MS: i64 = 60_000;
 
 /// The hours of a bar, the present one included.
 const HOURS: i64 = 24;
@@ -67,6 +72,10 @@ impl WaitingDeliveries {
 pub(crate) enum NextAttempt {
     /// It is due and waits for its turn.
     Now,
+    /// It has been due for so long that nobody would believe `Now`.
+    Since(DisplayTime),
+    /// Its receiver has failed for long, and is probed.
+    Probe,
     At(DisplayTime),
 }
 
@@ -146,7 +155,10 @@ impl WebhookStatus {
             },
         };
         Self {
-            next: next.map(|due_at| NextAttempt::of(due_at, now)),
+            next: next.map(|due_at| {
+                let probed = health.is_some_and(|health| is_probed(webhook, health, now));
+                NextAttempt::of(due_at, probed, now)
+            }),
             ..of_latest
         }
     }
@@ -160,11 +172,36 @@ pub(crate) fn is_untried(webhook: &Webhook, health: &WebhookHealth) -> bool {
         && latest.is_some_and(|own| !own.success && own.ended_at < webhook.updated_at)
 }
 
+/// Whether it has failed for so long that only probes are sent: the sender says so of what it
+/// holds, and this is what whoever takes a webhook over goes by.
+pub(crate) fn is_probed(webhook: &Webhook, health: &WebhookHealth, now: Timestamp) -> bool {
+    let since = health.failing_since;
+    let latest = health.latest.as_ref();
+    since.is_some_and(|since| now.ms_since(since) >= CIRCUIT_OPENS_AFTER_MS)
+        && latest.is_some_and(|own| own.ended_at >= webhook.updated_at)
+}
+
+/// Whether what is due waits until a probe succeeds.
+pub(crate) fn waits_for_probe(webhook: &Webhook, health: &WebhookHealth, now: Timestamp) -> bool {
+    let status = WebhookStatus::of(webhook, Some(health), now);
+    status.next == Some(NextAttempt::Probe)
+}
+
+/// Whether what is due has been due for so long that it does not come at once.
+pub(crate) fn is_long_due(due_at: Timestamp, now: Timestamp) -> bool {
+    now.ms_since(due_at) >= LONG_DUE_MS
+}
+
 impl NextAttempt {
-    fn of(due_at: Timestamp, now: Timestamp) -> Self {
-        match due_at <= now {
-            true => Self::Now,
-            false => Self::At(DisplayTime(due_at)),
+    fn of(due_at: Timestamp, probed: bool, now: Timestamp) -> Self {
+        if due_at > now {
+            Self::At(DisplayTime(due_at))
+        } else if probed {
+            Self::Probe
+        } else if is_long_due(due_at, now) {
+            Self::Since(DisplayTime(due_at))
+        } else {
+            Self::Now
         }
     }
 }
@@ -173,6 +210,8 @@ impl fmt::Display for NextAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Now => f.write_str("now, or as soon as there is room"),
+            Self::Since(when) => write!(f, "due since {when}, and made as soon as there is room"),
+            Self::Probe => f.write_str(&probe_words()),
             Self::At(when) => when.fmt(f),
         }
     }
@@ -366,8 +405,33 @@ mod tests {
         };
         assert_eq!(next(NOW), Some(NextAttempt::Now));
         assert_eq!(next(NOW.plus_ms(-1)), Some(NextAttempt::Now));
+        let long = NOW.plus_ms(-LONG_DUE_MS);
+        assert_eq!(next(long), Some(NextAttempt::Since(DisplayTime(long))));
         let later = NOW.plus_ms(1);
         assert_eq!(next(later), Some(NextAttempt::At(DisplayTime(later))));
+    }
+
+    #[test]
+    fn a_receiver_that_has_failed_for_long_is_probed_unless_it_was_changed_since() {
+        let next = |failing_ms: i64, due_ms: i64, changed_ms: i64| {
+            let health = WebhookHealth {
+                failing_since: Some(NOW.plus_ms(-failing_ms)),
+                next_due_at: Some(NOW.plus_ms(due_ms)),
+                ..health(false)
+            };
+            let webhook = Webhook {
+                updated_at: NOW.plus_ms(changed_ms),
+                ..webhook()
+            };
+            WebhookStatus::of(&webhook, Some(&health), NOW).next
+        };
+        let long = CIRCUIT_OPENS_AFTER_MS;
+        assert_eq!(next(long, 0, 0), Some(NextAttempt::Probe));
+        assert_eq!(next(long, -3_600_000, 0), Some(NextAttempt::Probe));
+        assert_eq!(next(long - 1, 0, 0), Some(NextAttempt::Now));
+        assert_eq!(next(long, 0, 1), Some(NextAttempt::Now));
+        let later = DisplayTime(NOW.plus_ms(1));
+        assert_eq!(next(long, 1, 0), Some(NextAttempt::At(later)));
     }
 
     #[test]

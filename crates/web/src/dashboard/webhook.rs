@@ -1,11 +1,15 @@
 //! The page of one webhook: what it is, its health, and what can be done with it; enabling,
 //! disabling and deleting it.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use model::contract::StoreError;
 use model::dashboard::{BoundedCount, BulkJobKind, WebhookHealth};
+use model::delivery::probe_words;
 use model::refusal::Refusal;
 use model::target::masked;
+use model::time::Timestamp;
 use model::users::Role;
 use model::webhook::{DisableCause, Disablement, Webhook};
 
@@ -33,7 +37,7 @@ struct WebhookPage {
     wants: String,
     health: WebhookStatus,
     /// What the status means, and what to do.
-    meaning: &'static str,
+    meaning: Cow<'static, str>,
     doubt: Option<String>,
     facts: Vec<WebhookFact>,
     calls: CallsView,
@@ -129,7 +133,7 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
         url: masked(&webhook.target_url),
         wants: described.wants,
         health: WebhookStatus::of(&webhook, health.as_ref(), visit.now),
-        meaning: meaning(&webhook, health.as_ref()),
+        meaning: meaning(&webhook, health.as_ref(), visit.now),
         doubt: dialect.dashboard.forms.doubt(&webhook),
         calls: CallsView::of(&visit, &webhook).await?,
         facts: dialect.dashboard.forms.facts(&webhook, may_edit),
@@ -151,7 +155,15 @@ async fn show(visit: Visit) -> Result<PageResponse, PageError> {
 }
 
 /// What the status means, and what to do about it.
-fn meaning(webhook: &Webhook, health: Option<&WebhookHealth>) -> &'static str {
+fn meaning(webhook: &Webhook, health: Option<&WebhookHealth>, now: Timestamp) -> Cow<'static, str> {
+    let is_probed = |health: &WebhookHealth| health::waits_for_probe(webhook, health, now);
+    match health.is_some_and(is_probed) {
+        true => format!("Its receiver has failed for long: {}.", probe_words()).into(),
+        false => usual_meaning(webhook, health).into(),
+    }
+}
+
+fn usual_meaning(webhook: &Webhook, health: Option<&WebhookHealth>) -> &'static str {
     match webhook.disabled.map(|disabled| disabled.cause) {
         Some(DisableCause::Gone) => {
             return "Its receiver answered 410 Gone, so nothing is sent any more. Enable it once \

@@ -4,8 +4,9 @@
 use std::borrow::Cow;
 
 use askama::Template;
-use model::delivery::{DeliveryState, DispatchState};
-use model::id::DeliveryId;
+use model::delivery::{DeliveryState, DispatchState, probe_words};
+use model::id::{DeliveryId, TenantId};
+use model::limits::OVERDUE_AFTER_MS;
 use model::query::{DeliveryDetail, DeliveryRow, DeliveryStatus};
 use model::refusal::Refusal;
 use model::time::Timestamp;
@@ -16,6 +17,7 @@ use super::attempt::{self, ATTEMPTS};
 use super::names::{name_of, off};
 use super::plan::{self, RetryPlan};
 use super::row::seen;
+use crate::dashboard::health;
 use crate::dashboard::layout::{Shell, Tab, path_of};
 use crate::dashboard::live::{self, Feed, FeedItem, FeedUpdate, NewsFuture};
 use crate::dashboard::page::{PageAccess, PageRoute, get};
@@ -68,10 +70,21 @@ struct StateView<'a> {
     /// Why it is due and not sent, if that is known.
     unsent: Option<Cow<'static, str>>,
     in_the_air: bool,
+    /// It waits until a probe succeeds.
+    probe: Option<ProbeWait>,
     rule: Option<String>,
     off: Option<(DisplayTime, &'static str)>,
     is_deleted: bool,
     can_stop: bool,
+}
+
+/// What a delivery waits for whose receiver is probed.
+struct ProbeWait {
+    /// Since when all calls have failed.
+    since: Option<DisplayTime>,
+    words: String,
+    /// From then on it is tried in any case.
+    at_last: DisplayTime,
 }
 
 /// What the fragment of the state needs beside the delivery.
@@ -212,6 +225,35 @@ async fn dispatch_state(
     }
 }
 
+/// Whether a due delivery waits for a probe: as the engine says, or, if another node has it, as
+/// failures tell.
+async fn probe_wait(
+    context: &PageContext,
+    (tenant, row): (TenantId, &DeliveryRow),
+    webhook: Option<&Webhook>,
+    (at, now): (Option<DispatchState>, Timestamp),
+) -> Result<Option<ProbeWait>, Refusal> {
+    let due_at = row.due_at.filter(|due_at| *due_at <= now);
+    let (Some(due_at), Some(webhook)) = (due_at, webhook) else {
+        return Ok(None);
+    };
+    if at.is_some_and(|at| at != DispatchState::CircuitOpen) {
+        return Ok(None);
+    }
+    let asked = context
+        .store
+        .ask(|s| s.standings(tenant, vec![webhook.id], now));
+    let health = asked.await?.into_iter().next();
+    let guessed = health.as_ref();
+    let guessed = guessed.is_some_and(|health| health::waits_for_probe(webhook, health, now));
+    let since = health.and_then(|health| health.failing_since);
+    Ok((at.is_some() || guessed).then(|| ProbeWait {
+        since: since.map(DisplayTime),
+        words: probe_words(),
+        at_last: DisplayTime(due_at.plus_ms(OVERDUE_AFTER_MS)),
+    }))
+}
+
 async fn state(
     detail: &DeliveryDetail,
     webhook: Option<&Webhook>,
@@ -224,12 +266,14 @@ async fn state(
     let limited = policy.limited(&limits);
     let policy = limited.as_ref().unwrap_or(policy);
     let at = dispatch_state(&visit.context, &detail.row, visit.now).await;
+    let owed = (tenant, &detail.row);
+    let probe = probe_wait(&visit.context, owed, webhook, (at, visit.now)).await?;
     Ok(state_view(
         detail,
         webhook,
         policy,
         around,
-        (at, visit.now),
+        (at, probe, visit.now),
     )?)
 }
 
@@ -238,7 +282,7 @@ fn state_view(
     webhook: Option<&Webhook>,
     policy: &model::policy::Policy,
     around: &StateContext,
-    (at, now): (Option<DispatchState>, Timestamp),
+    (at, probe, now): (Option<DispatchState>, Option<ProbeWait>, Timestamp),
 ) -> Result<HtmlFragment, Refusal> {
     let row = &detail.row;
     let status = row.status();
@@ -256,6 +300,7 @@ fn state_view(
         rule: is_owed.then(|| plan::rule(policy, retries_max)),
         plan,
         unsent: at.and_then(DispatchState::words),
+        probe,
         in_the_air: at == Some(DispatchState::InFlight),
         off: webhook.and_then(|webhook| webhook.disabled.map(off)),
         is_deleted: webhook.is_none(),
@@ -306,7 +351,7 @@ fn mark(row: &DeliveryRow) -> String {
 }
 
 struct DeliveryFeed {
-    tenant: model::id::TenantId,
+    tenant: TenantId,
     policy: model::policy::Policy,
     around: StateContext,
     /// The mark of the latest news.
@@ -362,12 +407,14 @@ impl Feed for DeliveryFeed {
                 let part = attempt::whole(&self.around.here, past, &detail.body, true)?;
                 news.tidings.push(FeedItem::Put(part));
             }
+            let owed = (tenant, &detail.row);
+            let probe = probe_wait(context, owed, webhook.as_ref(), (at, now)).await?;
             let part = state_view(
                 &detail,
                 webhook.as_ref(),
                 limited.as_ref().unwrap_or(&self.policy),
                 &self.around,
-                (at, now),
+                (at, probe, now),
             )?;
             news.tidings.push(FeedItem::Put(part));
             self.attempts = detail.row.attempts;

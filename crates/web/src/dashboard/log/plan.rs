@@ -9,6 +9,7 @@ use model::retry_after;
 use model::schedule::Schedule;
 use model::time::Timestamp;
 
+use crate::dashboard::health::is_long_due;
 use crate::dashboard::view::{DisplayDuration, DisplayTime};
 
 /// The plan of a pending delivery.
@@ -17,6 +18,8 @@ pub(super) struct RetryPlan {
     pub(super) due_at: DisplayTime,
     /// It is due, and is sent as soon as its webhook has capacity.
     pub(super) is_due: bool,
+    /// For longer than a moment.
+    pub(super) is_long_due: bool,
     /// What comes next: `Retry 3 of 20`.
     pub(super) next: String,
     pub(super) is_retry: bool,
@@ -53,6 +56,7 @@ impl RetryPlan {
         Some(Self {
             due_at: DisplayTime(due_at),
             is_due: due_at <= now,
+            is_long_due: is_long_due(due_at, now),
             next,
             is_retry: made > 0,
             why: why(latest, due_at, made, policy, now),

@@ -10,6 +10,7 @@ use model::query::{DeliveryStatus, LogRow};
 use model::refusal::Refusal;
 use model::time::Timestamp;
 
+use crate::dashboard::health::is_long_due;
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::text::TextExcerpt;
 use crate::dashboard::view::{DisplayTime, HtmlFragment, Tone, status_words};
@@ -51,6 +52,7 @@ struct LogRowView<'a> {
     attempts: u32,
     next: Option<DisplayTime>,
     is_due: bool,
+    is_long_due: bool,
 }
 
 /// The most bytes of each text of a line: fifty lines fit on a page.
@@ -116,6 +118,7 @@ pub(super) fn part(row: &LogRow, around: &RowContext) -> Result<HtmlFragment, Re
         words: TextExcerpt::line(&words(row), WORDS_ROOM),
         attempts: own.attempts,
         next: own.due_at.map(DisplayTime),
+        is_long_due: own.due_at.is_some_and(|at| is_long_due(at, around.now)),
         is_due: own.due_at.is_some_and(|at| at <= around.now),
     })
 }

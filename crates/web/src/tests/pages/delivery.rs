@@ -17,6 +17,49 @@ async fn here(app: &TestApp) -> String {
 }
 
 #[tokio::test]
+async fn of_a_receiver_that_is_probed_it_says_since_when_how_often_and_until_when() {
+    let app = TestApp::new().await;
+    app.webhook(&[PAID]).await;
+    app.order("ABC", "democon").await;
+    app.attempt(&refused()).await;
+    app.pass_ms(300_000);
+    app.attempt(&refused()).await;
+    app.pass_ms(31_000);
+    let mut look = app.browser_with(Role::Look).await;
+    let path = here(&app).await;
+    let words = "Next attempt Not sent yet: Retry 2 of 12. Its receiver has failed since \
+                 2026-11-20 18:00:00 UTC ; one call every 10 s finds out whether it is back, then \
+                 everything comes. From about 2026-11-20 19:05:30 UTC on it is tried in any case";
+    for at in [Some(DispatchState::CircuitOpen), None] {
+        *app.dispatch_state.lock().unwrap() = at;
+        let page = look.get(&path).await;
+        assert!(page.says(words), "{at:?}: {}", page.words());
+    }
+    // What else keeps it goes first.
+    *app.dispatch_state.lock().unwrap() = Some(DispatchState::Held);
+    let page = look.get(&path).await;
+    assert!(
+        page.says("because somebody paused its webhook"),
+        "{}",
+        page.words()
+    );
+    let hook = path.replace("deliveries/dlv_1_1", "webhooks/1");
+    let page = look.get(&hook).await;
+    let words =
+        "Its receiver has failed for long: one call every 10 s finds out whether it is back";
+    assert!(page.says(words), "{}", page.words());
+    let page = look.get(&path.replace("deliveries/dlv_1_1", "log")).await;
+    assert!(!page.says("Due since") && page.says("Now, or as soon as there is room"));
+    app.pass_ms(60_000);
+    let page = look.get(&path.replace("deliveries/dlv_1_1", "log")).await;
+    assert!(
+        page.says("Due since 2026-11-20 18:05:30 UTC"),
+        "{}",
+        page.words()
+    );
+}
+
+#[tokio::test]
 async fn it_says_what_happened_what_comes_next_and_why_then() {
     let app = TestApp::new().await;
     app.webhook(&[PAID]).await;

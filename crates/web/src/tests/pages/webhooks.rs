@@ -819,7 +819,7 @@ async fn a_pause_is_told_on_the_page_of_its_webhook() {
     let page = root.get(&path).await;
     assert!(page.says("Failing since"));
     assert!(
-        page.says("Next attempt now, or as soon as there is room"),
+        page.says("Next attempt one call every 10 s finds out whether it is back, then"),
         "{}",
         page.words()
     );
