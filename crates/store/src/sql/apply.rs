@@ -19,9 +19,9 @@ use model::time::Timestamp;
 use model::url_marks;
 use model::webhook::{DisableCause, Disablement, Webhook};
 use model::webhook_tls::ClientKeyId;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::sql::audit::{self, AuditRecord};
+use crate::sql::audit::AuditRecord;
 use crate::sql::job_error::JobError;
 use crate::sql::rows;
 use crate::sql::transaction::Transaction;
@@ -75,8 +75,11 @@ struct ApplyContext<'a> {
 struct StoredToken {
     id: i64,
     hash: TokenHash,
-    rest: (i64, String, bool, bool),
+    rest: TokenColumns,
 }
+
+/// Kind, permissions, active, default.
+type TokenColumns = (i64, String, bool, bool);
 
 pub(crate) fn apply(
     tx: &mut dyn Transaction,
@@ -216,11 +219,24 @@ fn apply_event(
             ChangeKind::Created => "event.created",
             ChangeKind::Changed | ChangeKind::Unchanged => "event.changed",
         };
+        let mut detail = shown_event(event);
+        if let Some(stored) = stored.first() {
+            let (before, after) = (shown_event(stored), detail);
+            detail = json!({ "event": event.slug, "before": before, "after": after });
+        }
         AuditRecord::new(context.tenant, context.at, context.actor, action)
-            .with(json!({ "event": event.slug, "name": event.name }))
+            .with(detail)
             .write(tx)?;
     }
     Ok(context.applied(AppliedItem::Event(event.slug.clone()), change))
+}
+
+fn shown_event(event: &Event) -> Value {
+    json!({
+        "event": event.slug,
+        "name": event.name,
+        "date_from": event.date_from.map(|at| at.to_string()),
+    })
 }
 
 fn apply_tokens(
@@ -292,9 +308,24 @@ fn apply_token(
         values![stored.id, hash.0, rest.0, rest.1, rest.2, rest.3],
     )?;
     AuditRecord::new(context.tenant, context.at, context.actor, "token.changed")
-        .with(audit::of_token(&token.created_for(context.tenant)))
+        .with(json!({
+            "name": token.name,
+            "changed": (hash != stored.hash).then_some(["token"]),
+            "before": shown_token(&stored.rest)?,
+            "after": shown_token(&rest)?,
+        }))
         .write(tx)?;
     Ok(context.applied(item, ChangeKind::Changed))
+}
+
+/// What is told of a token: kind, permissions, whether it is active and the default.
+fn shown_token((kind, permissions, active, default): &TokenColumns) -> Result<Value, JobError> {
+    Ok(json!({
+        "kind": rows::kind(*kind)?.as_str(),
+        "permissions": permissions,
+        "active": active,
+        "default": default,
+    }))
 }
 
 fn find_token(

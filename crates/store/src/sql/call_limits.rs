@@ -4,7 +4,7 @@ use model::call_limits::{CallLimits, CallRate};
 use model::contract::StoreError;
 use model::id::{TenantId, WebhookId};
 use model::time::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::sql::audit::AuditRecord;
 use crate::sql::job_error::{CorruptRow, JobError};
@@ -61,7 +61,8 @@ pub(crate) fn set_limits(
     if webhook_rows::find(tx.conn(), tenant, webhook)?.is_none() {
         return Err(StoreError::Stale.into());
     }
-    if limits(tx.conn(), tenant, webhook)? == *new {
+    let old = limits(tx.conn(), tenant, webhook)?;
+    if old == *new {
         return Ok(false);
     }
     tx.execute(
@@ -76,15 +77,19 @@ pub(crate) fn set_limits(
     )?;
     tx.post_commit().changed(webhook);
     tx.post_commit().catalog_changed();
-    let typed = new.typed();
     AuditRecord::new(tenant, at, actor, "webhook.limits")
         .about(webhook)
-        .with(json!({
-            "calls_at_a_time": typed.calls_at_a_time,
-            "calls_per_second": typed.calls_per_second,
-            "time_limit": typed.time_limit,
-            "schedule": typed.schedule,
-        }))
+        .with(json!({ "before": shown(&old), "after": shown(new) }))
         .write(tx)?;
     Ok(true)
+}
+
+fn shown(limits: &CallLimits) -> Value {
+    let typed = limits.typed();
+    json!({
+        "calls_at_a_time": typed.calls_at_a_time,
+        "calls_per_second": typed.calls_per_second,
+        "time_limit": typed.time_limit,
+        "schedule": typed.schedule,
+    })
 }

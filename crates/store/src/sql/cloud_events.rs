@@ -4,7 +4,7 @@ use model::cloud_event::{CloudEventChoice, CloudEventMode, CloudEvents};
 use model::contract::StoreError;
 use model::id::{TenantId, WebhookId};
 use model::time::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::sql::audit::AuditRecord;
 use crate::sql::job_error::JobError;
@@ -70,10 +70,14 @@ pub(crate) fn choose(
     tx.post_commit().catalog_changed();
     AuditRecord::new(tenant, at, actor, "webhook.cloud_events")
         .about(webhook)
-        .with(json!({
-            "mode": new.map(|new| new.mode.as_str()),
-            "handshake": asks(new),
-        }))
+        .with(json!({ "before": shown(old), "after": shown(new) }))
         .write(tx)?;
     Ok(true)
+}
+
+fn shown(choice: Option<CloudEventChoice>) -> Value {
+    json!({
+        "mode": choice.map(|choice| choice.mode.as_str()),
+        "handshake": choice.is_some_and(|choice| choice.handshake),
+    })
 }

@@ -10,7 +10,7 @@ use model::webhook_tls::{
     CaCertificates, ClientCertificate, ClientKeyId, StoredClientKey, TlsItem, WebhookTls,
     WebhookTlsChange,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::sql::audit::AuditRecord;
 use crate::sql::job_error::JobError;
@@ -156,8 +156,11 @@ pub(crate) fn change(
     }
     tx.post_commit().changed(id.webhook);
     tx.post_commit().catalog_changed();
-    let shown = given.and_then(|(certificates, _)| certificate::of_stored(certificates));
-    let fingerprint = shown.as_deref().and_then(<[_]>::first);
+    let before = match item {
+        TlsItem::ClientCertificate => known.client.as_ref().map(|client| &client.chain),
+        TlsItem::CaCertificates => known.ca.as_ref().map(|ca| &ca.certificates),
+    };
+    let after = given.map(|(certificates, _)| certificates);
     AuditRecord::new(
         id.tenant,
         at,
@@ -165,8 +168,15 @@ pub(crate) fn change(
         action(item, given.is_some(), is_there),
     )
     .about(id.webhook)
-    .with(json!({ "fingerprint": fingerprint.map(|first| first.fingerprint()) }))
+    .with(json!({ "before": shown(before), "after": shown(after) }))
     .write(tx)
+}
+
+/// What is told of certificates: the first one's fingerprint.
+fn shown(certificates: Option<&Bytes>) -> Value {
+    let all = certificates.and_then(|stored| certificate::of_stored(stored));
+    let first = all.as_deref().and_then(<[_]>::first);
+    json!({ "fingerprint": first.map(|first| first.fingerprint()) })
 }
 
 fn action(item: TlsItem, is_given: bool, was_there: bool) -> &'static str {

@@ -388,6 +388,46 @@ fn a_conflict_leaves_everything_as_it_was() {
 }
 
 #[test]
+fn a_token_that_is_changed_says_what_it_was_and_nothing_of_its_text() {
+    let given = Given::new();
+    let declared = |token: DeclaredToken| Declaration {
+        tokens: vec![token],
+        ..declaration("new")
+    };
+    apply(&given, declared(declared_token("x", Some(7))), 10).unwrap();
+    let off = DeclaredToken {
+        active: Some(false),
+        ..declared_token("x", Some(8))
+    };
+    apply(&given, declared(off), 11).unwrap();
+    let tenant = wait(
+        given
+            .store
+            .tenant(DialectName::new("pretix"), "new".to_owned()),
+    );
+    let tenant = tenant.unwrap().unwrap();
+    let newest = &wait(given.store.audit(tenant.id, 1)).unwrap()[0];
+    assert_eq!(newest.action, "token.changed");
+    let shown = |active: bool| {
+        json!({
+            "kind": "token",
+            "permissions": "webhooks:read",
+            "active": active,
+            "default": false,
+        })
+    };
+    assert_eq!(
+        read(&newest.detail),
+        json!({
+            "name": "x",
+            "changed": ["token"],
+            "before": shown(true),
+            "after": shown(false),
+        })
+    );
+}
+
+#[test]
 fn one_token_may_be_listed_under_several_tenants() {
     let given = Given::new();
     let listed = |key| Declaration {
@@ -684,15 +724,17 @@ fn a_tenants_creation_its_name_and_its_shows_are_in_the_audit_log() {
     };
     let lines: Vec<_> = entries.iter().rev().map(line).collect();
     let shown = event("b", None);
-    let show = json!({ "event": "b", "name": shown.name });
+    let show = json!({ "event": "b", "name": shown.name, "date_from": null });
+    let dated = json!({ "event": "b", "name": shown.name, "date_from": at(5).to_string() });
+    let moved = json!({ "event": "b", "before": show, "after": dated });
     let renamed = json!({ "before": { "name": "new" }, "after": { "name": "New" } });
     assert_eq!(
         lines,
         [
             ("tenant.created".to_owned(), json!({ "name": "new" })),
-            ("event.created".to_owned(), show.clone()),
+            ("event.created".to_owned(), show),
             ("tenant.changed".to_owned(), renamed),
-            ("event.changed".to_owned(), show),
+            ("event.changed".to_owned(), moved),
         ]
     );
 }

@@ -61,6 +61,9 @@ fn limits_are_shown_and_come_with_what_calling_the_webhook_takes() {
     }
     let newest = &wait(given.store.audit(tenant, 1)).unwrap()[0];
     assert_eq!(newest.action, "webhook.limits");
+    let detail: serde_json::Value = serde_json::from_str(&newest.detail).unwrap();
+    assert!(!detail["before"]["calls_per_second"].is_null(), "{detail}");
+    assert!(detail["after"]["calls_per_second"].is_null(), "{detail}");
 }
 
 #[test]

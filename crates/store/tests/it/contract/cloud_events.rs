@@ -69,6 +69,9 @@ fn a_mode_is_shown_and_comes_with_what_calling_the_webhook_takes() {
     }
     let newest = &wait(given.store.audit(tenant, 1)).unwrap()[0];
     assert_eq!(newest.action, "webhook.cloud_events");
+    let detail: serde_json::Value = serde_json::from_str(&newest.detail).unwrap();
+    assert_eq!(detail["before"]["mode"], "structured");
+    assert!(detail["after"]["mode"].is_null(), "{detail}");
 }
 
 #[test]

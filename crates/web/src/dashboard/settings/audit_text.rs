@@ -65,13 +65,8 @@ fn deed(action: &str, detail: &Value) -> String {
         "webhook.changed" => "changed the webhook".to_owned(),
         "webhook.limits" => "changed how often and for how long the webhook is called".to_owned(),
         "webhook.cloud_events" => {
-            let asks = detail.get("handshake").and_then(Value::as_bool) == Some(true);
-            let first = if asks {
-                ", once its receiver agrees"
-            } else {
-                ""
-            };
-            format!("has calls sent as CloudEvents: {}{first}", short("mode"))
+            // Entries of before said only what was chosen.
+            cloud_events(detail.get("after").unwrap_or(detail))
         }
         "signature.added" => format!("added the signature {}", short("profile")),
         "signature.rotated" => format!("rotated the key of the signature {}", short("profile")),
@@ -112,6 +107,21 @@ fn deed(action: &str, detail: &Value) -> String {
         "portal_link.created" => format!("made a portal link for {}", short("name")),
         "portal.signed_in" => format!("came in with the role {}", role("role")),
         other => of_tenant(other, &short("event")),
+    }
+}
+
+fn cloud_events(chosen: &Value) -> String {
+    let asks = chosen.get("handshake").and_then(Value::as_bool) == Some(true);
+    let first = match asks {
+        true => ", once its receiver agrees",
+        false => "",
+    };
+    match chosen.get("mode").and_then(Value::as_str) {
+        Some(mode) => {
+            let mode = view::short(mode, VALUE_CHARS_MAX);
+            format!("has calls sent as CloudEvents: {mode}{first}")
+        }
+        None => "has calls sent as the platform sends them, not as CloudEvents".to_owned(),
     }
 }
 
@@ -312,6 +322,36 @@ mod tests {
             None => format!("{}: {}", fact.label, fact.after),
         };
         sentence.facts.iter().map(line).collect()
+    }
+
+    #[test]
+    fn what_a_choice_of_cloud_events_was_is_said_and_what_it_is() {
+        let binary = json!({ "mode": "binary", "handshake": true });
+        let none = json!({ "mode": null, "handshake": false });
+        let chosen = tell(
+            "webhook.cloud_events",
+            &json!({ "before": none, "after": binary }),
+        );
+        let words = "has calls sent as CloudEvents: binary, once its receiver agrees";
+        assert_eq!(chosen.deed, words);
+        assert_eq!(
+            lines(&chosen),
+            ["Mode: nothing > binary", "Handshake: no > yes"]
+        );
+        let left = tell(
+            "webhook.cloud_events",
+            &json!({ "before": binary, "after": none }),
+        );
+        assert!(left.deed.ends_with("not as CloudEvents"), "{}", left.deed);
+        // As entries were written before.
+        assert_eq!(tell("webhook.cloud_events", &binary).deed, words);
+    }
+
+    #[test]
+    fn a_token_whose_text_changed_says_so_and_nothing_of_it() {
+        let same = json!({ "active": true, "permissions": "webhooks:read" });
+        let detail = json!({ "name": "x", "changed": ["token"], "before": same, "after": same });
+        assert_eq!(lines(&tell("token.changed", &detail)), ["Token: changed"]);
     }
 
     #[test]
