@@ -12,6 +12,7 @@ pub mod dialects;
 mod gateway;
 mod key_sets;
 mod line_budget;
+mod openapi;
 mod rng;
 mod site;
 mod sync;

@@ -28,6 +28,7 @@ use crate::gateway::metrics::{IntakeMetrics, RequestMetrics};
 use crate::gateway::store::StoreHandle;
 use crate::gateway::{self, Gateway};
 use crate::key_sets::{self, KeySets};
+use crate::openapi::{self, OpenApi};
 use crate::rng::SharedRng;
 use crate::tools::{self, HealthCheck, Tools};
 use crate::transport::body::Body;
@@ -85,6 +86,7 @@ struct SiteParts {
     gateway: Arc<Gateway>,
     dashboard: Arc<Dashboard>,
     key_sets: Arc<KeySets>,
+    openapi: Arc<OpenApi>,
     tools: Arc<Tools>,
     watch: Arc<Watch>,
     stopping: watch::Receiver<bool>,
@@ -139,6 +141,7 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
         dispatch_state: parts.dispatch_state,
         metrics: Arc::clone(&metrics),
     };
+    let openapi = OpenApi::new(&apis, hosts.clone(), Arc::clone(&metrics));
     let key_sets = KeySets {
         store: store.clone(),
         clock: parts.clock.clone(),
@@ -156,6 +159,7 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
             gateway: Arc::new(Gateway::new(apis, hosts, context, metrics)),
             dashboard: Arc::new(Dashboard::new(page_context)),
             key_sets: Arc::new(key_sets),
+            openapi: Arc::new(openapi),
             tools: Arc::new(tools),
             watch: Arc::new(watch),
             stopping,
@@ -218,6 +222,9 @@ impl Site {
         } else if let Some(name) = well_known::key_set_at(path) {
             let (sets, name) = (Arc::clone(&self.inner.key_sets), name.to_owned());
             SiteFuture::Other(Box::pin(key_sets::serve(sets, name, request)))
+        } else if path == openapi::PATH {
+            let document = Arc::clone(&self.inner.openapi);
+            SiteFuture::Other(Box::pin(openapi::serve(document, request)))
         } else if dashboard::is_for_pages(request.method(), path) {
             let dashboard = Arc::clone(&self.inner.dashboard);
             let visiting = dashboard::serve(dashboard, self.peer, request);

@@ -24,6 +24,7 @@ pub(crate) fn api(dialects: &Arc<Dialects>) -> Arc<Api> {
         name: DialectName::new(ROOT),
         roots: &[ROOT],
         routes,
+        openapi: include_str!("openapi.json"),
         headers: &[],
         admit: |_| Ok(()),
         describe: |_| Box::pin(async { Ok(answer::empty()) }),

@@ -34,6 +34,7 @@ pub(crate) async fn set_client(
     request: &AdmittedRequest,
     webhook: &Webhook,
 ) -> Result<ApiResponse, Refusal> {
+    refuse_key(request)?;
     let fields = Fields::read(&request.body, &[CERTIFICATES, PRIVATE_KEY])?;
     let context = &request.context;
     let (chain, key) = client_of(fields, context.clock.now())?;
@@ -59,6 +60,7 @@ pub(crate) async fn set_ca(
     request: &AdmittedRequest,
     webhook: &Webhook,
 ) -> Result<ApiResponse, Refusal> {
+    refuse_key(request)?;
     let fields = Fields::read(&request.body, &[CERTIFICATES])?;
     let all = ca_of(fields, request.context.clock.now())?;
     let change = WebhookTlsChange::SetCaCertificates(certificate::stored(&all));
@@ -72,6 +74,7 @@ pub(crate) async fn remove(
     webhook: &Webhook,
     item: TlsItem,
 ) -> Result<ApiResponse, Refusal> {
+    refuse_key(request)?;
     save(request, webhook, WebhookTlsChange::Remove(item)).await?;
     Ok(no_content())
 }
@@ -130,12 +133,15 @@ async fn found(request: &AdmittedRequest, webhook: &Webhook) -> Result<WebhookTl
         .await
 }
 
+fn refuse_key(request: &AdmittedRequest) -> Result<(), Refusal> {
+    own_block::refuse_key(request, "the same sent again changes nothing in any case")
+}
+
 async fn save(
     request: &AdmittedRequest,
     webhook: &Webhook,
     what: WebhookTlsChange,
 ) -> Result<(), Refusal> {
-    own_block::refuse_key(request, "the same sent again changes nothing in any case")?;
     let (actor, at) = (request.editor_of(webhook), request.context.clock.now());
     change(request.context.store.get(), webhook, what, actor, at).await
 }

@@ -30,6 +30,8 @@ pub(crate) struct Api {
     /// The first segments of the paths of its routes.
     pub(crate) roots: &'static [&'static str],
     pub(crate) routes: Vec<Arc<Route>>,
+    /// Its part of the OpenAPI document, in JSON.
+    pub(crate) openapi: &'static str,
     /// Headers that calls of its webhooks have from it.
     pub(crate) headers: &'static [&'static str],
     /// Judges a request of somebody known, before rights are judged.
@@ -168,6 +170,12 @@ impl StreamedBody {
 }
 
 impl Api {
+    /// For tests: the route alone.
+    #[cfg(test)]
+    pub(crate) fn route_at(&self, method: &Method, path: &str) -> Option<Arc<Route>> {
+        self.find(method, path).map(|(route, _)| route)
+    }
+
     /// The route that a path leads to with this method, and how.
     pub(super) fn find(&self, method: &Method, path: &str) -> Option<(Arc<Route>, RouteMatch)> {
         with_segments(path, |segments, ends_in_slash| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::transport::body::Body;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -20,8 +20,9 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::dialects::{self, DialectOptions, KnownEvents};
-use crate::gateway::api::Route;
+use crate::gateway::api::{Api, Route};
 use crate::gateway::auth::RequiredAccess;
+use crate::tests::openapi;
 use crate::{FrameAncestors, Parts, Site, WebSettings};
 
 /// Two organizers and two companies, and a token of every sort.
@@ -202,11 +203,21 @@ impl Asking {
     }
 }
 
-/// Every route of every API, those for administrators last.
+/// Every API, that for administrators last.
+pub(crate) fn every_api() -> Vec<Arc<Api>> {
+    static APIS: OnceLock<Vec<Arc<Api>>> = OnceLock::new();
+    let all = APIS.get_or_init(|| {
+        let dialects = Arc::new(dialects::all(&DialectOptions::default()));
+        let mut apis = dialects.apis();
+        apis.push(crate::admin::api(&dialects));
+        apis
+    });
+    all.clone()
+}
+
+/// Every route of every API.
 pub(crate) fn every_route() -> Vec<Arc<Route>> {
-    let dialects = Arc::new(dialects::all(&DialectOptions::default()));
-    let mut apis = dialects.apis();
-    apis.push(crate::admin::api(&dialects));
+    let apis = every_api();
     apis.iter().flat_map(|api| api.routes.clone()).collect()
 }
 
@@ -396,7 +407,7 @@ impl TestApp {
     }
 
     pub(crate) async fn ask(&self, asking: Asking) -> Arrived {
-        self.send(asking.request().unwrap()).await
+        self.ask_from(None, asking).await
     }
 
     pub(crate) async fn ask_from(&self, address: Option<IpAddr>, asking: Asking) -> Arrived {
@@ -405,11 +416,16 @@ impl TestApp {
             Some(address) => site.asked_from(address),
             None => site,
         };
-        arrived(site.answer(asking.request().unwrap()).await).await
+        let body = asking.body.clone();
+        let request = asking.request().unwrap();
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let arrived = judged(site, request).await;
+        openapi::judge_body(&method, &path, &body, &arrived);
+        arrived
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Arrived {
-        arrived(self.site.clone().answer(request).await).await
+        judged(self.site.clone(), request).await
     }
 
     pub(crate) async fn tenant(&self, slug: &str) -> TenantId {
@@ -494,6 +510,14 @@ impl Arrived {
     pub(crate) fn told(&self) -> (u16, &str) {
         (self.status.as_u16(), &self.body)
     }
+}
+
+/// An answer that the OpenAPI document has.
+async fn judged(site: Site, request: Request<Body>) -> Arrived {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let arrived = arrived(site.answer(request).await).await;
+    openapi::judge_answer(&method, &path, &arrived);
+    arrived
 }
 
 pub(crate) async fn arrived(response: Response<Body>) -> Arrived {

@@ -12,6 +12,7 @@ pub(crate) mod harness;
 mod idempotency;
 mod limits;
 mod never_500;
+mod openapi;
 mod own_headers;
 mod pages;
 mod parameters;

@@ -56,6 +56,8 @@ mod names;
 #[cfg(test)]
 mod once;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod openticket;
 #[cfg(test)]
 #[path = "../../../store/tests/it/postgres_server.rs"]

@@ -207,9 +207,9 @@ fn the_program_in_rust_that_receivers_have_is_the_code_of_the_guide() {
 }
 
 /// One of the programs that verify with real libraries. test.sh installs these.
-pub(crate) fn libraries(
+pub(crate) fn libraries<'a>(
     program: &str,
-    script: impl Into<Option<&'static str>>,
+    script: impl Into<Option<&'a str>>,
     given: &Value,
 ) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libraries");

@@ -34,6 +34,7 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
             name,
             roots: routes::ROOTS,
             routes,
+            openapi: include_str!("openapi.json"),
             headers: &wire::HEADERS,
             admit: answer::admit,
             describe: answer::describe,

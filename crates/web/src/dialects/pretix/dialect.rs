@@ -34,6 +34,7 @@ pub(in super::super) fn dialect(options: &DialectOptions) -> Dialect {
             name,
             roots: &["api"],
             routes,
+            openapi: include_str!("openapi.json"),
             headers: &[],
             admit: answer::admit,
             describe: describe::describe,

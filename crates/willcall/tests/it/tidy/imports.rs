@@ -34,6 +34,7 @@ const WEB: &[(&str, usize)] = &[
     ("admin", 5),
     ("dashboard", 5),
     ("key_sets", 5),
+    ("openapi", 5),
     ("tools", 5),
     ("dialects", 6),
     ("watch", 6),
