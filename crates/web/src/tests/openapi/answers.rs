@@ -87,7 +87,8 @@ pub(crate) fn judge_answer(method: &Method, path: &str, arrived: &Arrived) {
         content.is_object(),
         "this form is not in the document: {words}"
     );
-    if form.ends_with("json") {
+    // A file of lines has one object in each, and may have none.
+    if form.ends_with("json") && !form.ends_with("ndjson") {
         let faults = faults(document(), &content["schema"], &arrived.json());
         assert_eq!(faults, [""; 0], "{words}");
     }
