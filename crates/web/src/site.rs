@@ -148,12 +148,7 @@ pub fn build(parts: Parts, registry: &mut Registry) -> Site {
         hosts: hosts.clone(),
         metrics: Arc::clone(&metrics),
     };
-    let tools = Tools {
-        store,
-        clock: parts.clock,
-        health: parts.health,
-        metrics: parts.metrics,
-    };
+    let tools = Tools::new(store, parts.clock, parts.health, parts.metrics);
     Site {
         inner: Arc::new(SiteParts {
             gateway: Arc::new(Gateway::new(apis, hosts, context, metrics)),

@@ -33,6 +33,23 @@ pub(crate) struct Tools {
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
+impl Tools {
+    /// `metrics` renders what `/metrics` answers.
+    pub(crate) fn new(
+        store: StoreHandle,
+        clock: Clock,
+        health: HealthCheck,
+        metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            health,
+            metrics,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum OpsEndpoint {
     Live,
