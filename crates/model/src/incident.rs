@@ -231,7 +231,8 @@ pub struct WatchQuery {
 pub struct Watched {
     /// Counts what was recorded: `record_incidents` is refused with another one.
     pub version: i64,
-    /// Those that have failed for longest first; none that is disabled or paused by somebody.
+    /// Of the latest that began to fail those that are neither disabled nor paused by somebody, the
+    /// latest first. Those that have failed for longer are open incidents.
     pub failing: Vec<FailingState>,
     pub gone: Vec<GoneState>,
     /// Each with its webhook, as far as it is there.

@@ -22,28 +22,29 @@ shared_statements! {
     NEXT_VERSION = "
         insert into watch_round (id, version) values (1, ?2)
         on conflict (id) do update set version = ?2 where watch_round.version = ?1";
-    // Those that fail since this moment or for longer, but for tenants of this dialect.
+    // Those that fail since this moment or for longer, the latest first: of those that have failed
+    // for longest most were disabled long ago.
     FAILING = "
-        select s.webhook_id, s.failing_since, w.tenant_id, t.dialect, w.retries_max, w.schedule
+        select s.webhook_id, s.failing_since, w.tenant_id, t.dialect, w.retries_max, w.schedule,
+          coalesce(w.disabled_at, w.held_at)
         from standing s indexed by standing_failing
-        cross join webhook w
-          on w.id = s.webhook_id and coalesce(w.disabled_at, w.held_at) is null
-        cross join tenant t on t.id = w.tenant_id and t.dialect <> ?2
+        cross join webhook w on w.id = s.webhook_id
+        cross join tenant t on t.id = w.tenant_id
         where s.failing_since is not null and s.failing_since <= ?1
-        order by s.failing_since, s.webhook_id
-        limit ?3" | "
-        select s.webhook_id, s.failing_since, w.tenant_id, t.dialect, w.retries_max, w.schedule
+        order by s.failing_since desc, s.webhook_id desc
+        limit ?2" | "
+        select s.webhook_id, s.failing_since, w.tenant_id, t.dialect, w.retries_max, w.schedule,
+          w.off_at
         from (
           select webhook_id, failing_since from standing
           where failing_since is not null and failing_since <= ?1
-          order by failing_since, webhook_id
-          limit ?3) s
+          order by failing_since desc, webhook_id desc
+          limit ?2) s
         cross join lateral (
           select tenant_id, coalesce(disabled_at, held_at) as off_at, retries_max, schedule
           from webhook where id = s.webhook_id limit 1) w
         cross join lateral (select dialect from tenant where id = w.tenant_id limit 1) t
-        where w.off_at is null and t.dialect <> ?2
-        order by s.failing_since, s.webhook_id";
+        order by s.failing_since desc, s.webhook_id desc";
     OLDEST_ROUND = "
         select round_began_at from delivery indexed by delivery_state
         where /*postgres tenant_id = (select tenant_id from webhook where id = ?1) and */
@@ -110,19 +111,21 @@ pub(crate) fn watched(conn: Connection<'_>, asked: &WatchQuery) -> Result<Watche
     let lag_ms = heartbeat::lag_ms(conn)?;
     let but = asked.but_dialect.as_str();
     let before = asked.failing_before.as_millis();
-    let found = query::list(conn, FAILING, values![before, but, most], |row| {
+    let found = query::list(conn, FAILING, values![before, most], |row| {
         let failing = FailingState {
             tenant: TenantId(row.get(2)?),
             webhook: WebhookId(row.get(0)?),
             since: rows::time(row, 1)?,
             oldest: None,
         };
-        Ok((failing, retries(row)?))
+        Ok((failing, retries(row)?, rows::time_if_any(row, 6)?))
     })?;
     let mut failing = Vec::new();
-    for (state, retries) in found {
-        let oldest = oldest_round(conn, state.webhook, retries, lag_ms)?;
-        failing.push(FailingState { oldest, ..state });
+    for (state, retries, off_at) in found {
+        if off_at.is_none() && retries.dialect != asked.but_dialect {
+            let oldest = oldest_round(conn, state.webhook, retries, lag_ms)?;
+            failing.push(FailingState { oldest, ..state });
+        }
     }
     let after = asked.gone_after.as_millis();
     let gone = query::list(conn, GONE, values![after, but, most], |row| {

@@ -106,6 +106,19 @@ fn webhooks_of_those_who_are_told_are_not_watched_themselves() {
 }
 
 #[test]
+fn the_latest_that_began_to_fail_are_looked_at_first_as_others_were_disabled_long_ago() {
+    let given = Given::new();
+    let webhooks: Vec<WebhookId> = (0..3).map(|_| given.paid_webhook()).collect();
+    for (webhook, time) in webhooks.iter().zip([1_000, 2_000, 3_000]) {
+        call(&given, *webhook, time, false);
+    }
+    given.disable(webhooks[0], 4_000);
+    let seen = watched(&given, 9_000).failing;
+    let seen: Vec<WebhookId> = seen.iter().map(|own| own.webhook).collect();
+    assert_eq!(seen, [webhooks[2], webhooks[1]]);
+}
+
+#[test]
 fn nobody_is_told_of_a_webhook_that_somebody_paused() {
     let given = Given::new();
     let webhook = given.paid_webhook();
