@@ -11,7 +11,7 @@ pub(super) fn kind(kind: AlertKind) -> (&'static str, &'static str) {
     match kind {
         AlertKind::Failing => (
             "A webhook began failing",
-            "Every call has failed for five minutes.",
+            "Every call has failed for some minutes: five, unless the server has another number.",
         ),
         AlertKind::FailingForLong => (
             "A webhook fails for long",
